@@ -1,0 +1,84 @@
+"""Bicubic, student and teacher on the same photographs: figures and a picture."""
+import numpy as np
+import torch
+from basicsr.data import build_dataset
+from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.utils import tensor2img
+from basicsr.utils.matlab_functions import imresize
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+TITLES = {'bicubic': 'bicubic', 'before': 'student, before', 'distilled': 'student, distilled', 'teacher': 'teacher',
+          'gt': 'original'}
+ZOOM, CROP, BAR = 3, 88, 24  # magnification, side of the crop in gt pixels, height of a caption
+
+
+def upscale_bicubic(lq, scale):
+    """Bicubic of lq (1, 3, H, W) in [0, 1] by BasicSR's MATLAB-like ``imresize``."""
+    return imresize(lq[0], scale).clamp(0, 1)[None]
+
+
+def compare(networks, dataset_opt, scale, picture):
+    """Validate all on a dataset and write a picture.
+
+    Args:
+        networks (dict[str, nn.Module]): by column.
+        dataset_opt (dict): block of the option file; the dataset gives uint8 images.
+        scale (int): gt size over lq size, also the border left out by the metrics.
+        picture (Path): the PNG to write.
+
+    Returns:
+        dict[str, dict[str, float]]: mean PSNR in dB and SSIM on the Y channel, by column, 'bicubic' first.
+    """
+    dataset = build_dataset({**dataset_opt, 'phase': 'val', 'scale': scale})
+    columns = {'bicubic': lambda lq: upscale_bicubic(lq, scale), **networks}
+    scores = {column: [] for column in columns}
+    rows = []
+    for item in tqdm(dataset, 'validate', unit='image'):
+        lq, gt = (item[key][None].float() / 255 for key in ('lq', 'gt'))
+        images = {'gt': tensor2img(gt)}
+        with torch.no_grad():
+            for column, run in columns.items():
+                images[column] = image = tensor2img(run(lq))
+                psnr, ssim = (metric(image, images['gt'], crop_border=scale, test_y_channel=True)
+                              for metric in (calculate_psnr, calculate_ssim))
+                scores[column].append((psnr, ssim))
+        rows.append((item['gt_path'], images, {column: scores[column][-1][0] for column in columns}))
+    draw(rows, [*columns, 'gt'], picture)
+    means = {column: np.mean(values, axis=0) for column, values in scores.items()}
+    return {column: {'psnr': round(float(psnr), 4), 'ssim': round(float(ssim), 5)}
+            for column, (psnr, ssim) in means.items()}
+
+
+def most_detailed(gt):
+    """Top and left of the crop of ``gt`` (H, W, 3) with the strongest mean gradient: where networks differ."""
+    gray = gt.mean(2)
+    detail = np.abs(np.diff(gray, axis=0))[:, 1:] + np.abs(np.diff(gray, axis=1))[1:]
+    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    total = sums[CROP:, CROP:] - sums[:-CROP, CROP:] - sums[CROP:, :-CROP] + sums[:-CROP, :-CROP]
+    return np.unravel_index(total.argmax(), total.shape)
+
+
+def draw(rows, columns, picture):
+    """Write the side-by-side picture: a row for each photograph, a column for each method."""
+    side = CROP * ZOOM
+    sheet = Image.new('RGB', (len(columns) * (side + 4) - 4, len(rows) * (side + BAR + 4) - 4), 'white')
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for y, (_, images, psnr) in enumerate(rows):
+        top, left = most_detailed(images['gt'].astype(float))
+        for x, column in enumerate(columns):
+            crop = images[column][top:top + CROP, left:left + CROP, ::-1]  # BGR, as OpenCV has it
+            at = (x * (side + 4), y * (side + BAR + 4))
+            sheet.paste(Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), Image.NEAREST), at)
+            caption = TITLES[column] + (f'  {psnr[column]:.2f} dB' if column in psnr else '')
+            pen.text((at[0] + side / 2, at[1] + side + BAR / 2), caption, 'black', font, anchor='mm')
+    sheet.save(picture)
+
+
+def table(summary, networks):
+    """The figures as text."""
+    lines = [f'{"":20}{"params":>10}{"PSNR":>9}{"SSIM":>9}']
+    for column, values in summary.items():
+        count = f'{sum(p.numel() for p in networks[column].parameters()) / 1e6:.2f}M' if column in networks else '-'
+        lines.append(f'{TITLES[column]:20}{count:>10}{values["psnr"]:9.2f}{values["ssim"]:9.4f}')
+    return '\n'.join(lines)

@@ -1,0 +1,27 @@
+"""Real photographs for the demo: those that the scikit-image package ships."""
+import shutil
+from pathlib import Path
+
+import skimage.data
+
+from mipkd_arch.errors import UserError
+from mipkd_model.data.pack import pack_pairs
+
+VALIDATION = ('astronaut.png', 'chelsea.png', 'coffee.png')
+TRAINING = ('brick.png', 'camera.png', 'coins.png', 'grass.png', 'gravel.png', 'hubble_deep_field.jpg', 'ihc.png',
+            'moon.png', 'motorcycle_left.png', 'motorcycle_right.png', 'retina.jpg', 'rocket.jpg')
+
+
+def pack(folder, scale=4):
+    """Pack training and validation photographs below ``folder``; databases that are there are kept."""
+    shipped = Path(skimage.data.__file__).parent
+    for part, names in (('train', TRAINING), ('val', VALIDATION)):
+        files = [shipped / name for name in names]
+        for file in files:
+            if not file.is_file():
+                raise UserError(f'{file}: this scikit-image does not ship it; pip install "scikit-image>=0.20,<0.27"')
+        gt, lq = folder / f'{part}_HR.lmdb', folder / f'{part}_LRx{scale}.lmdb'
+        if not (gt.exists() and lq.exists()):
+            for half in (gt, lq):  # one without the other is what an interrupted run left
+                shutil.rmtree(half, ignore_errors=True)
+            pack_pairs(files, gt, lq, scale)

@@ -1,0 +1,75 @@
+"""Makes BasicSR 1.4.2 from PyPI importable on today's Python, torch and torchvision.
+
+``prepare()`` runs before anything else of BasicSR is imported. It supplies two modules that BasicSR asks for by their
+old names and turns the import failures that users meet most often into one line that says what to install.
+"""
+import importlib
+import sys
+import types
+
+INSTALL_HINT = ('pip install torch torchvision setuptools wheel && '
+                'pip install --no-build-isolation basicsr==1.4.2')
+
+
+class InstallError(ImportError):
+    """The environment cannot run mipkd; the message says what to install."""
+
+
+def _supply_functional_tensor():
+    """``basicsr.data.degradations`` imports a torchvision module that 0.17 removed; only one name of it is used."""
+    name = 'torchvision.transforms.functional_tensor'
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        from torchvision.transforms.functional import rgb_to_grayscale
+        module = types.ModuleType(name)
+        module.rgb_to_grayscale = rgb_to_grayscale
+        sys.modules[name] = module
+
+
+def _supply_distutils():
+    """``basicsr.archs.arch_util`` imports ``distutils``, which Python 3.12 removed; setuptools brings it back."""
+    try:
+        importlib.import_module('distutils.version')
+    except ModuleNotFoundError:
+        try:
+            # setuptools keeps a copy and puts an import hook for it in place when it is imported.
+            importlib.import_module('setuptools')
+            importlib.import_module('distutils.version')
+        except ModuleNotFoundError:
+            raise InstallError('BasicSR 1.4.2 needs distutils, which Python 3.12 and later no longer have: '
+                               'pip install setuptools') from None
+
+
+def _import(name, remedy):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        if getattr(error, 'name', None) == name:
+            raise InstallError(f'mipkd needs {name}, which is not installed: {remedy}') from None
+        raise InstallError(f'{name} is installed but cannot be imported ({error}): {remedy}') from error
+    except RuntimeError as error:  # torchvision built for another torch: "operator torchvision::nms does not exist"
+        raise InstallError(f'{name} does not fit the installed torch ({error}): {remedy}') from error
+
+
+def prepare():
+    """Import BasicSR, with what it lacks supplied.
+
+    Returns:
+        module: the ``basicsr`` package.
+
+    Raises:
+        InstallError: something is missing or does not fit; the message says what to install.
+    """
+    _import('torch', 'pip install torch torchvision')
+    _import('torchvision', 'install a matching pair, pip install --upgrade torch torchvision')
+    _import('cv2', 'pip install opencv-python (on a machine without libGL: pip install opencv-python-headless)')
+    _import('lmdb', 'pip install lmdb')
+    _supply_functional_tensor()
+    _supply_distutils()
+    basicsr = _import('basicsr', INSTALL_HINT)
+    if getattr(basicsr, '__file__', None) is None:
+        # This repository's launcher folder has the library's name and no __init__.py: alone, it is an empty package.
+        raise InstallError(f'mipkd needs BasicSR 1.4.2, found only the folder {list(basicsr.__path__)[0]}: '
+                           f'{INSTALL_HINT}')
+    return basicsr

@@ -1,0 +1,36 @@
+"""The one exception that stands for a mistake which the user can mend."""
+import difflib
+
+
+class UserError(ValueError):
+    """Its message is one line: where, what was found, what is allowed, the remedy. Launchers print just that line."""
+
+
+def near_miss(word, allowed):
+    """Return `` (did you mean 'x'?)`` for the closest allowed word, or an empty string."""
+    near = difflib.get_close_matches(str(word), list(map(str, allowed)), 1, 0.5)
+    return f' (did you mean {near[0]!r}?)' if near else ''
+
+
+def one_of(where, value, allowed):
+    """Return ``value`` if it is allowed.
+
+    Raises:
+        UserError: names the option's path, the value, the allowed ones and the closest of them.
+    """
+    if value not in allowed:
+        raise UserError(f'{where}: {value!r} is not known{near_miss(value, allowed)}; '
+                        f'allowed are {", ".join(map(repr, allowed))}')
+    return value
+
+
+def number_in(where, value, low, high=float('inf')):
+    """Return ``value`` if it is a number from ``low`` to ``high``.
+
+    Raises:
+        UserError: names the option's path, the value and the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        allowed = f'of at least {low}' if high == float('inf') else f'from {low} to {high}'
+        raise UserError(f'{where}: {value!r} is not a number {allowed}')
+    return value

@@ -1,0 +1,45 @@
+"""Masks that blend two latent maps.
+
+Convention, here and wherever a mask is used: 1 takes the student's value, 0 the teacher's. ``ratio`` is the expected
+share of ones. A mask is drawn per sample; it has the shape of the maps or broadcasts to it.
+"""
+import torch
+from torch.nn import functional as F
+
+
+def random3d(z_s, z_t, ratio, generator):
+    """Each element of (N, C, H, W) on its own: the random 3D mask of the MiPKD paper (arXiv 2404.02573)."""
+    return torch.rand(z_s.shape, generator=generator, device=z_s.device) < ratio
+
+
+def grid(z_s, z_t, ratio, generator):
+    """A fixed regular pattern over H and W, the same in every channel, sample and step: (1, 1, H, W).
+
+    Positions are numbered along the diagonals, and of each run of 1 / ratio of them one is the student's; at 0.5 this
+    is a checkerboard. Nothing is drawn, so ``generator`` is left as it was.
+    """
+    rows = torch.arange(z_s.shape[2], device=z_s.device)[:, None]
+    columns = torch.arange(z_s.shape[3], device=z_s.device)
+    diagonal = (rows + columns).double()
+    return (torch.floor((diagonal + 1) * ratio) > torch.floor(diagonal * ratio))[None, None]
+
+
+def similarity(z_s, z_t, ratio, generator):
+    """The pixels where student and teacher agree most become the student's: (N, 1, H, W).
+
+    Agreement is the cosine over channels; in each sample the ``ratio`` of pixels with the highest one is taken.
+    Nothing is drawn, so ``generator`` is left as it was.
+    """
+    agreement = F.cosine_similarity(z_s.detach().float(), z_t.detach().float(), dim=1).flatten(1)  # (N, H * W)
+    taken = round(ratio * agreement.shape[1])
+    order = agreement.argsort(dim=1, descending=True, stable=True)
+    mask = torch.zeros_like(agreement, dtype=torch.bool).scatter_(1, order[:, :taken], True)
+    return mask.view(z_s.shape[0], 1, *z_s.shape[2:])
+
+
+MASKS = {'random3d': random3d, 'grid': grid, 'similarity': similarity}
+
+
+def blend(mask, z_s, z_t):
+    """z = I * z_S + (1 - I) * z_T, with I the mask."""
+    return torch.where(mask, z_s, z_t)

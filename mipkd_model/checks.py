@@ -1,0 +1,124 @@
+"""Checks of an option file, made before a run creates or moves anything.
+
+Each finding is a ``UserError`` of one line: the option's path, what was found, what is allowed, the remedy.
+"""
+import inspect
+from pathlib import Path
+
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+
+from mipkd_arch.errors import UserError, near_miss
+
+from .data.remedies import how_to_get
+from .teachers import how_to_get_weights
+
+TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
+TEST_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'val')
+# Arguments that losses get by position when they are built or run, or that BasicSR adds to every dataset.
+NOT_ARGUMENTS = {'type'}
+
+
+def read_options(path):
+    """Read an option file as plain data; tags that would build Python objects are refused.
+
+    BasicSR's own reader runs such tags, so this one comes first.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'-opt: {path}: no such option file')
+    try:
+        opt = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f' line {mark.line + 1}:' if mark else ''
+        raise UserError(f'{path}:{where} {getattr(error, "problem", None) or "not a YAML text"}') from None
+    if not isinstance(opt, dict):
+        raise UserError(f'{path}: is not an option file, which is a mapping of names to values')
+    return opt
+
+
+def check_options(opt, is_train):
+    """Check the structure of an option file and the types it names.
+
+    Args:
+        opt (dict): parsed options.
+        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+
+    Raises:
+        UserError: on the first thing that is wrong.
+    """
+    for key in TRAIN_KEYS if is_train else TEST_KEYS:
+        if opt.get(key) is None:
+            raise UserError(f'{key}: missing in the option file{near_miss(key, opt)}')
+    for key in ('datasets', 'network_g', 'path', 'train', 'logger', 'val'):
+        if opt.get(key) is not None and not isinstance(opt[key], dict):
+            raise UserError(f'{key}: {opt[key]!r} is not a block of options')
+    _check_type('model_type', opt['model_type'], MODEL_REGISTRY)
+    for key in opt:
+        if key.startswith('network_') and opt[key] is not None:
+            check_call(key, opt[key], ARCH_REGISTRY)
+    for key, value in (opt.get('train') or {}).items():
+        if key.endswith('_opt') and key != 'mixer_opt' and value is not None:
+            check_call(f'train.{key}', value, LOSS_REGISTRY)
+    _check_datasets(opt, is_train)
+
+
+def check_files(opt):
+    """Check that the data and the weights that an option file names are there.
+
+    Args:
+        opt (dict): parsed options that ``check_options`` has passed.
+
+    Raises:
+        UserError: on the first that is missing; the message has the command that gets it.
+    """
+    for phase, block in opt['datasets'].items():
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            path = block.get(key)
+            if path is not None and not Path(path).expanduser().exists():
+                raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
+    for key, path in opt['path'].items():
+        if key.startswith('pretrain_network') and path is not None and not Path(path).expanduser().is_file():
+            raise UserError(f'path.{key}: {path} is not there. {how_to_get_weights(path)}')
+
+
+def _check_type(where, value, registry):
+    if value not in registry:
+        raise UserError(f'{where}: no {value!r} is registered{near_miss(value, registry.keys())}; known are '
+                        f'{", ".join(sorted(registry.keys()))}')
+
+
+def check_call(where, block, registry):
+    """Check that a block ``{type: ..., argument: ...}`` fits what it names.
+
+    A misspelt argument is an error even where the class has ``**kwargs`` to swallow it, as BasicSR's own SwinIR does.
+    """
+    if not isinstance(block, dict) or 'type' not in block:
+        raise UserError(f'{where}: needs a block with a type')
+    _check_type(f'{where}.type', block['type'], registry)
+    target = registry.get(block['type'])
+    parameters = inspect.signature(target).parameters
+    named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    own = not target.__module__.startswith('basicsr.')
+    swallows = own and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in block:
+        if name not in NOT_ARGUMENTS and name not in named and not swallows:
+            raise UserError(f'{where}.{name}: {block["type"]} has no such option{near_miss(name, named)}; it has '
+                            f'{", ".join(named)}')
+    for name in named:
+        if parameters[name].default is inspect.Parameter.empty and name not in block:
+            raise UserError(f'{where}.{name}: missing, {block["type"]} needs it')
+
+
+def _check_datasets(opt, is_train):
+    if is_train and 'train' not in opt['datasets']:
+        raise UserError('datasets.train: missing, there is nothing to train on')
+    for phase, block in opt['datasets'].items():
+        where = f'datasets.{phase}'
+        allowed = ('train', 'val') if is_train else ('test', 'val')
+        if phase.split('_')[0] not in allowed:
+            raise UserError(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
+        if not isinstance(block, dict) or 'type' not in block:
+            raise UserError(f'{where}: needs a block with a type')
+        _check_type(f'{where}.type', block['type'], DATASET_REGISTRY)

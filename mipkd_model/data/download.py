@@ -1,0 +1,80 @@
+"""Fetching large public files: resumed where they were cut off, in place only when complete."""
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from mipkd_arch.errors import UserError
+from tqdm import tqdm
+
+CHUNK = 1 << 20
+
+
+class DownloadError(UserError):
+    """A file cannot be fetched or unpacked."""
+
+
+def fetch(url, target, timeout=60):
+    """Fetch ``url`` to the file ``target``; a part that an earlier try left is continued.
+
+    Raises:
+        DownloadError: the server cannot be reached, or stopped early; what was fetched is kept for the next try.
+    """
+    target = Path(target)
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + '.part')
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as reply:
+            if reply.status != 206:  # the server sends the file from its beginning
+                have = 0
+            length = reply.headers.get('Content-Length')
+            total = have + int(length) if length else None
+            with (partial.open('ab' if have else 'wb') as file,
+                  tqdm(total=total, initial=have, desc=target.name, unit='B', unit_scale=True) as bar):
+                while chunk := reply.read(CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # nothing is left to send: the part is already whole
+            raise DownloadError(f'{url}: the server answers {error.code} {error.reason}') from None
+        total = None
+    except OSError as error:
+        raise DownloadError(f'{url}: cannot be fetched ({getattr(error, "reason", error)}); start the same command '
+                            'again to go on from here') from None
+    size = partial.stat().st_size
+    if total is not None and size != total:
+        raise DownloadError(f'{url}: only {size} of {total} bytes came; start the same command again to go on')
+    partial.replace(target)
+    return target
+
+
+def unpack(archive, folder):
+    """Unpack a zip or tar file into ``folder``, which appears only when it is complete.
+
+    Raises:
+        DownloadError: the archive is broken.
+    """
+    archive, folder = Path(archive), Path(folder)
+    if folder.exists():
+        return folder
+    partial = folder.with_name(folder.name + '.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        if archive.suffix == '.zip':
+            with zipfile.ZipFile(archive) as file:
+                for member in tqdm(file.infolist(), f'unpack {archive.name}', unit='file'):
+                    file.extract(member, partial)  # zipfile keeps members below the folder
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(partial, filter='data')
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DownloadError(f'{archive}: cannot be unpacked ({error}); remove it and start again') from None
+    partial.replace(folder)
+    return folder

@@ -1,0 +1,86 @@
+"""The one trainable module: student, mixers and losses behind a single forward.
+
+DistributedDataParallel and compilation must see everything that has a gradient in one forward. The teacher is not
+part of it: its view is a plain attribute, so its weights are in no state dict, optimizer or gradient bucket.
+"""
+import torch
+from torch import nn
+
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer
+from mipkd_arch.staged import crop_to, pad_to_multiple
+
+from .losses import DistillLoss, DistillStep
+
+
+class Distiller(nn.Module):
+    """Student, prior mixers and losses.
+
+    Args:
+        student_view (StagedView): the student's view; its network becomes a submodule.
+        teacher_view (StagedView | None): the frozen teacher's view, cut into as many stages.
+        losses (dict[str, nn.Module]): by the names of their options without ``_opt``. 'pixel' compares the student's
+            image with gt and 'kd' with the teacher's image, by any of BasicSR's image losses; 'perceptual' is
+            BasicSR's; all others are ``DistillLoss``.
+        mixer_opt (dict | None): arguments of ``FeaturePriorMixer``.
+    """
+
+    def __init__(self, student_view, teacher_view, losses, mixer_opt=None):
+        super().__init__()
+        self.student = student_view.network
+        self.views = {STUDENT: student_view, TEACHER: teacher_view}
+        self.losses = nn.ModuleDict(losses)
+        self.mixers = nn.ModuleList()
+        if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
+            self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
+                               for _ in range(student_view.num_positions))
+
+    def pad(self, lq):
+        """Pad lq (N, C, H, W) so that both networks take it; a no-op for the usual patch sizes."""
+        for view in self.views.values():
+            if view is not None:
+                lq = pad_to_multiple(lq, view.size_multiple)
+        return lq
+
+    @torch.no_grad()
+    def teach(self, lq):
+        """The teacher's trace of a padded lq, or None without a teacher."""
+        view = self.views[TEACHER]
+        return None if view is None else view.trace(lq)
+
+    @torch.no_grad()
+    def calibrate(self, lq):
+        """Measure the spread of both networks' maps on a batch; once, before the first step."""
+        lq = self.pad(lq)
+        traces = [self.views[role].trace(lq) for role in (STUDENT, TEACHER)]
+        for mixer, feature_s, feature_t in zip(self.mixers, *(trace.maps for trace in traces), strict=True):
+            mixer.calibrate(feature_s, feature_t)
+
+    def forward(self, lq, gt, draws):
+        """Compute the losses of one step.
+
+        Args:
+            lq (Tensor): (N, 3, H, W) in [0, 1].
+            gt (Tensor): (N, 3, upscale * H, upscale * W) in [0, 1].
+            draws (Draws): the step's random choices.
+
+        Returns:
+            dict[str, Tensor]: scalar losses by name, weighted; the step's loss is their sum.
+        """
+        padded = self.pad(lq)
+        traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: self.teach(padded)}
+        output = crop_to(traces[STUDENT].output, lq, self.views[STUDENT].upscale).float()
+        step = DistillStep(gt, self.views, traces, self.mixers, draws)
+        losses = {}
+        for name, loss in self.losses.items():
+            if isinstance(loss, DistillLoss):
+                losses.update(loss(step))
+            elif name == 'kd':
+                target = crop_to(traces[TEACHER].output, lq, self.views[TEACHER].upscale).float()
+                losses['l_kd'] = loss(output, target)
+            elif name == 'perceptual':
+                for key, value in zip(('l_percep', 'l_style'), loss(output, gt), strict=True):
+                    if value is not None:
+                        losses[key] = value
+            else:
+                losses['l_pix'] = loss(output, gt)
+        return losses

@@ -1,0 +1,19 @@
+"""Exponential moving average of a network's weights, for runs of any length."""
+import torch
+
+
+def warm_decay(decay, step):
+    """Decay at ``step`` (counted from 1): small at first, so that the average is not stuck at the starting weights.
+
+    min(decay, (1 + step) / (10 + step)): the schedule of TensorFlow's ExponentialMovingAverage with ``num_updates``.
+    It reaches 0.999 after about 9,000 steps.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_ema(ema, network, decay):
+    """Move ``ema`` towards ``network``: parameters by the average, buffers by copy. ``decay`` 0 copies all."""
+    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
+    for ema_buffer, buffer in zip(ema.buffers(), network.buffers(), strict=True):
+        ema_buffer.copy_(buffer)

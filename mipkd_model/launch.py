@@ -1,0 +1,90 @@
+"""BasicSR's training and test pipelines, started with what they lack.
+
+``basicsr.train.train_pipeline`` stays the loop. Put in its place are only functions of the same signatures, each
+with its reason beside it.
+"""
+import os
+import sys
+from os import path as osp
+
+import basicsr.test
+import basicsr.train
+import torch
+from basicsr.utils import check_resume
+from basicsr.utils.options import parse_options as basicsr_parse_options
+
+from mipkd_arch.errors import UserError
+
+from .checks import check_files, check_options, read_options
+
+
+def parse_options(root_path, is_train=True):
+    """As BasicSR's, after the option file has been read safely, and with the options checked.
+
+    BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
+    experiment's folders are made and an older run of that name was moved away.
+    """
+    if '-opt' in sys.argv[:-1]:
+        read_options(sys.argv[sys.argv.index('-opt') + 1])
+    opt, args = basicsr_parse_options(root_path, is_train)
+    if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:
+        print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',
+              flush=True)
+        opt['num_gpu'] = 1
+    if is_train and opt.get('path') is not None:
+        opt['path'].setdefault('resume_state', None)
+        if opt.get('network_t') is not None:
+            # On resume BasicSR would look for the teacher among this run's own checkpoints.
+            kept = opt['path'].get('ignore_resume_networks') or []
+            opt['path']['ignore_resume_networks'] = [*([kept] if isinstance(kept, str) else kept), 'network_t']
+    if opt.get('logger') is not None:
+        opt['logger'].setdefault('use_tb_logger', False)
+    check_options(opt, is_train)
+    check_files(opt)
+    return opt, args
+
+
+def load_resume_state(opt):
+    """As BasicSR's, on a CPU too, from the folder the experiment is in, and without running code from the file.
+
+    BasicSR asks for the current CUDA device, which fails where there is none, and looks in ``experiments`` of the
+    current folder whatever the run's own folder is.
+    """
+    if opt['auto_resume']:
+        folder = opt['path']['training_states']
+        states = [name for name in os.listdir(folder) if name.endswith('.state')] if osp.isdir(folder) else []
+        if states:
+            opt['path']['resume_state'] = osp.join(folder, max(states, key=lambda name: int(name.split('.')[0])))
+        else:
+            print(f'--auto_resume: no state in {folder}, starting from the beginning.', flush=True)
+    path = opt['path'].get('resume_state')
+    if not path:
+        return None
+    if not osp.isfile(path):
+        raise UserError(f'path.resume_state: {path} is not there')
+    state = torch.load(path, map_location='cpu', weights_only=True)
+    check_resume(opt, state['iter'])
+    return state
+
+
+def _run(pipeline, root):
+    """Run a pipeline; a mistake of the user gives one line and exit status 1."""
+    try:
+        pipeline(str(root))
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(root):
+    """Train from the command line's option file; results go below ``root``. Returns the exit status."""
+    basicsr.train.parse_options = parse_options
+    basicsr.train.load_resume_state = load_resume_state
+    return _run(basicsr.train.train_pipeline, root)
+
+
+def test(root):
+    """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
+    basicsr.test.parse_options = parse_options
+    return _run(basicsr.test.test_pipeline, root)

@@ -1,0 +1,97 @@
+"""Losses of MiPKD (arXiv 2404.02573): feature prior and block prior."""
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch.nn import functional as F
+
+from mipkd_arch.errors import UserError, number_in, one_of
+from mipkd_arch.prior_mixer import ASSEMBLIES, STUDENT, TEACHER
+
+from .step import DistillLoss
+
+
+@LOSS_REGISTRY.register()
+class FeaturePriorLoss(DistillLoss):
+    r"""L1 between the teacher's maps and those decoded from blends of both networks' latent maps.
+
+        l_feat = loss_weight * gain * sum_k || Dec_T(z_k) - F_T^k ||_1 / u_k
+        l_ae   = autoencoder_weight * loss_weight * gain *
+                 sum_k ( || Dec_T(Enc_T(F_T^k)) - F_T^k ||_1 / u_k + || Dec_S(Enc_S(F_S^k)) - F_S^k ||_1 / u'_k )
+
+    The unit u_k (u'_k for the student) says what a difference between maps is measured in. Feature maps of EDSR and
+    RCAN are in a range of 255, pixels in one of 1, so the plain difference can be a thousand times the pixel loss.
+
+    Args:
+        loss_weight (float): the paper's lambda_feat. Default: 1.
+        unit (str | float): 'spread' (the standard deviation of the maps at that position, measured once), 'raw'
+            (no unit), or a number that all differences are divided by. Default: 'spread'.
+        gain (float): factor that brings the term to the size of the pixel loss; see docs/feature_scale.md.
+        autoencoder_weight (float): weight of the auto-encoder term, 0 for none. The student's own map is its target
+            there as it stands, without gradient. Default: 1.
+
+    Loss and auto-encoder are the paper's; the mean over elements, the unit, the gain and the weight 1 are our reading.
+    """
+    needs_mixers = True
+
+    def __init__(self, *, loss_weight=1.0, unit='spread', gain=0.01, autoencoder_weight=1.0):
+        super().__init__()
+        self.loss_weight = number_in('feature_prior_opt.loss_weight', loss_weight, 0)
+        self.gain = number_in('feature_prior_opt.gain', gain, 0)
+        self.autoencoder_weight = number_in('feature_prior_opt.autoencoder_weight', autoencoder_weight, 0)
+        if isinstance(unit, str):
+            one_of('feature_prior_opt.unit', unit, ('spread', 'raw', 'a number above 0'))
+        elif not isinstance(unit, (int, float)) or isinstance(unit, bool) or unit <= 0:
+            raise UserError(f"feature_prior_opt.unit: {unit!r} is not 'spread', 'raw' or a number above 0")
+        self.unit = unit
+
+    def _distance(self, mixer, role, z, target):
+        """Mean |Dec(z) - target| in the unit."""
+        distance = F.l1_loss(mixer.decode(z, role).float(), target.float())
+        if self.unit == 'spread':
+            return distance / mixer.spread(role)
+        return distance if self.unit == 'raw' else distance / self.unit
+
+    def forward(self, step):
+        weight = self.loss_weight * self.gain
+        feature, autoencoder = [], []
+        for mixer, mixed, f_s, f_t in zip(step.mixers, step.mixed, step.student.maps, step.teacher.maps, strict=True):
+            feature.append(self._distance(mixer, TEACHER, mixed.z, f_t))
+            if self.autoencoder_weight:
+                autoencoder += [self._distance(mixer, TEACHER, mixed.z_t, f_t),
+                                self._distance(mixer, STUDENT, mixed.z_s, f_s.detach())]
+        losses = {'l_feat': weight * torch.stack(feature).sum()}
+        if autoencoder:
+            losses['l_ae'] = self.autoencoder_weight * weight * torch.stack(autoencoder).sum()
+        return losses
+
+
+@LOSS_REGISTRY.register()
+class BlockPriorLoss(DistillLoss):
+    r"""L1 between the teacher's image and that of a network assembled from stages of student and teacher.
+
+        l_block = loss_weight * mean_i || A_i - T(lq) ||_1
+
+    with one assembled image A for 'chain' and one per position for 'restart' (see ``mipkd_arch.prior_mixer``). The
+    gradient reaches the student and the mixers through the frozen stages of the teacher.
+
+    Args:
+        loss_weight (float): the paper's lambda_block. Default: 0.1.
+        assembly (str): 'chain' or 'restart'. Default: 'chain'.
+        student_prob (float): probability that a stage is the student's. Default: 0.5.
+    """
+    needs_mixers = True
+
+    def __init__(self, *, loss_weight=0.1, assembly='chain', student_prob=0.5):
+        super().__init__()
+        self.loss_weight = number_in('block_prior_opt.loss_weight', loss_weight, 0)
+        self.assembly = one_of('block_prior_opt.assembly', assembly, tuple(ASSEMBLIES))
+        self.student_prob = number_in('block_prior_opt.student_prob', student_prob, 0, 1)
+
+    def forward(self, step):
+        stages = len(step.views[STUDENT].stages)
+        length = stages if self.assembly == 'chain' else stages + 1
+        route = step.draws.route(length, self.student_prob, STUDENT, TEACHER)
+        outputs = ASSEMBLIES[self.assembly](step.views, step.mixers, step.traces, step.mixed, route,
+                                            step.draws.masks)
+        target = step.teacher.output.float()
+        distances = [F.l1_loss(output.float(), target) for output in outputs]
+        return {'l_block': self.loss_weight * torch.stack(distances).mean()}

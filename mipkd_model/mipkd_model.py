@@ -1,0 +1,245 @@
+"""MiPKDModel: distillation, and plain training, in BasicSR's standard loop."""
+from collections import OrderedDict
+from copy import deepcopy
+from os import path as osp
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.base_model import BaseModel
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import MODEL_REGISTRY
+
+from mipkd_arch.errors import UserError
+from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view, whole_view
+
+from .distiller import Distiller
+from .draws import Draws
+from .ema import update_ema, warm_decay
+from .losses import DistillLoss
+from .precision import autocast
+from .weights import load_weights, plain_state_dict, save_atomically
+
+IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
+
+
+@MODEL_REGISTRY.register()
+class MiPKDModel(SRModel):
+    """Trains ``network_g``, with ``network_t`` as its teacher where a loss asks for one.
+
+    Which method it is, is decided by the losses of the option file (``train.*_opt``): ``pixel_opt`` alone is training
+    from scratch, with ``kd_opt`` it is logits-KD, with ``feature_prior_opt`` and ``block_prior_opt`` MiPKD.
+
+    ``net_g`` is the bare student, saved as a plain BasicSR checkpoint; ``distiller`` is what is trained.
+    """
+
+    def __init__(self, opt):
+        # Not SRModel's: it would wrap the student alone, but student and mixers must be wrapped together.
+        BaseModel.__init__(self, opt)
+        if opt['num_gpu'] > 1 and not opt['dist']:
+            raise UserError(f'num_gpu: {opt["num_gpu"]} in one process is not supported; start one process for each '
+                            'GPU with torchrun and --launcher pytorch, or set num_gpu: 1')
+        self.net_g = build_network(opt['network_g']).to(self.device)
+        self._load('network_g', self.net_g)
+        self._log_size('network_g', self.net_g)
+        self.size_multiple = staged_view(self.net_g).size_multiple if has_view(self.net_g) else 1
+        if self.is_train:
+            self.init_training_settings()
+
+    # ---------------------------------------------------------------- set-up
+
+    def _load(self, label, network, param_key=None):
+        """Load ``path.pretrain_<label>`` if there is one; returns whether there was."""
+        suffix, paths = label.rpartition('_')[2], self.opt['path']
+        path = paths.get(f'pretrain_{label}')
+        if path is None:
+            return False
+        key = param_key or paths.get(f'param_key_{suffix}')
+        strict = paths.get(f'strict_load_{suffix}', True)
+        left, unused = load_weights(network, path, strict=strict, param_key=key)
+        logger = get_root_logger()
+        logger.info(f'Loaded {label} ({type(network).__name__}) from {path}.')
+        if left or unused:
+            logger.warning(f'{label}: {len(left)} weights keep their start values ({", ".join(left[:4])} ...), '
+                           f'{len(unused)} of the file are not used.')
+        return True
+
+    @master_only
+    def _log_size(self, label, network):
+        count = sum(p.numel() for p in network.parameters())
+        get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters.')
+
+    def _build_losses(self):
+        """The losses of ``train.*_opt`` by name, without the ending."""
+        losses = {}
+        for key, loss_opt in self.opt['train'].items():
+            if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None:
+                continue
+            loss = build_loss(loss_opt)
+            if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
+                kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
+                raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit, this option takes a loss that '
+                                f'{kind}')
+            losses[key.removesuffix('_opt')] = loss
+        if not losses:
+            raise UserError('train: has no loss; give at least one of pixel_opt, kd_opt, feature_prior_opt, '
+                            'block_prior_opt')
+        return losses
+
+    def _build_teacher(self):
+        """The teacher: frozen, in eval mode, and never wrapped."""
+        teacher = build_network(self.opt['network_t']).to(self.device)
+        if not self._load('network_t', teacher):
+            raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
+        self._log_size('network_t', teacher)
+        return teacher.eval().requires_grad_(False)
+
+    def _view(self, label, network, staged):
+        """The view of a network; whole, where no loss looks inside."""
+        if not staged and not has_view(network):
+            return whole_view(network, self.opt['scale'])
+        view = staged_view(network, self.opt['train'].get(f'cuts_{label}', 3) if staged else 1)
+        if view.upscale != self.opt['scale']:
+            raise UserError(f'network_{label}.upscale: {view.upscale} is not the scale: {self.opt["scale"]} of the '
+                            'option file')
+        return view
+
+    def init_training_settings(self):
+        """Build teacher, losses, mixers, EMA, optimizer and schedule."""
+        train_opt = self.opt['train']
+        losses = self._build_losses()
+        staged = any(isinstance(loss, DistillLoss) for loss in losses.values())
+        needs_teacher = staged or 'kd' in losses
+        if needs_teacher and self.opt.get('network_t') is None:
+            names = [f'{name}_opt' for name, loss in losses.items() if name == 'kd' or isinstance(loss, DistillLoss)]
+            raise UserError(f'network_t: missing, but train.{names[0]} needs a teacher')
+
+        self.net_g.train()
+        self.net_t = self._build_teacher() if needs_teacher else None
+        student_view = self._view('g', self.net_g, staged)
+        teacher_view = self._view('t', self.net_t, staged) if needs_teacher else None
+        if needs_teacher and len(student_view.stages) != len(teacher_view.stages):
+            raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {len(student_view.stages)} '
+                            f'and {len(teacher_view.stages)} stages; the numbers must be equal')
+        distiller = Distiller(student_view, teacher_view, losses, train_opt.get('mixer_opt')).to(self.device)
+
+        self.memory_format = torch.channels_last if train_opt.get('channels_last', True) else torch.contiguous_format
+        for module in filter(None, (distiller, self.net_t)):
+            module.to(memory_format=self.memory_format)
+        self.autocast = autocast(train_opt.get('precision', 'auto'), self.device)
+        self.distiller = self.model_to_device(distiller)
+        self.calibrated = False
+
+        self.ema_decay = train_opt.get('ema_decay', 0)
+        if self.ema_decay > 0:
+            self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
+            if self.opt['path'].get('resume_state'):
+                self._load('network_g', self.net_g_ema, 'params_ema')
+
+        self.setup_optimizers()
+        self.setup_schedulers()
+
+    def setup_optimizers(self):
+        """One optimizer; the student and everything else trainable (mixers) are its two parameter groups."""
+        optim_opt = dict(self.opt['train']['optim_g'])
+        student = list(self.net_g.parameters())
+        own = set(map(id, student))
+        others = [p for p in self.distiller.parameters() if id(p) not in own]
+        groups = [{'params': student}]
+        if others:
+            groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
+        self.optimizer_g = self.get_optimizer(optim_opt.pop('type'), groups, **optim_opt)
+        self.optimizers.append(self.optimizer_g)
+
+    # ---------------------------------------------------------------- step
+
+    def feed_data(self, data):
+        """Take a batch: uint8, or float in [0, 1] as BasicSR's datasets give it."""
+        self.lq = self._to_image(data['lq'])
+        if 'gt' in data:
+            self.gt = self._to_image(data['gt'])
+
+    def _to_image(self, x):
+        x = x.to(self.device, non_blocking=True)
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        return x.contiguous(memory_format=self.memory_format) if self.is_train else x
+
+    def optimize_parameters(self, current_iter):
+        """One step: losses, backward, optimizer, EMA."""
+        bare = self.get_bare_model(self.distiller)
+        draws = Draws(self.opt['manual_seed'], current_iter, self.opt['rank'], self.device)
+        with self.autocast:
+            if bare.mixers and not self.calibrated:
+                bare.calibrate(self.lq)
+                self.calibrated = True
+            losses = self.distiller(self.lq, self.gt, draws)
+        self.optimizer_g.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer_g.step()
+        if self.ema_decay > 0:
+            update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter))
+        self.loss_dict = {name: loss.detach() for name, loss in losses.items()}
+
+    def get_current_log(self):
+        """All losses by name. They are fetched from the device here, when printed, not in every step."""
+        self.log_dict = self.reduce_loss_dict(self.loss_dict)
+        return self.log_dict
+
+    # ---------------------------------------------------------------- validation
+
+    def test(self):
+        """Super-resolve ``lq`` in float32 with the EMA weights if there are some, padded to what the network needs."""
+        network = getattr(self, 'net_g_ema', self.net_g)
+        network.eval()
+        with torch.no_grad():
+            output = network(pad_to_multiple(self.lq, self.size_multiple))
+        self.output = crop_to(output, self.lq, self.opt['scale'])
+        if self.is_train and network is self.net_g:
+            network.train()
+
+    # ---------------------------------------------------------------- files
+
+    def _model_path(self, label, current_iter):
+        return osp.join(self.opt['path']['models'], f'{label}_{"latest" if current_iter == -1 else current_iter}.pth')
+
+    @master_only
+    def save_network(self, net, net_label, current_iter, param_key='params'):
+        """As BasicSR's, but complete or not at all: a failed save raises, and leaves an older file as it was."""
+        nets, keys = ([x] if not isinstance(x, list) else x for x in (net, param_key))
+        content = {key: plain_state_dict(self.get_bare_model(net_)) for net_, key in zip(nets, keys, strict=True)}
+        save_atomically(content, self._model_path(net_label, current_iter))
+
+    def save(self, epoch, current_iter):
+        """Save the student (``net_g``), the mixers apart from it (``net_mixer``), and the training state."""
+        super().save(epoch, current_iter)
+        mixers = self.get_bare_model(self.distiller).mixers
+        if mixers:
+            self.save_network(mixers, 'net_mixer', current_iter)
+
+    @master_only
+    def save_training_state(self, epoch, current_iter):
+        """Save what ``resume_training`` needs; like BasicSR's, but complete or not at all."""
+        if current_iter != -1:
+            state = {'epoch': epoch, 'iter': current_iter,
+                     'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+                     'schedulers': [scheduler.state_dict() for scheduler in self.schedulers]}
+            save_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
+
+    def resume_training(self, resume_state):
+        """Take up optimizer and schedule, and the mixers that were saved with them."""
+        super().resume_training(resume_state)
+        mixers = self.get_bare_model(self.distiller).mixers
+        if mixers:
+            load_weights(mixers, self._model_path('net_mixer', resume_state['iter']), param_key='params')
+            self.calibrated = True
+
+    def reduce_loss_dict(self, loss_dict):
+        """Means over all processes, by name, as floats; one transfer from the device for all of them."""
+        with torch.no_grad():
+            losses = torch.stack(list(loss_dict.values()))
+            if self.opt['dist']:
+                torch.distributed.reduce(losses, dst=0)
+                losses = losses / self.opt['world_size']
+            return OrderedDict(zip(loss_dict, losses.tolist(), strict=True))

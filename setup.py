@@ -1,0 +1,24 @@
+"""Packaging of mipkd."""
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+setup(
+    name='mipkd',
+    # Read, not imported: importing needs torch and BasicSR, which may not be installed yet.
+    version=re.search(r"__version__ = '(.+)'", (ROOT / 'mipkd_model/__init__.py').read_text())[1],
+    description='Distil image super-resolution networks in BasicSR, by mixtures of priors (MiPKD)',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=['mipkd_arch', 'mipkd_model', 'mipkd_model.data', 'mipkd_model.losses'],
+    install_requires=['basicsr==1.4.2', 'torch>=2.4', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
+                      'setuptools', 'tqdm'],
+    entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
+    extras_require={'demo': ['scikit-image'], 'test': ['pytest', 'scikit-image', 'ruff']},
+)

@@ -1,0 +1,178 @@
+import pytest
+import tiny
+import torch
+from basicsr.losses import build_loss
+from mipkd_arch import staged_view
+from mipkd_arch.errors import UserError
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
+from mipkd_model.draws import Draws
+from mipkd_model.losses import BlockPriorLoss, DistillLoss, DistillStep, FeaturePriorLoss
+
+BOTH = (STUDENT, TEACHER)
+CPU = torch.device('cpu')
+NAMES = {FeaturePriorLoss: 'feature_prior_opt', BlockPriorLoss: 'block_prior_opt'}
+
+
+def draws(iteration=7, seed=3, rank=0):
+    return Draws(seed, iteration, rank, CPU)
+
+
+def make_step():
+    """A step of two tiny EDSRs in three stages, calibrated, in float64; its draws are those of ``draws()``."""
+    torch.manual_seed(0)
+    views = {STUDENT: staged_view(tiny.edsr(2).double(), 3),
+             TEACHER: staged_view(tiny.edsr(2, num_feat=12).double(), 3)}
+    views[TEACHER].network.requires_grad_(False)
+    lq, gt = torch.rand(2, 3, 6, 5).double(), torch.rand(2, 3, 12, 10).double()
+    traces = {role: view.trace(lq) for role, view in views.items()}
+    mixers = [FeaturePriorMixer(8, 12, latent=5).double() for _ in range(4)]
+    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps):
+        mixer.calibrate(feature_s, feature_t)
+    return DistillStep(gt, views, traces, mixers, draws())
+
+
+def close(loss, expected):
+    # The losses sum in float32, whatever the networks run in.
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+
+
+def unit_by_hand(unit, mixer, role):
+    return {'spread': mixer.spread(role), 'raw': 1.}.get(unit, unit)
+
+
+UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
+
+
+@UNITS
+def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_maps(unit):
+    loss = FeaturePriorLoss(loss_weight=3., gain=0.02, unit=unit)(make_step())['l_feat']
+    step, expected = make_step(), 0
+    mixed = mix_traces(step.mixers, step.student, step.teacher, draws().masks)
+    for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps):
+        expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
+    close(loss, 3. * 0.02 * expected)
+
+
+@UNITS
+def test_the_autoencoder_term_is_the_sum_of_both_networks_reconstruction_errors(unit):
+    loss = FeaturePriorLoss(loss_weight=3., gain=0.02, autoencoder_weight=0.5, unit=unit)(make_step())['l_ae']
+    step, expected = make_step(), 0
+    for mixer, *features in zip(step.mixers, step.student.maps, step.teacher.maps):
+        for role, feature in zip(BOTH, features):
+            decoded = mixer.decode(mixer.encode(feature, role), role)
+            expected += (decoded - feature).abs().mean() / unit_by_hand(unit, mixer, role)
+    close(loss, 3. * 0.02 * 0.5 * expected)
+
+
+def test_the_autoencoder_weight_leaves_the_feature_prior_alone():
+    losses = [FeaturePriorLoss(autoencoder_weight=weight)(make_step())['l_feat'] for weight in (0.5, 1)]
+    assert torch.equal(*losses)
+
+
+def test_an_autoencoder_weight_of_zero_drops_the_term():
+    assert list(FeaturePriorLoss(autoencoder_weight=0)(make_step())) == ['l_feat']
+    assert list(FeaturePriorLoss()(make_step())) == ['l_feat', 'l_ae']
+
+
+def test_the_unit_spread_makes_the_loss_free_of_the_range_of_the_maps():
+    loss, step = FeaturePriorLoss(unit='spread')(make_step())['l_feat'], make_step()
+    for mixer in step.mixers:
+        mixer.spread_student *= 1000
+        mixer.spread_teacher *= 1000
+    for role in BOTH:
+        trace = step.traces[role]
+        step.traces[role] = type(trace)(tuple(1000 * feature for feature in trace.maps), trace.output)
+    close(FeaturePriorLoss(unit='spread')(step)['l_feat'], loss.double())
+
+
+@pytest.mark.parametrize('assembly, function, length', [('chain', chain, 3), ('restart', restart, 4)])
+@pytest.mark.parametrize('iteration', [7, 8, 9])
+def test_the_block_prior_is_the_mean_difference_to_the_teachers_image(assembly, function, length, iteration):
+    step = make_step()
+    step.draws = draws(iteration)
+    loss = BlockPriorLoss(loss_weight=0.3, assembly=assembly)(step)['l_block']
+
+    again = draws(iteration)
+    route = again.route(length, 0.5, STUDENT, TEACHER)
+    mixed = mix_traces(step.mixers, step.student, step.teacher, again.masks)
+    images = function(step.views, step.mixers, step.traces, mixed, route, again.masks)
+    distances = [(image - step.teacher.output).abs().mean() for image in images]
+    close(loss, 0.3 * sum(distances) / len(distances))
+
+
+@pytest.mark.parametrize('assembly, function, length', [('chain', chain, 3), ('restart', restart, 4)])
+@pytest.mark.parametrize('prob, role', [(0, TEACHER), (1, STUDENT)])
+def test_the_extreme_probabilities_take_stages_of_one_network(assembly, function, length, prob, role):
+    step = make_step()
+    loss = BlockPriorLoss(loss_weight=1, assembly=assembly, student_prob=prob)(step)['l_block']
+    generator = draws().masks
+    mixed = mix_traces(step.mixers, step.student, step.teacher, generator)
+    images = function(step.views, step.mixers, step.traces, mixed, [role] * length, generator)
+    close(loss, torch.stack([(image - step.teacher.output).abs().mean() for image in images]).mean())
+
+
+def test_the_mixed_maps_of_a_step_are_made_once_for_all_losses():
+    step = make_step()
+    losses = [FeaturePriorLoss()(step)['l_feat'], FeaturePriorLoss()(step)['l_feat']]
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize('loss, factor', [(FeaturePriorLoss, 'loss_weight'), (FeaturePriorLoss, 'gain'),
+                                          (BlockPriorLoss, 'loss_weight')])
+def test_weights_multiply_every_term(loss, factor):
+    one, five = loss(**{factor: 1})(make_step()), loss(**{factor: 5})(make_step())
+    assert one.keys() == five.keys()
+    for name in one:
+        close(five[name], 5 * one[name].double())
+
+
+@pytest.mark.parametrize('loss', NAMES)
+def test_losses_are_built_from_basicsrs_registry_and_ask_for_mixers(loss):
+    built = build_loss({'type': loss.__name__, 'loss_weight': 2})
+    assert isinstance(built, loss) and isinstance(built, DistillLoss)
+    assert built.loss_weight == 2 and built.needs_mixers
+
+
+@pytest.mark.parametrize('loss, option, value, hint', [
+    (FeaturePriorLoss, 'loss_weight', -1, 'at least 0'), (FeaturePriorLoss, 'loss_weight', '1e-2', 'at least 0'),
+    (FeaturePriorLoss, 'gain', None, 'at least 0'), (FeaturePriorLoss, 'autoencoder_weight', True, 'at least 0'),
+    (FeaturePriorLoss, 'unit', 'spred', "did you mean 'spread'?"), (FeaturePriorLoss, 'unit', 0, 'above 0'),
+    (FeaturePriorLoss, 'unit', True, 'above 0'), (FeaturePriorLoss, 'unit', 'a number above 0', "'spread'"),
+    (BlockPriorLoss, 'loss_weight', -0.1, 'at least 0'),
+    (BlockPriorLoss, 'assembly', 'chian', "did you mean 'chain'?"),
+    (BlockPriorLoss, 'student_prob', 1.5, 'from 0 to 1'), (BlockPriorLoss, 'student_prob', '0.5', 'from 0 to 1')])
+def test_a_wrong_option_is_refused_in_one_line_that_names_it(loss, option, value, hint):
+    with pytest.raises(UserError) as error:
+        loss(**{option: value})
+    message = str(error.value)
+    assert message.startswith(f'{NAMES[loss]}.{option}: {value!r} is not') and hint in message and '\n' not in message
+
+
+@pytest.mark.parametrize('loss', NAMES)
+def test_an_unknown_option_is_refused(loss):
+    with pytest.raises(TypeError, match='weight_of_loss'):
+        loss(weight_of_loss=1)
+
+
+def test_a_step_draws_the_same_again_for_the_same_seed_and_iteration():
+    first, second = draws(), draws()
+    assert first.route(50, 0.5, *BOTH) == second.route(50, 0.5, *BOTH)
+    assert torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+
+
+@pytest.mark.parametrize('other', [{'iteration': 8}, {'seed': 4}])
+def test_another_iteration_or_seed_draws_otherwise(other):
+    first, second = draws(), draws(**other)
+    assert first.route(50, 0.5, *BOTH) != second.route(50, 0.5, *BOTH)
+    assert not torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+
+
+def test_ranks_take_the_same_route_with_masks_of_their_own():
+    first, second = draws(rank=0), draws(rank=1)
+    assert first.route(50, 0.5, *BOTH) == second.route(50, 0.5, *BOTH)
+    assert not torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+
+
+def test_routes_take_the_student_with_the_asked_probability():
+    roles = [role for iteration in range(1000) for role in draws(iteration).route(3, 0.3, *BOTH)]
+    assert roles.count(STUDENT) / len(roles) == pytest.approx(0.3, abs=0.03)

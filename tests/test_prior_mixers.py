@@ -1,0 +1,384 @@
+import itertools
+
+import pytest
+import tiny
+import torch
+from mipkd_arch import staged_view
+from mipkd_arch.errors import UserError
+from mipkd_arch.masks import MASKS, blend
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
+from torch.nn import functional as F
+
+LATENT = 5
+RATIO = 0.4
+BOTH = (STUDENT, TEACHER)
+
+
+def seeded(seed=3):
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(name, z_s, z_t, ratio, generator=None):
+    return MASKS[name](z_s, z_t, ratio, generator or seeded())
+
+
+# ---------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize('ratio', [0.1, 0.5, 0.8])
+def test_a_random3d_mask_has_near_the_asked_share_of_the_student(ratio):
+    mask = draw('random3d', torch.zeros(4, 8, 32, 32), None, ratio)
+    assert mask.shape == (4, 8, 32, 32) and mask.dtype == torch.bool
+    assert mask.float().mean() == pytest.approx(ratio, abs=0.01)
+
+
+@pytest.mark.parametrize('dim', range(4), ids=['sample', 'channel', 'row', 'column'])
+def test_a_random3d_mask_is_drawn_for_every_element_alone(dim):
+    mask = draw('random3d', torch.zeros(16, 16, 16, 16), None, RATIO)
+    half = mask.shape[dim] // 2
+    agree = (mask.narrow(dim, 0, half) == mask.narrow(dim, half, half)).float().mean()
+    assert agree == pytest.approx(RATIO**2 + (1 - RATIO)**2, abs=0.02)
+
+
+def test_a_random3d_mask_is_a_function_of_the_generator():
+    z = torch.zeros(2, 4, 8, 8)
+    generator = seeded()
+    first, second = (draw('random3d', z, None, 0.5, generator) for _ in range(2))
+    assert torch.equal(draw('random3d', z, None, 0.5, seeded()), first)
+    assert not torch.equal(first, second)
+
+
+def test_a_random3d_mask_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    draw('random3d', torch.zeros(2, 4, 8, 8), None, 0.5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize('ratio', [0.1, 0.25, 0.3, 1 / 3, 0.5, 0.7, 0.9])
+def test_a_grid_mask_has_near_the_asked_share_of_the_student(ratio):
+    mask = draw('grid', torch.zeros(2, 3, 60, 60), None, ratio)
+    assert mask.shape == (1, 1, 60, 60) and mask.dtype == torch.bool
+    assert mask.float().mean() == pytest.approx(ratio, abs=0.02)
+
+
+def test_a_grid_mask_is_the_same_for_all_maps_and_draws():
+    generator = seeded()
+    state = generator.get_state()
+    masks = [draw('grid', torch.randn(2, 3, 9, 7), torch.randn(2, 3, 9, 7), RATIO, generator) for _ in range(2)]
+    assert torch.equal(*masks)
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_a_grid_mask_of_one_half_is_a_checkerboard():
+    mask = draw('grid', torch.zeros(1, 1, 7, 8), None, 0.5)[0, 0]
+    assert (mask[1:] != mask[:-1]).all()
+    assert (mask[:, 1:] != mask[:, :-1]).all()
+
+
+def test_a_similarity_mask_takes_exactly_the_pixels_that_agree_most():
+    z_s, z_t = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    mask = draw('similarity', z_s, z_t, 0.3)
+    assert mask.shape == (2, 1, 4, 5) and mask.dtype == torch.bool
+    for n in range(2):
+        cosine = {}
+        for y, x in itertools.product(range(4), range(5)):
+            a, b = z_s[n, :, y, x].tolist(), z_t[n, :, y, x].tolist()
+            dot = sum(i * j for i, j in zip(a, b))
+            cosine[y, x] = dot / (sum(i * i for i in a) * sum(j * j for j in b))**0.5
+        best = set(sorted(cosine, key=cosine.get, reverse=True)[:6])
+        assert {tuple(pixel) for pixel in mask[n, 0].nonzero().tolist()} == best
+
+
+def test_a_similarity_mask_takes_the_asked_number_of_pixels_of_equal_maps_too():
+    z = torch.ones(2, 3, 4, 5)
+    assert draw('similarity', z, z, 0.3).flatten(1).sum(1).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize('name', MASKS)
+def test_masks_carry_no_gradient(name):
+    z_s, z_t = torch.randn(1, 3, 4, 4, requires_grad=True), torch.randn(1, 3, 4, 4)
+    assert not draw(name, z_s, z_t, 0.5).requires_grad
+
+
+def test_a_mask_of_one_takes_the_student_and_of_zero_the_teacher():
+    mask = torch.tensor([True, False]).view(1, 1, 1, 2)
+    z_s, z_t = torch.full((1, 3, 1, 2), 1.), torch.full((1, 3, 1, 2), 2.)
+    assert blend(mask, z_s, z_t)[0, :, 0].tolist() == [[1., 2.]] * 3
+
+
+@pytest.mark.parametrize('name', MASKS)
+@pytest.mark.parametrize('ratio, role', [(0, TEACHER), (1, STUDENT)])
+def test_the_extreme_ratios_take_one_network_whole(name, ratio, role):
+    z = {STUDENT: torch.randn(2, 4, 5, 6), TEACHER: torch.randn(2, 4, 5, 6)}
+    mixer = FeaturePriorMixer(4, 4, mask=name, ratio=ratio)
+    assert torch.equal(mixer.mix(z[STUDENT], z[TEACHER], seeded()), z[role])
+
+
+@pytest.mark.parametrize('name', MASKS)
+def test_a_mixer_blends_by_the_mask_and_ratio_of_its_options(name):
+    z_s, z_t = torch.randn(2, 4, 5, 6), torch.randn(2, 4, 5, 6)
+    mixer = FeaturePriorMixer(4, 4, mask=name, ratio=0.3)
+    mask = draw(name, z_s, z_t, 0.3).float()
+    assert torch.equal(mixer.mix(z_s, z_t, seeded()), mask * z_s + (1 - mask) * z_t)
+
+
+# ---------------------------------------------------------------- feature prior mixer
+
+
+@pytest.mark.parametrize('num_feat_s', [4, 7], ids=['narrow', 'equal'])
+@pytest.mark.parametrize('kind', ['cnn', 'mlp'])
+@pytest.mark.parametrize('encoder', ['separate', 'shared', 'none'])
+def test_encoders_and_decoders_map_between_the_widths(encoder, kind, num_feat_s):
+    mixer = FeaturePriorMixer(num_feat_s, 7, latent=LATENT, encoder=encoder, kind=kind)
+    latent = 7 if encoder == 'none' else LATENT
+    for role, width in ((STUDENT, num_feat_s), (TEACHER, 7)):
+        z = mixer.encode(torch.randn(2, width, 6, 5), role)
+        assert z.shape == (2, latent, 6, 5)
+        for target, target_width in ((STUDENT, num_feat_s), (TEACHER, 7)):
+            assert mixer.decode(z, target).shape == (2, target_width, 6, 5)
+
+
+def parameters_of(encoder):
+    return {id(p) for p in encoder.parameters()}
+
+
+def test_separate_encoders_share_nothing():
+    encoders = FeaturePriorMixer(4, 4, latent=LATENT, encoder='separate').encoders
+    assert not parameters_of(encoders[STUDENT]) & parameters_of(encoders[TEACHER])
+
+
+@pytest.mark.parametrize('num_feat_s, own', [(4, 2), (7, 0)], ids=['narrow', 'equal'])
+def test_a_shared_encoder_is_the_same_parameters_behind_the_students_width_adapter(num_feat_s, own):
+    encoders = FeaturePriorMixer(num_feat_s, 7, latent=LATENT, encoder='shared').encoders
+    student, teacher = (parameters_of(encoders[role]) for role in BOTH)
+    assert teacher and teacher <= student
+    assert len(student - teacher) == own
+
+
+def test_a_shared_encoder_encodes_equal_maps_equally():
+    mixer, feature = FeaturePriorMixer(7, 7, latent=LATENT, encoder='shared'), torch.randn(1, 7, 5, 5)
+    assert torch.equal(mixer.encode(feature, STUDENT), mixer.encode(feature, TEACHER))
+
+
+@pytest.mark.parametrize('kind', ['cnn', 'mlp'])
+def test_without_an_encoder_the_teachers_maps_are_the_latent_maps(kind):
+    mixer, feature = FeaturePriorMixer(4, 7, encoder='none', kind=kind), torch.randn(1, 7, 5, 5)
+    assert not parameters_of(mixer.encoders[TEACHER])
+    assert torch.equal(mixer.encode(feature, TEACHER), feature)
+
+
+@pytest.mark.parametrize('depth', [1, 2, 3])
+def test_depth_is_the_number_of_convolutions_in_each_coder(depth):
+    mixer = FeaturePriorMixer(4, 7, latent=LATENT, depth=depth)
+    for coder in (*mixer.encoders.values(), *mixer.decoders.values()):
+        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in coder) == depth
+
+
+def coder_by_hand(weights, prefix, x, padding):
+    x = F.conv2d(x, weights[f'{prefix}.0.weight'], weights[f'{prefix}.0.bias'], padding=padding).clamp(min=0)
+    return F.conv2d(x, weights[f'{prefix}.2.weight'], weights[f'{prefix}.2.bias'], padding=padding)
+
+
+@pytest.mark.parametrize('kind, padding', [('cnn', 1), ('mlp', 0)])
+@pytest.mark.parametrize('role, width', [(STUDENT, 4), (TEACHER, 7)])
+def test_encode_and_decode_are_two_convolutions_in_the_unit_of_the_spread(kind, padding, role, width):
+    mixer = FeaturePriorMixer(4, 7, latent=LATENT, kind=kind).double()
+    mixer.spread_student.fill_(3.)
+    mixer.spread_teacher.fill_(11.)
+    spread = {STUDENT: 3., TEACHER: 11.}[role]
+    weights = mixer.state_dict()
+    feature = 20 * torch.randn(2, width, 6, 5, dtype=torch.float64)
+
+    z = coder_by_hand(weights, f'encoders.{role}', feature / spread, padding)
+    torch.testing.assert_close(mixer.encode(feature, role), z, rtol=1e-12, atol=1e-12)
+    decoded = coder_by_hand(weights, f'decoders.{role}', z, padding) * spread
+    torch.testing.assert_close(mixer.decode(z, role), decoded, rtol=1e-12, atol=1e-12)
+
+
+def test_calibration_gives_the_standard_deviation_of_both_networks_maps():
+    mixer = FeaturePriorMixer(4, 7, latent=LATENT)
+    feature_s, feature_t = 200 + 30 * torch.randn(2, 4, 6, 5), 0.02 * torch.randn(2, 7, 6, 5) - 1
+    mixer.calibrate(feature_s, feature_t)
+    torch.testing.assert_close(mixer.spread(STUDENT), feature_s.std())
+    torch.testing.assert_close(mixer.spread(TEACHER), feature_t.std())
+
+
+def test_calibration_on_maps_of_one_value_gives_a_spread_above_zero():
+    mixer = FeaturePriorMixer(4, 7, latent=LATENT)
+    mixer.calibrate(torch.zeros(1, 4, 3, 3), torch.full((1, 7, 3, 3), 5.))
+    assert all(0 < mixer.spread(role) < 1e-3 for role in BOTH)
+
+
+def test_spreads_are_saved_with_the_mixer():
+    mixer = FeaturePriorMixer(4, 7, latent=LATENT)
+    mixer.calibrate(3 * torch.randn(1, 4, 5, 5), 9 * torch.randn(1, 7, 5, 5))
+    other = FeaturePriorMixer(4, 7, latent=LATENT)
+    other.load_state_dict(mixer.state_dict())
+    assert other.spread(TEACHER) == mixer.spread(TEACHER) != 1
+
+
+def test_calibration_makes_a_mixer_follow_the_range_of_the_maps():
+    small = FeaturePriorMixer(4, 7, latent=LATENT).double()
+    large = FeaturePriorMixer(4, 7, latent=LATENT).double()
+    large.load_state_dict(small.state_dict())
+    feature = {STUDENT: torch.randn(2, 4, 6, 5).double(), TEACHER: torch.randn(2, 7, 6, 5).double()}
+    small.calibrate(feature[STUDENT], feature[TEACHER])
+    large.calibrate(1000 * feature[STUDENT], 1000 * feature[TEACHER])
+    for role in BOTH:
+        z = small.encode(feature[role], role)
+        torch.testing.assert_close(large.encode(1000 * feature[role], role), z)
+        torch.testing.assert_close(large.decode(z, role), 1000 * small.decode(z, role))
+
+
+@pytest.mark.parametrize('option, value, hint', [
+    ('mask', 'random_3d', "did you mean 'random3d'?"), ('encoder', 'seperate', "did you mean 'separate'?"),
+    ('kind', 'ccn', "did you mean 'cnn'?"), ('latent', 0, 'at least 1'), ('latent', 64., 'whole number'),
+    ('depth', True, 'whole number'), ('ratio', 1.5, 'from 0 to 1'), ('ratio', '0.5', 'from 0 to 1'),
+    ('ratio', True, 'from 0 to 1')])
+def test_a_wrong_option_is_refused_in_one_line_that_names_it(option, value, hint):
+    with pytest.raises(UserError) as error:
+        FeaturePriorMixer(4, 7, **{option: value})
+    message = str(error.value)
+    assert message.startswith(f'mixer_opt.{option}: {value!r} is not') and hint in message and '\n' not in message
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match='rate'):
+        FeaturePriorMixer(4, 7, rate=0.5)
+
+
+# ---------------------------------------------------------------- block prior mixer
+
+
+@pytest.fixture(scope='module')
+def pair():
+    """A student of 8 channels x 3 blocks and a teacher of 12 x 6, in three stages each, in float64."""
+    torch.manual_seed(0)
+    views = {STUDENT: staged_view(tiny.edsr(2).double(), 3),
+             TEACHER: staged_view(tiny.edsr(2, num_feat=12, num_block=6).double(), 3)}
+    lq = torch.rand(2, 3, 6, 5).double()
+    with torch.no_grad():
+        traces = {role: view.trace(lq) for role, view in views.items()}
+    mixers = [FeaturePriorMixer(8, 12, latent=LATENT, ratio=RATIO).double() for _ in range(4)]
+    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps):
+        mixer.calibrate(feature_s, feature_t)
+    return views, mixers, traces, lq
+
+
+MEAN = torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1).double()
+BODY = {STUDENT: ([0], [1], [2]), TEACHER: ([0, 1], [2, 3], [4, 5])}
+
+
+def head_by_hand(pair, role):
+    views, _, _, lq = pair
+    return views[role].network.conv_first((lq - MEAN) * 255)
+
+
+def stage_by_hand(pair, stage, feature, role):
+    network = pair[0][role].network
+    for i in BODY[role][stage]:
+        feature = network.body[i](feature)
+    return network.conv_after_body(feature) if stage == 2 else feature
+
+
+def tail_by_hand(pair, feature, role):
+    network = pair[0][role].network
+    return network.conv_last(network.upsample(feature + head_by_hand(pair, role))) / 255 + MEAN
+
+
+def encode_by_hand(mixer, feature, role):
+    weights = mixer.state_dict()
+    return coder_by_hand(weights, f'encoders.{role}', feature / weights[f'spread_{role}'], 1)
+
+
+def decode_by_hand(mixer, z, role):
+    weights = mixer.state_dict()
+    return coder_by_hand(weights, f'decoders.{role}', z, 1) * weights[f'spread_{role}']
+
+
+def mix_by_hand(z_own, z_t, generator):
+    mask = (torch.rand(z_own.shape, generator=generator) < RATIO).double()
+    return mask * z_own + (1 - mask) * z_t
+
+
+def latents_by_hand(pair, generator):
+    """Student's, teacher's and blended latent maps of all positions."""
+    _, mixers, _, _ = pair
+    features = {role: head_by_hand(pair, role) for role in BOTH}
+    z_s, z_t, z = [], [], []
+    for k in range(4):
+        z_s.append(encode_by_hand(mixers[k], features[STUDENT], STUDENT))
+        z_t.append(encode_by_hand(mixers[k], features[TEACHER], TEACHER))
+        z.append(mix_by_hand(z_s[k], z_t[k], generator))
+        if k < 3:
+            features = {role: stage_by_hand(pair, k, features[role], role) for role in BOTH}
+    return z_s, z_t, z
+
+
+def same(output, expected):
+    torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_mixed_maps_hold_both_networks_latent_maps_and_their_blend(pair):
+    _, mixers, traces, _ = pair
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], seeded())
+    for made, z_s, z_t, z in zip(mixed, *latents_by_hand(pair, seeded()), strict=True):
+        same(made.z_s, z_s)
+        same(made.z_t, z_t)
+        same(made.z, z)
+
+
+@pytest.mark.parametrize('route', list(itertools.product(BOTH, repeat=3)), ids='-'.join)
+@torch.no_grad()
+def test_a_chain_is_the_papers_dynamic_stack(pair, route):
+    views, mixers, traces, _ = pair
+    first, second, third = route
+    generator = seeded()
+    _, z_t, z = latents_by_hand(pair, generator)
+    feature = stage_by_hand(pair, 0, decode_by_hand(mixers[0], z[0], first), first)
+    latent = mix_by_hand(encode_by_hand(mixers[1], feature, first), z_t[1], generator)
+    feature = stage_by_hand(pair, 1, decode_by_hand(mixers[1], latent, second), second)
+    latent = mix_by_hand(encode_by_hand(mixers[2], feature, second), z_t[2], generator)
+    feature = stage_by_hand(pair, 2, decode_by_hand(mixers[2], latent, third), third)
+    expected = tail_by_hand(pair, feature, third)
+
+    generator = seeded()
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], generator)
+    outputs = chain(views, mixers, traces, mixed, route, generator)
+    assert len(outputs) == 1
+    same(outputs[0], expected)
+
+
+@pytest.mark.parametrize('route', list(itertools.product(BOTH, repeat=4)), ids='-'.join)
+@torch.no_grad()
+def test_a_restart_sends_every_position_through_the_rest_of_one_network(pair, route):
+    views, mixers, traces, _ = pair
+    _, _, z = latents_by_hand(pair, seeded())
+    generator = seeded()
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], generator)
+    outputs = restart(views, mixers, traces, mixed, route, generator)
+    assert len(outputs) == 4
+    for k, role in enumerate(route):
+        feature = decode_by_hand(mixers[k], z[k], role)
+        for stage in range(k, 3):
+            feature = stage_by_hand(pair, stage, feature, role)
+        same(outputs[k], tail_by_hand(pair, feature, role))
+
+
+@pytest.mark.parametrize('ratio, role', [(1, STUDENT), (0, TEACHER)])
+@pytest.mark.parametrize('assembly, length', [(chain, 3), (restart, 4)], ids=['chain', 'restart'])
+@torch.no_grad()
+def test_with_coders_that_change_nothing_an_unmixed_route_is_the_network_itself(assembly, length, ratio, role):
+    views = {name: staged_view(tiny.edsr(2).double(), 3) for name in BOTH}
+    lq = torch.rand(1, 3, 6, 5).double()
+    traces = {name: view.trace(lq) for name, view in views.items()}
+    mixers = [FeaturePriorMixer(8, 8, encoder='none', depth=1, ratio=ratio).double() for _ in range(4)]
+    for mixer in mixers:
+        for decoder in mixer.decoders.values():
+            torch.nn.init.dirac_(decoder[0].weight)
+            torch.nn.init.zeros_(decoder[0].bias)
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], seeded())
+    for output in assembly(views, mixers, traces, mixed, [role] * length, seeded()):
+        torch.testing.assert_close(output, traces[role].output)
+    assert not torch.allclose(traces[STUDENT].output, traces[TEACHER].output)

@@ -1,0 +1,35 @@
+"""Builders of tiny networks: real architectures, small enough for a CPU to run in milliseconds."""
+from functools import partial
+
+from basicsr.archs.edsr_arch import EDSR
+from basicsr.archs.rcan_arch import RCAN
+from basicsr.archs.swinir_arch import SwinIR
+
+EDSR_SIZES = {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 3, 'res_scale': 0.1}
+RCAN_SIZES = {'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 16, 'num_group': 3, 'num_block': 1, 'squeeze_factor': 4}
+SWINIR_SIZES = {'img_size': 16, 'embed_dim': 12, 'depths': (2, 2, 2), 'num_heads': (2, 2, 2), 'window_size': 4,
+                'mlp_ratio': 2., 'drop_path_rate': 0.3, 'upsampler': 'pixelshuffle'}
+
+
+def edsr(upscale=4, **sizes):
+    return EDSR(**{**EDSR_SIZES, 'upscale': upscale, **sizes})
+
+
+def rcan(upscale=4, **sizes):
+    return RCAN(**{**RCAN_SIZES, 'upscale': upscale, **sizes})
+
+
+def swinir(upscale=4, **sizes):
+    return SwinIR(**{**SWINIR_SIZES, 'upscale': upscale, **sizes})
+
+
+NETWORKS = {
+    'EDSR': edsr,
+    'RCAN': rcan,
+    'SwinIR': swinir,
+    'SwinIR_direct': partial(swinir, upsampler='pixelshuffledirect'),
+    'SwinIR_nearest': partial(swinir, upsampler='nearest+conv'),
+    'SwinIR_3conv': partial(swinir, resi_connection='3conv'),
+    'SwinIR_ape': partial(swinir, ape=True),
+}
+"""By name, each a function of upscale ('nearest+conv' knows x4 alone; with ape, lq must be 16x16)."""
