@@ -17,17 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'demo')]
 sys.path.append(str(ROOT))
 
+import comparison  # noqa: E402
+import photographs  # noqa: E402
 import torch  # noqa: E402
+from basicsr.archs import build_network  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 import mipkd_model  # noqa: E402, F401
 from mipkd_arch.errors import UserError  # noqa: E402
 from mipkd_model.checks import read_options  # noqa: E402
 from mipkd_model.weights import load_weights, save_atomically  # noqa: E402
-
-import comparison  # noqa: E402
-import photographs  # noqa: E402
-from basicsr.archs import build_network  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 OPTIONS = 'options/demo/train_MiPKD_x4.yml'
 RESULTS = Path('results/demo')

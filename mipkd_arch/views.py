@@ -22,12 +22,13 @@ def residual_cnn_view(net):
     """EDSR and RCAN: ``body.0`` .. ``body.<n-1>``, ``conv_after_body``. Maps are in the network's ``img_range``."""
 
     def head(lq):
-        return net.conv_first((lq - net.mean.type_as(lq)) * net.img_range)
+        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+        return net.conv_first((lq - net.mean) * net.img_range)
 
     def tail(deep, shallow):
         # BasicSR adds the skip in place; here it must not be, because ``deep`` is a map that losses look at.
         image = net.conv_last(net.upsample(deep + shallow))
-        return image / net.img_range + net.mean.type_as(image)
+        return image / net.img_range + net.mean
 
     blocks = {f'body.{i}': block for i, block in enumerate(net.body)}
     blocks['conv_after_body'] = net.conv_after_body
@@ -47,7 +48,8 @@ def swinir_view(net):
                               "allowed are 'pixelshuffle', 'pixelshuffledirect', 'nearest+conv'")
 
     def head(lq):
-        return net.conv_first((lq - net.mean.type_as(lq)) * net.img_range)
+        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+        return net.conv_first((lq - net.mean) * net.img_range)
 
     def embed(feature):
         tokens = net.patch_embed(feature)
@@ -74,7 +76,7 @@ def swinir_view(net):
             for conv in (net.conv_up1, net.conv_up2):
                 image = net.lrelu(conv(F.interpolate(image, scale_factor=2, mode='nearest')))
             image = net.conv_last(net.lrelu(net.conv_hr(image)))
-        return image / net.img_range + net.mean.type_as(image)
+        return image / net.img_range + net.mean
 
     blocks = {f'layers.{i}': partial(block, layer=layer, first=i == 0) for i, layer in enumerate(net.layers)}
     blocks['conv_after_body'] = close

@@ -57,6 +57,8 @@ class MiPKDModel(SRModel):
         if path is None:
             return False
         key = param_key or paths.get(f'param_key_{suffix}')
+        if key is None and label == 'network_g' and paths.get('resume_state'):
+            key = 'params'  # the weights in training, not their average
         strict = paths.get(f'strict_load_{suffix}', True)
         left, unused = load_weights(network, path, strict=strict, param_key=key)
         logger = get_root_logger()

@@ -1,6 +1,7 @@
 """Checkpoints: read without running code from them, matched to the network, written whole or not at all."""
 import os
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from mipkd_arch.errors import UserError
 # Ordered: a checkpoint that has several of these holds the better weights under the earlier name.
 WRAPPERS = ('params_ema', 'params', 'state_dict', 'model_state_dict', 'model')
 PREFIXES = ('module.', '_orig_mod.')
+MAGIC = (b'PK', b'\x80')  # a zip file, or a pickle as torch wrote it before version 1.6
 # Buffers that SwinIR computes from its window and img_size. A checkpoint made for another img_size carries others.
 DERIVED = ('attn_mask', 'relative_position_index')
 
@@ -27,15 +29,19 @@ def read_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f'{path}: no such checkpoint file')
+    with path.open('rb') as file:
+        start = file.read(2)
+    if not start.startswith(MAGIC):
+        raise WeightsError(f'{path}: is not a torch checkpoint (it starts with {start!r}); fetch it anew')
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f'{path}: holds more than plain tensors and is not loaded, since that could run code '
-                           f'({reason})') from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f'{path}: cannot be read as a torch checkpoint, it may be cut short ({reason})') from None
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
+        foreign = re.search(r'GLOBAL ([\w.]+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if foreign:
+            raise WeightsError(f'{path}: holds {foreign[1]}, not plain tensors alone, and is not loaded, since that '
+                               'could run code; save its state_dict() instead') from None
+        raise WeightsError(f'{path}: cannot be read as a torch checkpoint, it is damaged or cut short; fetch or save '
+                           'it anew') from None
 
 
 def _is_state_dict(value):
@@ -64,9 +70,8 @@ def find_state_dict(checkpoint, path, param_key=None):
         keys = ', '.join(map(str, list(checkpoint)[:12])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         asked = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'
         raise WeightsError(f'{path}: no weights under {asked}; the file has {keys}')
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in found):
-            found = {key[len(prefix):]: value for key, value in found.items()}
+    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in found)), None):
+        found = {key[len(prefix):]: value for key, value in found.items()}
     return found
 
 

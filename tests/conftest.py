@@ -6,8 +6,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import mipkd_model  # noqa: E402, F401  (first: it makes BasicSR importable)
-import torch  # noqa: E402
+import torch
+
+import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 
 torch.set_num_threads(1)  # networks this small only wait for each other on more, 100 times as long on a busy machine
 

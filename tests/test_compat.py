@@ -4,6 +4,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+
 from mipkd_arch.compat import InstallError, prepare
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data import build_dataloader, build_dataset
+from torch.utils.data import DataLoader
+
 from mipkd_arch.errors import UserError
 from mipkd_model.data.pack import list_images, pack_pairs, read_image, shrink
 from mipkd_model.data.paired_raw_dataset import PairedRawLMDBDataset
-from mipkd_model.data.raw_lmdb import INDEX_KEY, DataError, RawLmdb, is_raw_lmdb, write_raw_lmdb
-from torch.utils.data import DataLoader
+from mipkd_model.data.raw_lmdb import INDEX_KEY, DataError, RawLmdb, write_raw_lmdb
 
 
 def noise(height, width, seed=0):
@@ -82,12 +83,6 @@ def test_two_readers_of_one_database_live_in_one_process(database):
     assert np.array_equal(first.read('b'), IMAGES['b'])
 
 
-def test_a_database_can_be_asked_for_its_format_while_it_is_read(database):
-    reader = RawLmdb(database)
-    reader.read('a')
-    assert is_raw_lmdb(database)
-
-
 def _answer(reader, queue):
     queue.put(reader.read('b').tobytes())
 
@@ -99,9 +94,9 @@ def test_a_reader_in_use_can_cross_a_fork(database):
     queue = context.Queue()
     child = context.Process(target=_answer, args=(reader, queue))
     child.start()
-    assert queue.get(timeout=30) == IMAGES['b'].tobytes()
     child.join(30)
     assert child.exitcode == 0
+    assert queue.get(timeout=5) == IMAGES['b'].tobytes()
     assert np.array_equal(reader.read('b'), IMAGES['b'])
 
 
@@ -168,7 +163,6 @@ def test_a_database_of_another_format_is_refused(tmp_path, content):
         for key, value in content.items():
             txn.put(key, value)
     assert str(tmp_path / 'other.lmdb') in refusal(RawLmdb, tmp_path / 'other.lmdb')
-    assert not is_raw_lmdb(tmp_path / 'other.lmdb')
 
 
 def test_an_unknown_image_name_is_refused(database):
@@ -198,7 +192,7 @@ def test_pairs_are_packed_under_the_names_of_the_gt_files(tmp_path, pngs):
     assert pack_pairs(hr, tmp_path / 'gt', tmp_path / 'lq', 4, lr) == (3, 0)
     gt, lq = RawLmdb(tmp_path / 'gt'), RawLmdb(tmp_path / 'lq')
     assert list(gt.shapes) == list(lq.shapes) == ['0001', '0002', '0003']
-    for hr_file, lr_file in zip(hr, lr):
+    for hr_file, lr_file in zip(hr, lr, strict=True):
         assert np.array_equal(lq.read(hr_file.stem), read_image(lr_file))
 
 
@@ -273,7 +267,7 @@ def test_a_folder_without_images_is_refused(tmp_path, folder, word):
     assert str(tmp_path / folder) in message and word in message
 
 
-@pytest.mark.parametrize('scale, size', [(2, (10, 15)), (3, (6, 10)), (4, (5, 7))])
+@pytest.mark.parametrize('scale, size', [(2, (10, 15)), (3, (7, 10)), (4, (5, 7))])
 def test_shrinking_a_gradient_gives_a_gradient_of_the_right_size(scale, size):
     gradient = np.broadcast_to(np.arange(31, dtype=np.uint8)[None, :, None] * 8, (21, 31, 3))
     lr = shrink(gradient, scale)

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from mipkd_model.ema import update_ema, warm_decay
 from torch import nn
+
+from mipkd_model.ema import update_ema, warm_decay
 
 
 def network():
@@ -12,7 +13,7 @@ def test_the_average_moves_by_one_minus_the_decay():
     ema, net = network(), network()
     before = [p.detach().clone() for p in ema.parameters()]
     update_ema(ema, net, 0.9)
-    for average, old, new in zip(ema.parameters(), before, net.parameters()):
+    for average, old, new in zip(ema.parameters(), before, net.parameters(), strict=True):
         torch.testing.assert_close(average, 0.9 * old + 0.1 * new)
 
 

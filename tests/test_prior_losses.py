@@ -2,6 +2,7 @@ import pytest
 import tiny
 import torch
 from basicsr.losses import build_loss
+
 from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
@@ -26,7 +27,7 @@ def make_step():
     lq, gt = torch.rand(2, 3, 6, 5).double(), torch.rand(2, 3, 12, 10).double()
     traces = {role: view.trace(lq) for role, view in views.items()}
     mixers = [FeaturePriorMixer(8, 12, latent=5).double() for _ in range(4)]
-    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps):
+    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps, strict=True):
         mixer.calibrate(feature_s, feature_t)
     return DistillStep(gt, views, traces, mixers, draws())
 
@@ -48,7 +49,7 @@ def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_map
     loss = FeaturePriorLoss(loss_weight=3., gain=0.02, unit=unit)(make_step())['l_feat']
     step, expected = make_step(), 0
     mixed = mix_traces(step.mixers, step.student, step.teacher, draws().masks)
-    for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps):
+    for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps, strict=True):
         expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
     close(loss, 3. * 0.02 * expected)
 
@@ -57,8 +58,8 @@ def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_map
 def test_the_autoencoder_term_is_the_sum_of_both_networks_reconstruction_errors(unit):
     loss = FeaturePriorLoss(loss_weight=3., gain=0.02, autoencoder_weight=0.5, unit=unit)(make_step())['l_ae']
     step, expected = make_step(), 0
-    for mixer, *features in zip(step.mixers, step.student.maps, step.teacher.maps):
-        for role, feature in zip(BOTH, features):
+    for mixer, *features in zip(step.mixers, step.student.maps, step.teacher.maps, strict=True):
+        for role, feature in zip(BOTH, features, strict=True):
             decoded = mixer.decode(mixer.encode(feature, role), role)
             expected += (decoded - feature).abs().mean() / unit_by_hand(unit, mixer, role)
     close(loss, 3. * 0.02 * 0.5 * expected)

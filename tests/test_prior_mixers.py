@@ -3,11 +3,12 @@ import itertools
 import pytest
 import tiny
 import torch
+from torch.nn import functional as F
+
 from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.masks import MASKS, blend
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
-from torch.nn import functional as F
 
 LATENT = 5
 RATIO = 0.4
@@ -83,7 +84,7 @@ def test_a_similarity_mask_takes_exactly_the_pixels_that_agree_most():
         cosine = {}
         for y, x in itertools.product(range(4), range(5)):
             a, b = z_s[n, :, y, x].tolist(), z_t[n, :, y, x].tolist()
-            dot = sum(i * j for i, j in zip(a, b))
+            dot = sum(i * j for i, j in zip(a, b, strict=True))
             cosine[y, x] = dot / (sum(i * i for i in a) * sum(j * j for j in b))**0.5
         best = set(sorted(cosine, key=cosine.get, reverse=True)[:6])
         assert {tuple(pixel) for pixel in mask[n, 0].nonzero().tolist()} == best
@@ -260,7 +261,7 @@ def pair():
     with torch.no_grad():
         traces = {role: view.trace(lq) for role, view in views.items()}
     mixers = [FeaturePriorMixer(8, 12, latent=LATENT, ratio=RATIO).double() for _ in range(4)]
-    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps):
+    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps, strict=True):
         mixer.calibrate(feature_s, feature_t)
     return views, mixers, traces, lq
 

@@ -5,8 +5,9 @@ import tiny
 import torch
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.models.swinir_model import SwinIRModel
-from mipkd_arch import StagedView, StagedViewError, has_view, register_view, staged_view
 from torch import nn
+
+from mipkd_arch import StagedView, StagedViewError, has_view, register_view, staged_view
 
 ALL = list(tiny.NETWORKS)
 THREE = ['EDSR', 'RCAN', 'SwinIR']

@@ -5,6 +5,7 @@ from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
+
 from mipkd_arch.student_arch import EDSRStudent, RCANStudent, SwinIRStudent
 
 PAIRS = {'EDSR': (EDSRStudent, EDSR, tiny.EDSR_SIZES), 'RCAN': (RCANStudent, RCAN, tiny.RCAN_SIZES),
@@ -67,7 +68,8 @@ def test_weights_go_strictly_from_student_to_basicsrs_own_class_and_back(name):
     student(**sizes, upscale=4).load_state_dict(b.state_dict(), strict=True)
 
 
-@pytest.mark.parametrize('sizes', [{'upscale': 3}, {'res_scale': 0.5}, {'img_range': 1.}, {'rgb_mean': (0.5, 0.4, 0.3)}])
+@pytest.mark.parametrize('sizes', [{'upscale': 3}, {'res_scale': 0.5}, {'img_range': 1.},
+                                   {'rgb_mean': (0.5, 0.4, 0.3)}])
 @pytest.mark.parametrize('name', ['EDSR', 'RCAN'])
 def test_every_keyword_of_a_convolutional_student_reaches_the_network(name, sizes):
     student, own, tiny_sizes = PAIRS[name]

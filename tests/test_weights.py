@@ -5,6 +5,7 @@ import pickle
 import pytest
 import tiny
 import torch
+
 from mipkd_model.weights import (
     WeightsError,
     find_state_dict,
@@ -114,7 +115,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, writer):
     assert not folder.exists()
     assert str(path) in message and 'could run code' in message
     # Loading it carelessly does run it, or this test would show nothing.
-    torch.load(path, weights_only=False)
+    pickle.loads(path.read_bytes()) if writer == 'pickle' else torch.load(path, weights_only=False)
     assert folder.exists()
 
 
@@ -167,13 +168,13 @@ def test_a_strict_misfit_names_the_first_key_and_both_shapes_and_changes_nothing
     assert same(network, before)
 
 
-@pytest.mark.parametrize('blocks, word', [(2, 'missing in the file'), (4, 'unknown to the network')])
-def test_strictly_missing_and_unknown_keys_are_counted_and_change_nothing(tmp_path, blocks, word):
+@pytest.mark.parametrize('blocks, block, word', [(2, 2, 'missing in the file'), (4, 3, 'unknown to the network')])
+def test_strictly_missing_and_unknown_keys_are_counted_and_change_nothing(tmp_path, blocks, block, word):
     network = tiny.edsr()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     path = saved(tmp_path / 'net.pth', {'params': tiny.edsr(num_block=blocks).state_dict()})
     message = refusal(load_weights, network, path)
-    assert f'4 {word} (first body.{min(blocks, 3) if blocks > 3 else 2}.conv1.weight)' in message
+    assert f'4 {word} (first body.{block}.conv1.weight)' in message
     assert same(network, before)
 
 

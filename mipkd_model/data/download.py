@@ -6,8 +6,9 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from mipkd_arch.errors import UserError
 from tqdm import tqdm
+
+from mipkd_arch.errors import UserError
 
 CHUNK = 1 << 20
 

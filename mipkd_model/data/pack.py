@@ -1,4 +1,5 @@
 """From image files to raw LMDBs."""
+import shutil
 from pathlib import Path
 
 import cv2
@@ -95,5 +96,9 @@ def pack_pairs(hr_files, out_gt, out_lq, scale, lr_files=None, min_side=0):
         if Path(out).exists():
             raise DataError(f'{out}: exists already and is left alone; remove it first to make it anew')
     write_raw_lmdb(out_gt, read_gt())
-    write_raw_lmdb(out_lq, read_lq())
+    try:
+        write_raw_lmdb(out_lq, read_lq())
+    except BaseException:
+        shutil.rmtree(out_gt)  # written just now, and of no use alone
+        raise
     return len(kept), len(hr_files) - len(kept)

@@ -42,8 +42,12 @@ class PairedRawLMDBDataset(data.Dataset):
         self.scale, self.train = opt['scale'], opt['phase'] == 'train'
         self.gt, self.lq = RawLmdb(opt['dataroot_gt']), RawLmdb(opt['dataroot_lq'])
         self.names = list(self.gt.shapes)
+        if self.train:
+            size = opt.get('gt_size')
+            if not isinstance(size, int) or size <= 0 or size % self.scale:
+                raise UserError(f'datasets.train.gt_size: {size!r} is not a multiple of scale {self.scale}')
         self._check_pairs()
-        self._rng = None
+        self._rng, self._rng_seed = None, None
 
     def _check_pairs(self):
         if set(self.names) != set(self.lq.shapes):
@@ -57,17 +61,16 @@ class PairedRawLMDBDataset(data.Dataset):
             if self.train and min(lq_h, lq_w) * self.scale < self.opt['gt_size']:
                 raise DataError(f'{self.gt.path}: image {name!r} is {gt_w}x{gt_h}, smaller than '
                                 f'gt_size {self.opt["gt_size"]}')
-        if self.train and self.opt['gt_size'] % self.scale:
-            raise UserError(f'datasets.train.gt_size: {self.opt["gt_size"]} is not a multiple of scale {self.scale}')
 
     def __len__(self):
         return len(self.names)
 
     def _random(self):
-        # Made on first use in each worker: torch gives every worker of every epoch its own initial seed, where
-        # BasicSR's worker_init_fn would repeat the same crops each epoch.
-        if self._rng is None:
-            self._rng = np.random.default_rng(torch.initial_seed() % 2**63)
+        # torch gives every worker of every epoch its own initial seed. BasicSR's worker_init_fn seeds numpy and
+        # random alike in each epoch, which would repeat the same crops.
+        if self._rng_seed != torch.initial_seed():
+            self._rng_seed = torch.initial_seed()
+            self._rng = np.random.default_rng(self._rng_seed % 2**63)
         return self._rng
 
     def _train_pair(self, name):

@@ -70,19 +70,37 @@ def _put(env, key, value):
             env.set_mapsize(max(2 * env.info()['map_size'], env.info()['map_size'] + 2 * len(value)))
 
 
-def is_raw_lmdb(path):
-    """Whether the folder is a database of this format (and not, say, BasicSR's LMDB of PNG files)."""
-    try:
-        RawLmdb(path)
-    except DataError:
-        return False
-    return True
+_open = {}  # (real path, inode of its file) -> (environment, read transaction), in this process
+
+
+def _transaction(path, inode):
+    """The process's read transaction on a database; LMDB lets a process open each database only once."""
+    key = os.path.realpath(path), inode
+    if key not in _open:
+        for other in [other for other in _open if other[0] == key[0]]:  # packed anew since it was opened
+            _close(*_open.pop(other))
+        # Crops are scattered over the file: reading ahead would only push other pages out of memory.
+        env = lmdb.open(key[0], readonly=True, lock=False, readahead=False)
+        _open[key] = env, env.begin(buffers=True)
+    return _open[key][1]
+
+
+def _close(env, transaction):
+    transaction.abort()
+    env.close()
+
+
+def _close_all():
+    while _open:
+        _close(*_open.popitem()[1])
+
+
+# An open LMDB must not cross a fork: a worker of a DataLoader opens its own.
+os.register_at_fork(after_in_child=_close_all)
 
 
 class RawLmdb:
-    """Reader of one database.
-
-    It is opened anew in every process that reads from it: an open LMDB must not cross a fork, nor be pickled.
+    """Reader of one database; it may be pickled, and used in forked and spawned processes.
 
     Attributes:
         shapes (dict[str, tuple[int, int, int]]): (H, W, 3) by name, in the order of packing.
@@ -93,9 +111,10 @@ class RawLmdb:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._pid, self._env = None, None
-        if not (self.path / 'data.mdb').is_file():
+        file = self.path / 'data.mdb'
+        if not file.is_file():
             raise DataError(f'{path}: no such LMDB (a folder with data.mdb)')
+        self._inode = file.stat().st_ino
         try:
             raw = self._get(INDEX_KEY)
         except lmdb.Error as error:
@@ -103,24 +122,12 @@ class RawLmdb:
         if raw is None:
             raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it with datasets/prepare.py')
         index = json.loads(bytes(raw))
+        if index['format'] != FORMAT:
+            raise DataError(f'{path}: is of format {index["format"]}, this version reads {FORMAT}; pack it anew')
         self.shapes = {name: tuple(shape) for name, shape in index['images'].items()}
-        self._close()  # opened again lazily, in the process that reads
 
     def _get(self, key):
-        if self._pid != os.getpid():
-            # Crops are scattered over the file: reading ahead would only push other pages out of memory.
-            self._env = lmdb.open(str(self.path), readonly=True, lock=False, readahead=False)
-            self._txn, self._pid = self._env.begin(buffers=True), os.getpid()
-        return self._txn.get(key)
-
-    def _close(self):
-        if self._pid == os.getpid():
-            self._txn.abort()
-            self._env.close()
-        self._pid = self._env = self._txn = None
-
-    def __getstate__(self):
-        return {**self.__dict__, '_pid': None, '_env': None, '_txn': None}
+        return _transaction(self.path, self._inode).get(key)
 
     def read(self, name, top=0, left=0, height=None, width=None):
         """Read a crop, or the whole image, as a fresh uint8 RGB array (height, width, 3)."""

@@ -3,10 +3,12 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch.nn import functional as F
 
-from mipkd_arch.errors import UserError, number_in, one_of
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of
 from mipkd_arch.prior_mixer import ASSEMBLIES, STUDENT, TEACHER
 
 from .step import DistillLoss
+
+UNITS = ('spread', 'raw')
 
 
 @LOSS_REGISTRY.register()
@@ -37,10 +39,10 @@ class FeaturePriorLoss(DistillLoss):
         self.loss_weight = number_in('feature_prior_opt.loss_weight', loss_weight, 0)
         self.gain = number_in('feature_prior_opt.gain', gain, 0)
         self.autoencoder_weight = number_in('feature_prior_opt.autoencoder_weight', autoencoder_weight, 0)
-        if isinstance(unit, str):
-            one_of('feature_prior_opt.unit', unit, ('spread', 'raw', 'a number above 0'))
-        elif not isinstance(unit, (int, float)) or isinstance(unit, bool) or unit <= 0:
-            raise UserError(f"feature_prior_opt.unit: {unit!r} is not 'spread', 'raw' or a number above 0")
+        number = isinstance(unit, (int, float)) and not isinstance(unit, bool)
+        if unit not in UNITS and not (number and unit > 0):
+            raise UserError(f"feature_prior_opt.unit: {unit!r} is not 'spread', 'raw' or a number above 0"
+                            f"{near_miss(unit, UNITS)}")
         self.unit = unit
 
     def _distance(self, mixer, role, z, target):
