@@ -15,8 +15,6 @@ from .teachers import how_to_get_weights
 
 TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
 TEST_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'val')
-# Arguments that losses get by position when they are built or run, or that BasicSR adds to every dataset.
-NOT_ARGUMENTS = {'type'}
 
 
 def read_options(path):
@@ -84,9 +82,12 @@ def check_files(opt):
 
 
 def _check_type(where, value, registry):
-    if value not in registry:
-        raise UserError(f'{where}: no {value!r} is registered{near_miss(value, registry.keys())}; known are '
-                        f'{", ".join(sorted(registry.keys()))}')
+    """Return what is registered under the name, which BasicSR also looks up with its own suffix behind."""
+    for name in (value, f'{value}_basicsr'):
+        if name in registry:
+            return registry.get(name)
+    raise UserError(f'{where}: no {value!r} is registered{near_miss(value, registry.keys())}; known are '
+                    f'{", ".join(sorted(registry.keys()))}')
 
 
 def check_call(where, block, registry):
@@ -96,14 +97,13 @@ def check_call(where, block, registry):
     """
     if not isinstance(block, dict) or 'type' not in block:
         raise UserError(f'{where}: needs a block with a type')
-    _check_type(f'{where}.type', block['type'], registry)
-    target = registry.get(block['type'])
+    target = _check_type(f'{where}.type', block['type'], registry)
     parameters = inspect.signature(target).parameters
     named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     own = not target.__module__.startswith('basicsr.')
     swallows = own and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in block:
-        if name not in NOT_ARGUMENTS and name not in named and not swallows:
+        if name != 'type' and name not in named and not swallows:
             raise UserError(f'{where}.{name}: {block["type"]} has no such option{near_miss(name, named)}; it has '
                             f'{", ".join(named)}')
     for name in named:

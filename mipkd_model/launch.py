@@ -3,19 +3,20 @@
 ``basicsr.train.train_pipeline`` stays the loop. Put in its place are only functions of the same signatures, each
 with its reason beside it.
 """
+import argparse
 import os
 import sys
 from os import path as osp
 
 import basicsr.test
 import basicsr.train
-import torch
 from basicsr.utils import check_resume
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from mipkd_arch.errors import UserError
 
 from .checks import check_files, check_options, read_options
+from .weights import read_checkpoint
 
 
 def parse_options(root_path, is_train=True):
@@ -24,8 +25,11 @@ def parse_options(root_path, is_train=True):
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
-    if '-opt' in sys.argv[:-1]:
-        read_options(sys.argv[sys.argv.index('-opt') + 1])
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument('-opt')
+    file = early.parse_known_args()[0].opt
+    if file is not None:  # without one, and for --help, BasicSR's own parser has the word
+        read_options(file)
     opt, args = basicsr_parse_options(root_path, is_train)
     if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:
         print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',
@@ -37,8 +41,11 @@ def parse_options(root_path, is_train=True):
             # On resume BasicSR would look for the teacher among this run's own checkpoints.
             kept = opt['path'].get('ignore_resume_networks') or []
             opt['path']['ignore_resume_networks'] = [*([kept] if isinstance(kept, str) else kept), 'network_t']
-    if opt.get('logger') is not None:
-        opt['logger'].setdefault('use_tb_logger', False)
+    # BasicSR reads these without asking whether they are there.
+    for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
+        for key, value in defaults.items():
+            if isinstance(opt.get(block), dict):
+                opt[block].setdefault(key, value)
     check_options(opt, is_train)
     check_files(opt)
     return opt, args
@@ -60,9 +67,7 @@ def load_resume_state(opt):
     path = opt['path'].get('resume_state')
     if not path:
         return None
-    if not osp.isfile(path):
-        raise UserError(f'path.resume_state: {path} is not there')
-    state = torch.load(path, map_location='cpu', weights_only=True)
+    state = read_checkpoint(path)
     check_resume(opt, state['iter'])
     return state
 

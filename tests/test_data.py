@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import pickle
+import shutil
 
 import cv2
 import lmdb
@@ -81,6 +82,14 @@ def test_two_readers_of_one_database_live_in_one_process(database):
     first.read('a')
     assert np.array_equal(RawLmdb(database).read('b'), IMAGES['b'])
     assert np.array_equal(first.read('b'), IMAGES['b'])
+
+
+def test_a_reader_of_a_database_that_was_packed_anew_says_so_and_a_new_reader_reads_it(database):
+    old = RawLmdb(database)
+    shutil.rmtree(database)
+    write_raw_lmdb(database, [('a', IMAGES['b'])])
+    assert np.array_equal(RawLmdb(database).read('a'), IMAGES['b'])
+    assert 'packed anew' in refusal(old.read, 'a')
 
 
 def _answer(reader, queue):

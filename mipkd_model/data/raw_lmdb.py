@@ -70,29 +70,32 @@ def _put(env, key, value):
             env.set_mapsize(max(2 * env.info()['map_size'], env.info()['map_size'] + 2 * len(value)))
 
 
-_open = {}  # (real path, inode of its file) -> (environment, read transaction), in this process
+_open = {}  # real path -> (inode of its file, environment, read transaction), in this process
 
 
 def _transaction(path, inode):
     """The process's read transaction on a database; LMDB lets a process open each database only once."""
-    key = os.path.realpath(path), inode
-    if key not in _open:
-        for other in [other for other in _open if other[0] == key[0]]:  # packed anew since it was opened
-            _close(*_open.pop(other))
+    path = os.path.realpath(path)
+    if path not in _open or _open[path][0] != inode:
+        if os.stat(f'{path}/data.mdb').st_ino != inode:
+            raise DataError(f'{path}: was packed anew while it was in use; start again')
+        if path in _open:
+            _close(path)
         # Crops are scattered over the file: reading ahead would only push other pages out of memory.
-        env = lmdb.open(key[0], readonly=True, lock=False, readahead=False)
-        _open[key] = env, env.begin(buffers=True)
-    return _open[key][1]
+        env = lmdb.open(path, readonly=True, lock=False, readahead=False)
+        _open[path] = inode, env, env.begin(buffers=True)
+    return _open[path][2]
 
 
-def _close(env, transaction):
+def _close(path):
+    _, env, transaction = _open.pop(path)
     transaction.abort()
     env.close()
 
 
 def _close_all():
-    while _open:
-        _close(*_open.popitem()[1])
+    for path in list(_open):
+        _close(path)
 
 
 # An open LMDB must not cross a fork: a worker of a DataLoader opens its own.

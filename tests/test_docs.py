@@ -1,0 +1,67 @@
+"""What README and docs say is true: their code runs, their files exist, their example of a diff applies."""
+import re
+
+import pytest
+import runs
+import yaml
+from basicsr.archs import build_network
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from mipkd_arch import staged, staged_view
+from mipkd_model.checks import check_options
+
+PAGES = [runs.ROOT / 'README.md', *sorted((runs.ROOT / 'docs').glob('*.md'))]
+
+
+def blocks(page, language):
+    return re.findall(rf'```{language}\n(.*?)```', page.read_text(), re.S)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=[page.name for page in PAGES])
+def test_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
+        if not target.startswith('https://'):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('page', PAGES, ids=[page.name for page in PAGES])
+def test_commands_of_a_page_name_files_that_are_there(page):
+    for file in re.findall(r'python ([\w/]+\.py)', page.read_text()):
+        assert (runs.ROOT / file).exists(), file
+
+
+def test_the_recipe_for_a_view_of_ones_own_network_runs(monkeypatch):
+    monkeypatch.setattr(staged, '_VIEWS', dict(staged._VIEWS))
+    scope = {}
+    try:
+        for code in blocks(runs.ROOT / 'docs/staged_views.md', 'python'):
+            exec(code, scope)
+    finally:
+        ARCH_REGISTRY._obj_map.pop('PlainSR', None)
+    assert staged_view(scope['net'], ['body.1']).num_positions == 3
+
+
+def test_the_diff_that_swaps_the_student_applies_and_builds():
+    file = runs.ROOT / 'options/train_MiPKD_x4.yml'
+    diff, = blocks(runs.ROOT / 'README.md', 'diff')
+    text = re.sub(r' +#.*', '', file.read_text())
+    for hunk in re.split(r'(?m)^(?= )', diff.split('options/train_mine.yml\n')[1]):
+        lines = hunk.splitlines()
+        old = [line[1:] for line in lines if line[:1] == '-']
+        new = [line[1:] for line in lines if line[:1] == '+']
+        assert '\n'.join(old) in text, old
+        text = text.replace('\n'.join(old), '\n'.join(new), 1)
+    opt = yaml.safe_load(text)
+    check_options(opt, is_train=True)
+    student = staged_view(build_network(opt['network_g']), opt['train']['cuts_g'])
+    teacher = staged_view(build_network(opt['network_t']), opt['train']['cuts_t'])
+    assert type(student.network).__name__ == 'SwinIRStudent' and student.num_positions == teacher.num_positions
+
+
+def test_the_weights_of_the_losses_in_the_docs_are_those_of_the_option_file():
+    method = (runs.ROOT / 'docs/method.md').read_text()
+    train = yaml.safe_load((runs.ROOT / 'options/train_MiPKD_x4.yml').read_text())['train']
+    for block in ('mixer_opt', 'feature_prior_opt', 'block_prior_opt'):
+        for key, value in train[block].items():
+            if key not in ('type', 'loss_weight'):
+                assert f'{key}: {value}' in method, f'{block}.{key}'

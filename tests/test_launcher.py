@@ -1,0 +1,59 @@
+"""The command lines of basicsr/train.py and basicsr/test.py."""
+import subprocess
+import sys
+
+import pytest
+import runs
+import torch
+
+from mipkd_model.weights import plain_state_dict
+
+
+def launch(script, root, *arguments):
+    return subprocess.run([sys.executable, runs.ROOT / f'basicsr/{script}.py', *map(str, arguments)], cwd=root,
+                          text=True, capture_output=True, timeout=300, check=False)
+
+
+def refused(done):
+    """The one line of a refused command."""
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr + done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_training_without_its_data_stops_before_anything_is_made(tmp_path):
+    before = sorted((runs.ROOT / 'experiments').glob('*'))
+    line = refused(launch('train', tmp_path, '-opt', runs.ROOT / 'options/train_MiPKD_x4.yml'))
+    assert line.endswith('Fetch and pack DIV2K: python datasets/prepare.py div2k --scale 4')
+    assert sorted((runs.ROOT / 'experiments').glob('*')) == before and not list(tmp_path.iterdir())
+
+
+def test_a_tag_in_an_option_file_runs_no_code(tmp_path):
+    file = tmp_path / 'options.yml'
+    file.write_text(f'name: !!python/object/apply:os.mkdir [{tmp_path}/made]\n')
+    assert str(file) in refused(launch('train', tmp_path, '-opt', file))
+    assert not (tmp_path / 'made').exists()
+
+
+def test_testing_validates_a_student_from_its_option_file(tmp_path):
+    opt = runs.options(tmp_path)
+    from basicsr.archs import build_network
+    torch.save({'params_ema': plain_state_dict(build_network(opt['network_g']))}, tmp_path / 'student.pth')
+    test = {key: opt[key] for key in ('model_type', 'scale', 'num_gpu', 'manual_seed', 'network_g')}
+    test.update(name='test_of_the_launcher', datasets={'test_1': opt['datasets']['val']},
+                path={'pretrain_network_g': str(tmp_path / 'student.pth'), 'param_key_g': 'params_ema'},
+                val={**opt['val'], 'save_img': False})
+    code = (f'import sys; sys.path.append({str(runs.ROOT)!r}); from mipkd_model.launch import test; '
+            f'sys.exit(test({str(tmp_path)!r}))')
+    done = subprocess.run([sys.executable, '-c', code, '-opt', runs.option_file(tmp_path, test)], cwd=tmp_path,
+                          text=True, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '# psnr: ' in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('script', ['train', 'test'])
+def test_the_launchers_run_the_installed_basicsr_not_their_own_folder(script):
+    done = launch(script, runs.ROOT, '--help')
+    assert done.returncode == 0 and '--auto_resume' in done.stdout, done.stderr

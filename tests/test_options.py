@@ -1,0 +1,132 @@
+"""The option files that are shipped, and what the checks say of broken ones."""
+from copy import deepcopy
+
+import pytest
+import runs
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+
+from mipkd_arch.errors import UserError
+from mipkd_arch.prior_mixer import FeaturePriorMixer
+from mipkd_arch.staged import staged_view
+from mipkd_model.checks import check_files, check_options, read_options
+
+FILES = sorted((runs.ROOT / 'options').rglob('*.yml'))
+
+
+def is_train(file):
+    return file.name.startswith('train')
+
+
+@pytest.fixture(params=FILES, ids=[str(file.relative_to(runs.ROOT / 'options')) for file in FILES])
+def file(request):
+    return request.param
+
+
+def test_there_are_option_files():
+    assert {'train_MiPKD_x4.yml', 'test_MiPKD_x4.yml'} <= {file.name for file in FILES}
+
+
+def test_an_option_file_passes_the_checks(file):
+    check_options(read_options(file), is_train(file))
+
+
+def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file):
+    opt = read_options(file)
+    train = opt.get('train', {})
+    views = {}
+    for label in ('g', 't'):
+        if f'network_{label}' in opt:
+            network = build_network(opt[f'network_{label}'])
+            views[label] = staged_view(network, train.get(f'cuts_{label}', 3))
+            assert views[label].upscale == opt['scale']
+    losses = {key: build_loss(value) for key, value in train.items() if key.endswith('_opt') and key != 'mixer_opt'}
+    if is_train(file):
+        assert losses
+    if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
+        assert views['g'].num_positions == views['t'].num_positions
+        FeaturePriorMixer(views['g'].num_feat, views['t'].num_feat, **train['mixer_opt'])
+
+
+def test_metrics_are_those_of_the_papers(file):
+    opt = read_options(file)
+    for metric in opt['val']['metrics'].values():
+        assert metric['test_y_channel'] is True and metric['crop_border'] == opt['scale']
+
+
+def test_the_paper_pair_has_the_papers_sizes():
+    opt = read_options(runs.ROOT / 'options/train_MiPKD_x4.yml')
+    count = {label: sum(p.numel() for p in build_network(opt[f'network_{label}']).parameters()) for label in 'gt'}
+    assert [round(count[label] / 1e6, 2) for label in 'tg'] == [43.09, 2.70]
+    assert (opt['train']['total_iter'], opt['datasets']['train']['gt_size']) == (250000, 192)
+
+
+def test_a_test_file_builds_the_student_its_training_file_trains():
+    assert (read_options(runs.ROOT / 'options/test_MiPKD_x4.yml')['network_g']
+            == read_options(runs.ROOT / 'options/train_MiPKD_x4.yml')['network_g'])
+
+
+@pytest.fixture(scope='module')
+def good(tmp_path_factory):
+    opt = runs.options(tmp_path_factory.mktemp('good'))
+    check_options(opt, is_train=True)
+    check_files(opt)
+    return opt
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda o: o.pop('scale'), 'scale: missing in the option file'),
+    (lambda o: o.update(modl_type=o.pop('model_type')), "model_type: missing in the option file (did you mean 'modl_"),
+    (lambda o: o.update(model_type='MiPKDModell'), "model_type: no 'MiPKDModell' is registered (did you mean 'MiPKDM"),
+    (lambda o: o.update(path='x'), "path: 'x' is not a block of options"),
+    (lambda o: o['network_g'].update(type='EDSRStuden'), "network_g.type: no 'EDSRStuden' is registered (did you mea"),
+    (lambda o: o['network_g'].update(num_feats=3), "network_g.num_feats: EDSR has no such option (did you mean 'num_"),
+    (lambda o: o['network_g'].pop('num_in_ch'), 'network_g.num_in_ch: missing, EDSR needs it'),
+    (lambda o: o.update(network_t={'type': 'SwinIR', 'embed_dims': 60}), 'network_t.embed_dims: SwinIR has no such op'),
+    (lambda o: o['train']['kd_opt'].update(type='L1Los'), "train.kd_opt.type: no 'L1Los' is registered (did you mean"),
+    (lambda o: o['train']['feature_prior_opt'].update(gian=1), "train.feature_prior_opt.gian: FeaturePriorLoss has no"),
+    (lambda o: o['datasets'].pop('train'), 'datasets.train: missing, there is nothing to train on'),
+    (lambda o: o['datasets'].update(vall={}), 'datasets.vall: is not a phase; allowed are train, val and val_<name>'),
+    (lambda o: o['datasets']['train'].update(type='Paired'), "datasets.train.type: no 'Paired' is registered"),
+])
+def test_a_broken_option_is_one_line_with_its_path(good, change, message):
+    opt = deepcopy(good)
+    change(opt)
+    with pytest.raises(UserError) as caught:
+        check_options(opt, is_train=True)
+    assert str(caught.value).startswith(message) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda o: o['datasets']['train'].update(dataroot_gt='datasets/DIV2K/train_HR.lmdb'),
+     'datasets.train.dataroot_gt: datasets/DIV2K/train_HR.lmdb is not there. Fetch and pack DIV2K: '
+     'python datasets/prepare.py div2k --scale 2'),
+    (lambda o: o['datasets']['val'].update(dataroot_lq='datasets/benchmark/Set0/LR'),
+     'datasets.val.dataroot_lq: datasets/benchmark/Set0/LR is not there. Fetch the benchmark sets: '
+     'python datasets/prepare.py benchmark'),
+    (lambda o: o['datasets']['val'].update(dataroot_lq='photos/lq.lmdb'),
+     'datasets.val.dataroot_lq: photos/lq.lmdb is not there. Pack a folder of HR images: '),
+    (lambda o: o['path'].update(pretrain_network_t='w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth'),
+     'path.pretrain_network_t: w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth is not there. Fetch it: '
+     'mipkd teacher get EDSR_Lx4 --out w'),
+    (lambda o: o['path'].update(pretrain_network_g='mine.pth'),
+     'path.pretrain_network_g: mine.pth is not there. Mend the path'),
+])
+def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, message):
+    opt = deepcopy(good)
+    change(opt)
+    with pytest.raises(UserError) as caught:
+        check_files(opt)
+    assert str(caught.value).startswith(message) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('text, message', [
+    ('a: [1', 'line 1'), ('- 1\n- 2\n', 'is not an option file'), ('a: !!python/object/apply:os.getcwd []', 'line 1'),
+    (b'\xff\xfe\x00', 'not a YAML text'),
+])
+def test_a_file_that_is_no_option_file_is_refused(tmp_path, text, message):
+    file = tmp_path / 'broken.yml'
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as caught:
+        read_options(file)
+    assert message in str(caught.value) and str(file) in str(caught.value) and '\n' not in str(caught.value)
