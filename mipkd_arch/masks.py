@@ -15,8 +15,8 @@ def random3d(z_s, z_t, ratio, generator):
 def grid(z_s, z_t, ratio, generator):
     """A fixed regular pattern over H and W, the same in every channel, sample and step: (1, 1, H, W).
 
-    Positions are numbered along the diagonals, and of each run of 1 / ratio of them one is the student's; at 0.5 this
-    is a checkerboard. Nothing is drawn, so ``generator`` is left as it was.
+    All pixels of a diagonal are alike, and the student's diagonals are spread evenly; at 0.5 this is a checkerboard.
+    Nothing is drawn, so ``generator`` is left as it was.
     """
     rows = torch.arange(z_s.shape[2], device=z_s.device)[:, None]
     columns = torch.arange(z_s.shape[3], device=z_s.device)

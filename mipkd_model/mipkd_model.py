@@ -172,10 +172,12 @@ class MiPKDModel(SRModel):
         """One step: losses, backward, optimizer, EMA."""
         bare = self.get_bare_model(self.distiller)
         draws = Draws(self.opt['manual_seed'], current_iter, self.opt['rank'], self.device)
-        with self.autocast:
-            if bare.mixers and not self.calibrated:
+        if bare.mixers and not self.calibrated:
+            # In a context of its own: weights that autocast casts and keeps under no_grad are not the step's.
+            with self.autocast:
                 bare.calibrate(self.lq)
-                self.calibrated = True
+            self.calibrated = True
+        with self.autocast:
             losses = self.distiller(self.lq, self.gt, draws)
         self.optimizer_g.zero_grad()
         torch.stack(list(losses.values())).sum().backward()

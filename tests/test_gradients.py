@@ -125,6 +125,13 @@ def test_a_loss_of_weight_zero_trains_as_if_it_were_absent(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_the_first_step_already_trains_every_weight_of_the_student(tmp_path, precision):
+    model = runs.model(runs.options(tmp_path, precision=precision))
+    step(model)
+    assert [name for name, p in model.net_g.named_parameters() if p.grad is None] == []
+
+
 def test_masks_and_routes_depend_on_seed_and_iteration_alone():
     from mipkd_model.draws import Draws
 

@@ -1,0 +1,34 @@
+"""Keeps the averaged weights of a training checkpoint as the demo's teacher.
+
+example: python demo/keep_teacher.py experiments/demo_teacher_EDSR_64x8_x4/models/net_g_latest.pth
+"""
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+
+import mipkd_model  # noqa: E402, F401
+from mipkd_arch.errors import UserError  # noqa: E402
+from mipkd_model.weights import find_state_dict, read_checkpoint, save_atomically  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='net_g_*.pth of the training')
+    parser.add_argument('--out', default=ROOT / 'demo/teacher/EDSR_64x8_x4.pth', metavar='FILE',
+                        help='default: demo/teacher/EDSR_64x8_x4.pth')
+    args = parser.parse_args()
+    try:
+        weights = find_state_dict(read_checkpoint(args.checkpoint), args.checkpoint, 'params_ema')
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    save_atomically({'params': weights}, args.out)
+    print(f'{args.out}: {sum(value.numel() for value in weights.values()):,d} parameters')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
