@@ -7,7 +7,10 @@ root = Path(__file__).resolve().parents[1]
 sys.path[:] = [entry for entry in sys.path if Path(entry or '.').resolve() != root / 'basicsr']
 sys.path.append(str(root))
 
-from mipkd_model.launch import train  # noqa: E402
+try:
+    from mipkd_model.launch import train
+except ImportError as error:  # something is not installed; the message says what and how
+    sys.exit(f'error: {error}')
 
 if __name__ == '__main__':
     sys.exit(train(root))

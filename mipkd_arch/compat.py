@@ -9,6 +9,8 @@ import types
 
 INSTALL_HINT = ('pip install torch torchvision setuptools wheel && '
                 'pip install --no-build-isolation basicsr==1.4.2')
+if sys.version_info >= (3, 13):
+    INSTALL_HINT = f'BasicSR cannot be built on Python 3.13 and later; with Python 3.12: {INSTALL_HINT}'
 
 
 class InstallError(ImportError):

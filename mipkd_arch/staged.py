@@ -97,8 +97,9 @@ class StagedView:
         elif isinstance(cuts, (list, tuple)):
             for name in cuts:
                 if name not in names[:-1]:
+                    allowed = f'allowed are {names[0]} to {names[-2]}' if names[:-1] else 'it has one block only'
                     raise StagedViewError(f'{kind} has no block {name!r} to cut after{near_miss(name, names[:-1])}; '
-                                          f'allowed are {", ".join(names[:-1])}')
+                                          f'{allowed}')
             ends = [names.index(name) + 1 for name in cuts]
             if ends != sorted(set(ends)):
                 raise StagedViewError(f'{kind} must be cut after different blocks in order, not {list(cuts)}')

@@ -5,12 +5,16 @@ Each finding is a ``UserError`` of one line: the option's path, what was found, 
 import inspect
 from pathlib import Path
 
+import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from mipkd_arch.errors import UserError, near_miss
 
+from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.remedies import how_to_get
+from .distiller import Distiller
+from .precision import autocast
 from .teachers import how_to_get_weights
 
 TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
@@ -79,6 +83,27 @@ def check_files(opt):
     for key, path in opt['path'].items():
         if key.startswith('pretrain_network') and path is not None and not Path(path).expanduser().is_file():
             raise UserError(f'path.{key}: {path} is not there. {how_to_get_weights(path)}')
+
+
+def check_networks(opt, is_train):
+    """Check that networks, weights and losses fit together, by assembling them once on the CPU.
+
+    Args:
+        opt (dict): parsed options that ``check_options`` and ``check_files`` have passed.
+        is_train (bool): as for ``check_options``.
+
+    Raises:
+        UserError: on the first that does not fit.
+    """
+    if opt['model_type'] != 'MiPKDModel':
+        return  # BasicSR's other models have rules of their own
+    with torch.random.fork_rng(devices=[]):  # a run draws the same numbers with and without the check
+        student, _ = make_network(opt, 'g')
+        if is_train:
+            losses = make_losses(opt['train'])
+            teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
+            Distiller(*make_views(opt, student, teacher, losses), losses, opt['train'].get('mixer_opt'))
+            autocast(opt['train'].get('precision', 'auto'), torch.device('cpu'))
 
 
 def _check_type(where, value, registry):

@@ -15,7 +15,7 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from mipkd_arch.errors import UserError
 
-from .checks import check_files, check_options, read_options
+from .checks import check_files, check_networks, check_options, read_options
 from .weights import read_checkpoint
 
 
@@ -48,6 +48,7 @@ def parse_options(root_path, is_train=True):
                 opt[block].setdefault(key, value)
     check_options(opt, is_train)
     check_files(opt)
+    check_networks(opt, is_train)
     return opt, args
 
 

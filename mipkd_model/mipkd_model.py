@@ -4,8 +4,6 @@ from copy import deepcopy
 from os import path as osp
 
 import torch
-from basicsr.archs import build_network
-from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
@@ -13,16 +11,14 @@ from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from mipkd_arch.errors import UserError
-from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view, whole_view
+from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view
 
+from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
 from .draws import Draws
 from .ema import update_ema, warm_decay
-from .losses import DistillLoss
 from .precision import autocast
 from .weights import load_weights, plain_state_dict, save_atomically
-
-IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
 
 
 @MODEL_REGISTRY.register()
@@ -41,91 +37,33 @@ class MiPKDModel(SRModel):
         if opt['num_gpu'] > 1 and not opt['dist']:
             raise UserError(f'num_gpu: {opt["num_gpu"]} in one process is not supported; start one process for each '
                             'GPU with torchrun and --launcher pytorch, or set num_gpu: 1')
-        self.net_g = build_network(opt['network_g']).to(self.device)
-        self._load('network_g', self.net_g)
-        self._log_size('network_g', self.net_g)
+        network, report = make_network(opt, 'g')
+        self.net_g = network.to(self.device)
+        self._log('network_g', self.net_g, report)
         self.size_multiple = staged_view(self.net_g).size_multiple if has_view(self.net_g) else 1
         if self.is_train:
             self.init_training_settings()
 
     # ---------------------------------------------------------------- set-up
 
-    def _load(self, label, network, param_key=None):
-        """Load ``path.pretrain_<label>`` if there is one; returns whether there was."""
-        suffix, paths = label.rpartition('_')[2], self.opt['path']
-        path = paths.get(f'pretrain_{label}')
-        if path is None:
-            return False
-        key = param_key or paths.get(f'param_key_{suffix}')
-        if key is None and label == 'network_g' and paths.get('resume_state'):
-            key = 'params'  # the weights in training, not their average
-        strict = paths.get(f'strict_load_{suffix}', True)
-        left, unused = load_weights(network, path, strict=strict, param_key=key)
-        logger = get_root_logger()
-        logger.info(f'Loaded {label} ({type(network).__name__}) from {path}.')
-        if left or unused:
-            logger.warning(f'{label}: {len(left)} weights keep their start values ({", ".join(left[:4])} ...), '
-                           f'{len(unused)} of the file are not used.')
-        return True
-
     @master_only
-    def _log_size(self, label, network):
+    def _log(self, label, network, report):
         count = sum(p.numel() for p in network.parameters())
-        get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters.')
-
-    def _build_losses(self):
-        """The losses of ``train.*_opt`` by name, without the ending."""
-        losses = {}
-        for key, loss_opt in self.opt['train'].items():
-            if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None:
-                continue
-            loss = build_loss(loss_opt)
-            if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
-                kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
-                raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit, this option takes a loss that '
-                                f'{kind}')
-            losses[key.removesuffix('_opt')] = loss
-        if not losses:
-            raise UserError('train: has no loss; give at least one of pixel_opt, kd_opt, feature_prior_opt, '
-                            'block_prior_opt')
-        return losses
-
-    def _build_teacher(self):
-        """The teacher: frozen, in eval mode, and never wrapped."""
-        teacher = build_network(self.opt['network_t']).to(self.device)
-        if not self._load('network_t', teacher):
-            raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
-        self._log_size('network_t', teacher)
-        return teacher.eval().requires_grad_(False)
-
-    def _view(self, label, network, staged):
-        """The view of a network; whole, where no loss looks inside."""
-        if not staged and not has_view(network):
-            return whole_view(network, self.opt['scale'])
-        view = staged_view(network, self.opt['train'].get(f'cuts_{label}', 3) if staged else 1)
-        if view.upscale != self.opt['scale']:
-            raise UserError(f'network_{label}.upscale: {view.upscale} is not the scale: {self.opt["scale"]} of the '
-                            'option file')
-        return view
+        get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters, '
+                               f'{report or "weights at random"}.')
 
     def init_training_settings(self):
-        """Build teacher, losses, mixers, EMA, optimizer and schedule."""
+        """Build losses, teacher, mixers, EMA, optimizer and schedule."""
         train_opt = self.opt['train']
-        losses = self._build_losses()
-        staged = any(isinstance(loss, DistillLoss) for loss in losses.values())
-        needs_teacher = staged or 'kd' in losses
-        if needs_teacher and self.opt.get('network_t') is None:
-            names = [f'{name}_opt' for name, loss in losses.items() if name == 'kd' or isinstance(loss, DistillLoss)]
-            raise UserError(f'network_t: missing, but train.{names[0]} needs a teacher')
-
+        losses = make_losses(train_opt)
+        self.net_t = None
+        if needs_teacher(self.opt, losses):
+            teacher, report = make_teacher(self.opt)
+            self.net_t = teacher.to(self.device)  # never wrapped, never part of the distiller
+            self._log('network_t', self.net_t, report)
         self.net_g.train()
-        self.net_t = self._build_teacher() if needs_teacher else None
-        student_view = self._view('g', self.net_g, staged)
-        teacher_view = self._view('t', self.net_t, staged) if needs_teacher else None
-        if needs_teacher and len(student_view.stages) != len(teacher_view.stages):
-            raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {len(student_view.stages)} '
-                            f'and {len(teacher_view.stages)} stages; the numbers must be equal')
-        distiller = Distiller(student_view, teacher_view, losses, train_opt.get('mixer_opt')).to(self.device)
+        views = make_views(self.opt, self.net_g, self.net_t, losses)
+        distiller = Distiller(*views, losses, train_opt.get('mixer_opt')).to(self.device)
 
         self.memory_format = torch.channels_last if train_opt.get('channels_last', True) else torch.contiguous_format
         for module in filter(None, (distiller, self.net_t)):
@@ -138,7 +76,7 @@ class MiPKDModel(SRModel):
         if self.ema_decay > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
             if self.opt['path'].get('resume_state'):
-                self._load('network_g', self.net_g_ema, 'params_ema')
+                self.net_g_ema.load_state_dict(make_network(self.opt, 'g', 'params_ema')[0].state_dict())
 
         self.setup_optimizers()
         self.setup_schedulers()

@@ -57,3 +57,11 @@ def test_testing_validates_a_student_from_its_option_file(tmp_path):
 def test_the_launchers_run_the_installed_basicsr_not_their_own_folder(script):
     done = launch(script, runs.ROOT, '--help')
     assert done.returncode == 0 and '--auto_resume' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize('script', ['train', 'test'])
+def test_without_basicsr_the_launchers_say_in_one_line_how_to_install_it(script, tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['basicsr'] = None\n")
+    done = subprocess.run([sys.executable, runs.ROOT / f'basicsr/{script}.py', '-opt', 'any.yml'], text=True,
+                          capture_output=True, timeout=300, check=False, env={'PYTHONPATH': str(tmp_path)})
+    assert 'pip install --no-build-isolation basicsr==1.4.2' in refused(done)

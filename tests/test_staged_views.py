@@ -213,7 +213,7 @@ def test_an_unknown_block_name_is_refused_with_the_nearest_one():
     with pytest.raises(StagedViewError) as error:
         staged_view(tiny.edsr(), ['boddy.1'])
     message = one_line(error)
-    assert "'boddy.1'" in message and "did you mean 'body.1'?" in message and 'body.0, body.1, body.2' in message
+    assert "'boddy.1'" in message and "did you mean 'body.1'?" in message and 'body.0 to body.2' in message
 
 
 def test_a_cut_after_the_last_block_is_refused():

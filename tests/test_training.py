@@ -10,6 +10,7 @@ from basicsr.archs import build_network
 from torch.nn import functional as F
 
 from mipkd_arch.errors import UserError
+from mipkd_model.checks import check_networks
 from mipkd_model.weights import load_weights
 
 
@@ -234,17 +235,31 @@ def test_a_saved_student_is_in_plain_memory_layout(tmp_path):
     (lambda o: o['network_t'].update(num_feat=16), 'teacher.pth: does not fit EDSR: 19 of another shape'),
     (lambda o: o['network_g'].update(upscale=4), 'network_g.upscale: 4 is not the scale: 2'),
     (lambda o: o['train'].update(cuts_g=3), 'train.cuts_g and train.cuts_t: cut student and teacher into 3 and 2'),
-    (lambda o: o['train'].update(cuts_t=9), 'EDSR has 3 blocks to cut and cannot have 9 stages'),
+    (lambda o: o['train'].update(cuts_t=9), 'train.cuts_t: EDSR has 3 blocks to cut and cannot have 9 stages'),
     (lambda o: o['train'].update(cuts_t=['bodi.0']), "no block 'bodi.0' to cut after (did you mean 'body.0'?)"),
     (lambda o: o['train'].update(precision='bf61'), "train.precision: 'bf61' is not known (did you mean 'bf16'?)"),
     (lambda o: o['train'].update(pixel_opt={'type': 'BlockPriorLoss'}), 'train.pixel_opt.type:'),
     (lambda o: o['train'].update(my_opt={'type': 'L1Loss'}), 'train.my_opt.type:'),
     (lambda o: [o['train'].pop(name) for name in runs.LOSSES], 'train: has no loss'),
-    (lambda o: o.update(num_gpu=2), 'num_gpu: 2 in one process is not supported'),
+    (lambda o: o['train'].update(mixer_opt={'mask': 'random'}), "mixer_opt.mask: 'random' is not known"),
 ])
-def test_a_mistake_is_one_line_that_names_the_option(tmp_path, change, message):
+@pytest.mark.parametrize('find', [runs.model, lambda opt: check_networks(opt, is_train=True)],
+                         ids=['model', 'launcher'])
+def test_what_does_not_fit_together_is_one_line_that_names_the_option(tmp_path, find, change, message):
     opt = runs.options(tmp_path)
     change(opt)
     with pytest.raises(UserError) as caught:
-        runs.model(opt)
+        find(opt)
     assert message in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_several_gpus_in_one_process_are_refused(tmp_path):
+    with pytest.raises(UserError, match='num_gpu: 2 in one process is not supported'):
+        runs.model({**runs.options(tmp_path), 'num_gpu': 2})
+
+
+def test_checking_a_run_draws_no_random_numbers(tmp_path):
+    opt = runs.options(tmp_path)
+    before = torch.get_rng_state()
+    check_networks(opt, is_train=True)
+    assert torch.equal(torch.get_rng_state(), before)

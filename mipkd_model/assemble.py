@@ -1,0 +1,107 @@
+"""From options to networks, losses and views; whatever does not fit together is one line.
+
+The launchers assemble everything once before a run starts, to find mistakes; MiPKDModel assembles it to train.
+Nothing here logs: BasicSR's logger must not be asked for before the pipeline has set it up.
+"""
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
+
+from mipkd_arch.errors import UserError
+from mipkd_arch.staged import StagedViewError, has_view, staged_view, whole_view
+
+from .losses import DistillLoss
+from .weights import load_weights
+
+IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
+MAX_LISTED = 4
+
+
+def _make(block, registry):
+    arguments = dict(block)
+    return registry.get(arguments.pop('type'))(**arguments)
+
+
+def make_network(opt, label, param_key=None):
+    """Build ``network_<label>`` and load ``path.pretrain_network_<label>`` where there is one.
+
+    Args:
+        opt (dict): all options.
+        label (str): 'g' or 't'.
+        param_key (str | None): instead of ``path.param_key_<label>``.
+
+    Returns:
+        tuple[nn.Module, str | None]: the network, on the CPU, and a sentence on what was loaded.
+    """
+    network, paths = _make(opt[f'network_{label}'], ARCH_REGISTRY), opt['path']
+    path = paths.get(f'pretrain_network_{label}')
+    if path is None:
+        return network, None
+    key = param_key or paths.get(f'param_key_{label}')
+    if key is None and label == 'g' and paths.get('resume_state'):
+        key = 'params'  # the weights in training, not their average
+    left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True), param_key=key)
+    report = f'weights of {path}'
+    if left:
+        report += f', but {len(left)} keep their start values ({", ".join(left[:MAX_LISTED])}, ...)'
+    return network, report + (f'; {len(unused)} of the file are not used' if unused else '')
+
+
+def make_teacher(opt):
+    """Build the teacher: trained, frozen, in eval mode. Returns it with the report of ``make_network``."""
+    if opt['path'].get('pretrain_network_t') is None:
+        raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
+    teacher, report = make_network(opt, 't')
+    return teacher.eval().requires_grad_(False), report
+
+
+def make_losses(train_opt):
+    """Build the losses of ``train.*_opt``; returns a dict by name, without the ending."""
+    losses = {}
+    for key, loss_opt in train_opt.items():
+        if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None:
+            continue
+        loss = _make(loss_opt, LOSS_REGISTRY)
+        if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
+            kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
+            raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '
+                            f'{kind}')
+        losses[key.removesuffix('_opt')] = loss
+    if not losses:
+        raise UserError('train: has no loss; give at least one of pixel_opt, kd_opt, feature_prior_opt, '
+                        'block_prior_opt')
+    return losses
+
+
+def needs_teacher(opt, losses):
+    """Whether a loss compares with a teacher.
+
+    Raises:
+        UserError: one does, and the options have no ``network_t``.
+    """
+    names = [name for name, loss in losses.items() if name == 'kd' or isinstance(loss, DistillLoss)]
+    if names and opt.get('network_t') is None:
+        raise UserError(f'network_t: missing, but train.{names[0]}_opt needs a teacher')
+    return bool(names)
+
+
+def make_views(opt, student, teacher, losses):
+    """Views of student and teacher (None without one), cut where a loss looks inside."""
+    staged = any(isinstance(loss, DistillLoss) for loss in losses.values())
+    views = [None if network is None else _make_view(opt, label, network, staged)
+             for label, network in (('g', student), ('t', teacher))]
+    counts = [len(view.stages) for view in views if view is not None]
+    if len(set(counts)) > 1:
+        raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {counts[0]} and {counts[1]} '
+                        'stages; the numbers must be equal')
+    return views
+
+
+def _make_view(opt, label, network, staged):
+    if not staged and not has_view(network):
+        return whole_view(network, opt['scale'])
+    try:
+        view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if staged else 1)
+    except StagedViewError as error:
+        raise StagedViewError(f'train.cuts_{label}: {error}') from None
+    if view.upscale != opt['scale']:
+        raise UserError(f'network_{label}.upscale: {view.upscale} is not the scale: {opt["scale"]} of the option file')
+    return view
