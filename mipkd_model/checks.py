@@ -12,6 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 from mipkd_arch.errors import UserError, near_miss
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
+from .data.paired_raw_dataset import PairedRawLMDBDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .precision import autocast
@@ -67,7 +68,7 @@ def check_options(opt, is_train):
 
 
 def check_files(opt):
-    """Check that the data and the weights that an option file names are there.
+    """Check that the data and the weights that an option file names are there, and that lq and gt are pairs.
 
     Args:
         opt (dict): parsed options that ``check_options`` has passed.
@@ -80,6 +81,8 @@ def check_files(opt):
             path = block.get(key)
             if path is not None and not Path(path).expanduser().exists():
                 raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
+        if block['type'] == PairedRawLMDBDataset.__name__:
+            PairedRawLMDBDataset({**block, 'phase': phase.split('_')[0], 'scale': opt['scale']})
     for key, path in opt['path'].items():
         if key.startswith('pretrain_network') and path is not None and not Path(path).expanduser().is_file():
             raise UserError(f'path.{key}: {path} is not there. {how_to_get_weights(path)}')

@@ -120,6 +120,20 @@ def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, 
     assert str(caught.value).startswith(message) and '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('change, message', [
+    (lambda o: [o.update(scale=3), o['datasets']['train'].update(gt_size=33)], 'would be 17x13'),
+    (lambda o: o['datasets']['train'].update(gt_size=4096), 'smaller than gt_size 4096'),
+    (lambda o: o['datasets']['train'].update(gt_size=33), 'datasets.train.gt_size: 33 is not a multiple of scale 2'),
+    (lambda o: o['datasets']['train'].update(use_flip=True), "PairedRawLMDBDataset has no option 'use_flip'"),
+])
+def test_data_that_does_not_suit_the_options_is_found_before_training(good, change, message):
+    opt = deepcopy(good)
+    change(opt)
+    with pytest.raises(UserError) as caught:
+        check_files(opt)
+    assert message in str(caught.value) and '\n' not in str(caught.value)
+
+
 @pytest.mark.parametrize('text, message', [
     ('a: [1', 'line 1'), ('- 1\n- 2\n', 'is not an option file'), ('a: !!python/object/apply:os.getcwd []', 'line 1'),
     (b'\xff\xfe\x00', 'not a YAML text'),
