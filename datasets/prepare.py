@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError  # noqa: E402
+from mipkd_arch.errors import exit_status  # noqa: E402
 from mipkd_model.data.download import fetch, unpack  # noqa: E402
 from mipkd_model.data.pack import list_images, pack_pairs  # noqa: E402
 
@@ -86,12 +86,7 @@ def main():
     command.set_defaults(run=pack)
 
     args = parser.parse_args()
-    try:
-        args.run(args)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(args.run, args)
 
 
 if __name__ == '__main__':

@@ -1,12 +1,15 @@
 """Bicubic, student and teacher on the same photographs: figures and a picture."""
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+import mipkd_model  # noqa: F401
+
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
-from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 TITLES = {'bicubic': 'bicubic', 'before': 'student, before', 'distilled': 'student, distilled', 'teacher': 'teacher',
           'gt': 'original'}

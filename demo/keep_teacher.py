@@ -10,8 +10,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError  # noqa: E402
+from mipkd_arch.errors import exit_status  # noqa: E402
 from mipkd_model.weights import find_state_dict, read_checkpoint, save_atomically  # noqa: E402
+
+
+def keep(args):
+    """Write the averaged weights."""
+    weights = find_state_dict(read_checkpoint(args.checkpoint), args.checkpoint, 'params_ema')
+    save_atomically({'params': weights}, args.out)
+    print(f'{args.out}: {sum(value.numel() for value in weights.values()):,d} parameters')
 
 
 def main():
@@ -19,15 +26,7 @@ def main():
     parser.add_argument('checkpoint', help='net_g_*.pth of the training')
     parser.add_argument('--out', default=ROOT / 'demo/teacher/EDSR_64x8_x4.pth', metavar='FILE',
                         help='default: demo/teacher/EDSR_64x8_x4.pth')
-    args = parser.parse_args()
-    try:
-        weights = find_state_dict(read_checkpoint(args.checkpoint), args.checkpoint, 'params_ema')
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    save_atomically({'params': weights}, args.out)
-    print(f'{args.out}: {sum(value.numel() for value in weights.values()):,d} parameters')
-    return 0
+    return exit_status(keep, parser.parse_args())
 
 
 if __name__ == '__main__':

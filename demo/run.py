@@ -6,6 +6,7 @@ and results/demo/comparison.png.
 """
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,13 +21,14 @@ sys.path.append(str(ROOT))
 import comparison  # noqa: E402
 import photographs  # noqa: E402
 import torch  # noqa: E402
-from basicsr.archs import build_network  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError  # noqa: E402
+from mipkd_arch.errors import UserError, exit_status  # noqa: E402
 from mipkd_model.checks import read_options  # noqa: E402
 from mipkd_model.weights import load_weights, save_atomically  # noqa: E402
+
+from basicsr.archs import build_network  # noqa: E402
 
 OPTIONS = 'options/demo/train_MiPKD_x4.yml'
 RESULTS = Path('results/demo')
@@ -42,14 +44,14 @@ def network(block, weights, param_key=None):
 def train(opt, overrides):
     """Run the training command and show its progress; its whole output is kept in results/demo/train.log."""
     shutil.rmtree(f'experiments/{opt["name"]}', ignore_errors=True)  # only the demo's own, from the last time
-    command = [sys.executable, 'basicsr/train.py', '-opt', OPTIONS]
-    print('$', ' '.join(['python', *command[1:], *(['--force_yml', *overrides] if overrides else [])]))
-    total = int(next((o.split('=')[1] for o in overrides if o.startswith('train:total_iter=')),
-                     opt['train']['total_iter']))
+    arguments = ['basicsr/train.py', '-opt', OPTIONS, *(['--force_yml', *overrides] if overrides else [])]
+    print('$ python', ' '.join(arguments))
+    changed = [entry.split('=')[1] for entry in overrides if entry.startswith('train:total_iter=')]
+    total = int(changed[-1]) if changed else opt['train']['total_iter']
     log = RESULTS / 'train.log'
     with (log.open('w') as file, tqdm(total=total, desc='distil', unit='it') as bar,
-          subprocess.Popen([*command, *(['--force_yml', *overrides] if overrides else [])], text=True,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process):
+          subprocess.Popen([sys.executable, *arguments], text=True, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT) as process):
         for line in process.stdout:
             file.write(line)
             step = re.search(r'iter:\s*([\d,]+), lr.*?(l_pix.*)', line)
@@ -61,40 +63,39 @@ def train(opt, overrides):
         raise UserError(f'training failed, see {log}: {last}')
 
 
+def demo(args):
+    """The whole demo."""
+    start = time.time()
+    opt = read_options(ROOT / OPTIONS)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    photographs.pack(Path('datasets/demo'), opt['scale'])
+
+    torch.manual_seed(opt['manual_seed'])
+    before = opt['path']['pretrain_network_g']
+    save_atomically({'params': build_network(opt['network_g']).state_dict()}, before)
+    train(opt, args.force_yml)
+
+    after = f'experiments/{opt["name"]}/models/net_g_latest.pth'
+    networks = {'before': network(opt['network_g'], before),
+                'distilled': network(opt['network_g'], after, 'params_ema'),
+                'teacher': network(opt['network_t'], opt['path']['pretrain_network_t'])}
+    summary = comparison.compare(networks, opt['datasets']['val'], opt['scale'], RESULTS / 'comparison.png')
+    (RESULTS / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    print(f'\nPhotographs that were not trained on, x{opt["scale"]}, Y channel:\n')
+    print(comparison.table(summary, networks))
+    print(f'\n{RESULTS}/summary.json and {RESULTS}/comparison.png are written; the student is {after}. '
+          f'This took {(time.time() - start) / 60:.1f} minutes.')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog='example: python demo/run.py --force_yml train:total_iter=300')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='change options of the training, as for basicsr/train.py')
     args = parser.parse_args()
-    start = time.time()
-    try:
-        opt = read_options(ROOT / OPTIONS)
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        photographs.pack(Path('datasets/demo'), opt['scale'])
-
-        torch.manual_seed(opt['manual_seed'])
-        before = opt['path']['pretrain_network_g']
-        save_atomically({'params': build_network(opt['network_g']).state_dict()}, before)
-        train(opt, args.force_yml)
-
-        after = f'experiments/{opt["name"]}/models/net_g_latest.pth'
-        networks = {'before': network(opt['network_g'], before),
-                    'distilled': network(opt['network_g'], after, 'params_ema'),
-                    'teacher': network(opt['network_t'], opt['path']['pretrain_network_t'])}
-        summary = comparison.compare(networks, opt['datasets']['val'], opt['scale'], RESULTS / 'comparison.png')
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    (RESULTS / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
-    print(f'\nPhotographs that were not trained on, x{opt["scale"]}, Y channel:\n')
-    print(comparison.table(summary, networks))
-    print(f'\n{RESULTS}/summary.json and {RESULTS}/comparison.png are written; the student is {after}. '
-          f'This took {(time.time() - start) / 60:.1f} minutes.')
-    return 0
+    os.chdir(ROOT)  # option files name their data from there
+    return exit_status(demo, args)
 
 
 if __name__ == '__main__':
-    import os
-    os.chdir(ROOT)
     sys.exit(main())

@@ -1,5 +1,6 @@
 """The one exception that stands for a mistake which the user can mend."""
 import difflib
+import sys
 
 
 class UserError(ValueError):
@@ -34,3 +35,17 @@ def number_in(where, value, low, high=float('inf')):
         allowed = f'of at least {low}' if high == float('inf') else f'from {low} to {high}'
         raise UserError(f'{where}: {value!r} is not a number {allowed}')
     return value
+
+
+def exit_status(function, *args):
+    """Call a command's function; a ``UserError`` becomes one line on stderr.
+
+    Returns:
+        int: 0, or 1 after an error; for ``sys.exit``.
+    """
+    try:
+        function(*args)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0

@@ -1,10 +1,11 @@
 """Staged views of BasicSR's own architectures, one function each."""
 from functools import partial
 
+from torch.nn import functional as F
+
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
-from torch.nn import functional as F
 
 from .staged import StagedView, StagedViewError, register_view
 

@@ -3,10 +3,10 @@
 The launchers assemble everything once before a run starts, to find mistakes; MiPKDModel assembles it to train.
 Nothing here logs: BasicSR's logger must not be asked for before the pipeline has set it up.
 """
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
-
 from mipkd_arch.errors import UserError
 from mipkd_arch.staged import StagedViewError, has_view, staged_view, whole_view
+
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from .losses import DistillLoss
 from .weights import load_weights

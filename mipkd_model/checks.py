@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 import yaml
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from mipkd_arch.errors import UserError, near_miss
+
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.paired_raw_dataset import PairedRawLMDBDataset

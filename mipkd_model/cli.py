@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import exit_status
 
 from .teachers import FOLDER, OFFICIAL, get_weights
 
@@ -27,12 +27,7 @@ def build_parser():
 def main(argv=None):
     """Run one command; a mistake of the user gives one line and exit status 1."""
     args = build_parser().parse_args(argv)
-    try:
-        args.run(args)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(args.run, args)
 
 
 if __name__ == '__main__':

@@ -5,15 +5,14 @@ with its reason beside it.
 """
 import argparse
 import os
-import sys
 from os import path as osp
+
+from mipkd_arch.errors import exit_status
 
 import basicsr.test
 import basicsr.train
 from basicsr.utils import check_resume
 from basicsr.utils.options import parse_options as basicsr_parse_options
-
-from mipkd_arch.errors import UserError
 
 from .checks import check_files, check_networks, check_options, read_options
 from .weights import read_checkpoint
@@ -73,24 +72,14 @@ def load_resume_state(opt):
     return state
 
 
-def _run(pipeline, root):
-    """Run a pipeline; a mistake of the user gives one line and exit status 1."""
-    try:
-        pipeline(str(root))
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
 def train(root):
     """Train from the command line's option file; results go below ``root``. Returns the exit status."""
     basicsr.train.parse_options = parse_options
     basicsr.train.load_resume_state = load_resume_state
-    return _run(basicsr.train.train_pipeline, root)
+    return exit_status(basicsr.train.train_pipeline, str(root))
 
 
 def test(root):
     """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
     basicsr.test.parse_options = parse_options
-    return _run(basicsr.test.test_pipeline, root)
+    return exit_status(basicsr.test.test_pipeline, str(root))

@@ -4,14 +4,15 @@ from copy import deepcopy
 from os import path as osp
 
 import torch
+
+from mipkd_arch.errors import UserError
+from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view
+
 from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
-
-from mipkd_arch.errors import UserError
-from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from basicsr.utils.download_util import download_file_from_google_drive
-
 from mipkd_arch.errors import UserError, one_of
+
+from basicsr.utils.download_util import download_file_from_google_drive
 
 FOLDER = 'experiments/pretrained_models'
 

@@ -8,9 +8,10 @@ import numpy as np
 import tiny
 import torch
 import yaml
-from basicsr.utils.matlab_functions import imresize  # noqa: F401  (BasicSR is imported before OpenCV's threads start)
 
 from mipkd_model.data.pack import pack_pairs
+
+from basicsr.utils.matlab_functions import imresize  # noqa: F401  (BasicSR is imported before OpenCV's threads start)
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = {

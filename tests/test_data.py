@@ -8,13 +8,14 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-from basicsr.data import build_dataloader, build_dataset
 from torch.utils.data import DataLoader
 
 from mipkd_arch.errors import UserError
 from mipkd_model.data.pack import list_images, pack_pairs, read_image, shrink
 from mipkd_model.data.paired_raw_dataset import PairedRawLMDBDataset
 from mipkd_model.data.raw_lmdb import INDEX_KEY, DataError, RawLmdb, write_raw_lmdb
+
+from basicsr.data import build_dataloader, build_dataset
 
 
 def noise(height, width, seed=0):

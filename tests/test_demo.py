@@ -52,9 +52,9 @@ def test_a_package_that_ships_other_photographs_is_named(tmp_path, monkeypatch):
 
 
 def test_the_shipped_teacher_is_much_better_than_bicubic_on_photographs_it_never_saw(val, tmp_path):
-    from basicsr.archs import build_network
-
     from mipkd_model.weights import load_weights
+
+    from basicsr.archs import build_network
     teacher = build_network(OPTIONS['network_t'])
     load_weights(teacher, runs.ROOT / OPTIONS['path']['pretrain_network_t'])
     summary = comparison.compare({'teacher': teacher.eval()}, val, 4, tmp_path / 'picture.png')

@@ -4,11 +4,12 @@ import re
 import pytest
 import runs
 import yaml
-from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY
 
 from mipkd_arch import staged, staged_view
 from mipkd_model.checks import check_options
+
+from basicsr.archs import build_network
+from basicsr.utils.registry import ARCH_REGISTRY
 
 PAGES = [runs.ROOT / 'README.md', *sorted((runs.ROOT / 'docs').glob('*.md'))]
 

@@ -3,13 +3,14 @@ from copy import deepcopy
 
 import pytest
 import runs
-from basicsr.archs import build_network
-from basicsr.losses import build_loss
 
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_arch.staged import staged_view
 from mipkd_model.checks import check_files, check_options, read_options
+
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
 
 FILES = sorted((runs.ROOT / 'options').rglob('*.yml'))
 

@@ -1,13 +1,14 @@
 import pytest
 import tiny
 import torch
-from basicsr.losses import build_loss
 
 from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
 from mipkd_model.draws import Draws
 from mipkd_model.losses import BlockPriorLoss, DistillLoss, DistillStep, FeaturePriorLoss
+
+from basicsr.losses import build_loss
 
 BOTH = (STUDENT, TEACHER)
 CPU = torch.device('cpu')

@@ -3,11 +3,12 @@ from types import SimpleNamespace
 import pytest
 import tiny
 import torch
-from basicsr.archs.edsr_arch import EDSR
-from basicsr.models.swinir_model import SwinIRModel
 from torch import nn
 
 from mipkd_arch import StagedView, StagedViewError, has_view, register_view, staged_view
+
+from basicsr.archs.edsr_arch import EDSR
+from basicsr.models.swinir_model import SwinIRModel
 
 ALL = list(tiny.NETWORKS)
 THREE = ['EDSR', 'RCAN', 'SwinIR']

@@ -1,12 +1,13 @@
 import pytest
 import tiny
 import torch
+
+from mipkd_arch.student_arch import EDSRStudent, RCANStudent, SwinIRStudent
+
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
-
-from mipkd_arch.student_arch import EDSRStudent, RCANStudent, SwinIRStudent
 
 PAIRS = {'EDSR': (EDSRStudent, EDSR, tiny.EDSR_SIZES), 'RCAN': (RCANStudent, RCAN, tiny.RCAN_SIZES),
          'SwinIR': (SwinIRStudent, SwinIR, tiny.SWINIR_SIZES)}

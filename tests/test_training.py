@@ -6,12 +6,13 @@ import sys
 import pytest
 import runs
 import torch
-from basicsr.archs import build_network
 from torch.nn import functional as F
 
 from mipkd_arch.errors import UserError
 from mipkd_model.checks import check_networks
 from mipkd_model.weights import load_weights
+
+from basicsr.archs import build_network
 
 
 def run(command, cwd):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from basicsr.utils.matlab_functions import imresize
 from tqdm import tqdm
+
+from basicsr.utils.matlab_functions import imresize
 
 from .raw_lmdb import DataError, write_raw_lmdb
 

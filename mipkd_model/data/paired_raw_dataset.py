@@ -1,10 +1,11 @@
 """Paired lq/gt images from two raw LMDBs, for BasicSR's DATASET_REGISTRY."""
 import numpy as np
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils import data
 
 from mipkd_arch.errors import UserError
+
+from basicsr.utils.registry import DATASET_REGISTRY
 
 from .raw_lmdb import DataError, RawLmdb
 

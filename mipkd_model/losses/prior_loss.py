@@ -1,10 +1,11 @@
 """Losses of MiPKD (arXiv 2404.02573): feature prior and block prior."""
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch.nn import functional as F
 
 from mipkd_arch.errors import UserError, near_miss, number_in, one_of
 from mipkd_arch.prior_mixer import ASSEMBLIES, STUDENT, TEACHER
+
+from basicsr.utils.registry import LOSS_REGISTRY
 
 from .step import DistillLoss
 
