@@ -13,7 +13,8 @@ def _teacher_get(args):
 
 def build_parser():
     """The parser of all commands; each sets ``run``, a function of the parsed arguments."""
-    parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.')
+    parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.',
+                                     epilog='example: mipkd teacher get EDSR_Lx4')
     commands = parser.add_subparsers(title='commands', required=True)
     teacher = commands.add_parser('teacher', help='weights of teachers').add_subparsers(title='commands', required=True)
     get = teacher.add_parser('get', help='fetch official weights', epilog='example: mipkd teacher get EDSR_Lx4',

@@ -5,6 +5,7 @@ with its reason beside it.
 """
 import argparse
 import os
+import sys
 from os import path as osp
 
 from mipkd_arch.errors import exit_status
@@ -24,6 +25,9 @@ def parse_options(root_path, is_train=True):
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
+    if {'-h', '--help'} & set(sys.argv[1:]):
+        print('example: python basicsr/train.py -opt options/train_MiPKD_x4.yml --auto_resume\n' if is_train else
+              'example: python basicsr/test.py -opt options/test_MiPKD_x4.yml\n')
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument('-opt')
     file = early.parse_known_args()[0].opt
