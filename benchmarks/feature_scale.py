@@ -35,11 +35,6 @@ def feature(**changes):
     return lambda train: train['feature_prior_opt'].update(changes)
 
 
-def block(**changes):
-    """Variant of the block prior loss."""
-    return lambda train: train['block_prior_opt'].update(changes)
-
-
 VARIANTS = {
     'scratch': without('kd', 'feature_prior', 'block_prior'),
     'logits-KD': without('feature_prior', 'block_prior'),
@@ -51,10 +46,6 @@ VARIANTS = {
     'spread, gain 0.01': feature(gain=0.01),
     'spread, gain 0.003': feature(gain=0.003),
     'spread, gain 0.001': feature(gain=0.001),
-    'no feature prior': without('feature_prior'),
-    'no block prior': without('block_prior'),
-    'no auto-encoder': feature(autoencoder_weight=0.),
-    'restart': block(assembly='restart'),
 }
 
 

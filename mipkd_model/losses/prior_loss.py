@@ -35,7 +35,7 @@ class FeaturePriorLoss(DistillLoss):
     """
     needs_mixers = True
 
-    def __init__(self, *, loss_weight=1.0, unit='spread', gain=0.01, autoencoder_weight=1.0):
+    def __init__(self, *, loss_weight=1.0, unit='spread', gain=0.003, autoencoder_weight=1.0):
         super().__init__()
         self.loss_weight = number_in('feature_prior_opt.loss_weight', loss_weight, 0)
         self.gain = number_in('feature_prior_opt.gain', gain, 0)
