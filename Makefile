@@ -5,9 +5,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # BasicSR 1.4.2 cannot be built on Python 3.13 and later; another Python is chosen by: make PYTHON=/path/to/python demo
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
-	if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
-	then echo $$p; break; fi; done)
+	if $$p -c '$(SUITABLE)' 2>/dev/null; then echo $$p; break; fi; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: env demo test clean
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 env: $(VENV)/.made
 
 $(VENV)/.made: setup.py pyproject.toml Makefile
-	@test -n "$(PYTHON)" || { echo "error: needs Python 3.10, 3.11 or 3.12 with its venv module; install one or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(or $(PYTHON),false) -c '$(SUITABLE)' 2>/dev/null || { echo "error: $(or $(PYTHON),no python3) is not Python 3.10, 3.11 or 3.12 with its venv module; install one or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version); torch is large, this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch torchvision setuptools wheel

@@ -43,7 +43,7 @@ def parse_options(root_path, is_train=True):
         if opt.get('network_t') is not None:
             # On resume BasicSR would look for the teacher among this run's own checkpoints.
             kept = opt['path'].get('ignore_resume_networks') or []
-            opt['path']['ignore_resume_networks'] = [*([kept] if isinstance(kept, str) else kept), 'network_t']
+            opt['path']['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
     # BasicSR reads these without asking whether they are there.
     for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
         for key, value in defaults.items():
