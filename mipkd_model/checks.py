@@ -42,15 +42,15 @@ def read_options(path):
     return opt
 
 
-def check_options(opt, is_train):
-    """Check the structure of an option file and the types it names.
+def check_blocks(opt, is_train):
+    """Check that an option file has the blocks that every run needs; BasicSR's parser relies on them.
 
     Args:
-        opt (dict): parsed options.
+        opt (dict): what ``read_options`` gave.
         is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
 
     Raises:
-        UserError: on the first thing that is wrong.
+        UserError: on the first that is missing or no block.
     """
     for key in TRAIN_KEYS if is_train else TEST_KEYS:
         if opt.get(key) is None:
@@ -58,6 +58,22 @@ def check_options(opt, is_train):
     for key in ('datasets', 'network_g', 'path', 'train', 'logger', 'val'):
         if opt.get(key) is not None and not isinstance(opt[key], dict):
             raise UserError(f'{key}: {opt[key]!r} is not a block of options')
+    for phase, block in opt['datasets'].items():
+        if not isinstance(block, dict) or 'type' not in block:
+            raise UserError(f'datasets.{phase}: needs a block with a type')
+
+
+def check_options(opt, is_train):
+    """Check the structure of an option file and the types it names.
+
+    Args:
+        opt (dict): parsed options.
+        is_train (bool): as for ``check_blocks``.
+
+    Raises:
+        UserError: on the first thing that is wrong.
+    """
+    check_blocks(opt, is_train)
     _check_type('model_type', opt['model_type'], MODEL_REGISTRY)
     for key in opt:
         if key.startswith('network_') and opt[key] is not None:
@@ -148,6 +164,4 @@ def _check_datasets(opt, is_train):
         allowed = ('train', 'val') if is_train else ('test', 'val')
         if phase.split('_')[0] not in allowed:
             raise UserError(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
-        if not isinstance(block, dict) or 'type' not in block:
-            raise UserError(f'{where}: needs a block with a type')
         _check_type(f'{where}.type', block['type'], DATASET_REGISTRY)

@@ -6,6 +6,8 @@ import pytest
 import runs
 import torch
 
+from mipkd_arch.errors import UserError
+from mipkd_model.launch import parse_options
 from mipkd_model.weights import plain_state_dict
 
 
@@ -28,6 +30,15 @@ def test_training_without_its_data_stops_before_anything_is_made(tmp_path):
     line = refused(launch('train', tmp_path, '-opt', runs.ROOT / 'options/train_MiPKD_x4.yml'))
     assert line.endswith('Fetch and pack DIV2K: python datasets/prepare.py div2k --scale 4')
     assert sorted((runs.ROOT / 'experiments').glob('*')) == before and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('key', ['name', 'num_gpu', 'datasets', 'path', 'network_g', 'logger'])
+def test_a_block_that_basicsrs_parser_relies_on_is_missed_by_name(tmp_path, monkeypatch, key):
+    opt = runs.options(tmp_path)
+    del opt[key]
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(runs.option_file(tmp_path, opt))])
+    with pytest.raises(UserError, match=f'{key}: missing in the option file'):
+        parse_options(str(tmp_path))
 
 
 def test_a_tag_in_an_option_file_runs_no_code(tmp_path):

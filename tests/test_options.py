@@ -87,7 +87,9 @@ def good(tmp_path_factory):
     (lambda o: o['train']['kd_opt'].update(type='L1Los'), "train.kd_opt.type: no 'L1Los' is registered (did you mean"),
     (lambda o: o['train']['feature_prior_opt'].update(gian=1), "train.feature_prior_opt.gian: FeaturePriorLoss has no"),
     (lambda o: o['datasets'].pop('train'), 'datasets.train: missing, there is nothing to train on'),
-    (lambda o: o['datasets'].update(vall={}), 'datasets.vall: is not a phase; allowed are train, val and val_<name>'),
+    (lambda o: o['datasets'].update(val={}), 'datasets.val: needs a block with a type'),
+    (lambda o: o['datasets'].update(vall={'type': 'x'}),
+     'datasets.vall: is not a phase; allowed are train, val and val_<name>'),
     (lambda o: o['datasets']['train'].update(type='Paired'), "datasets.train.type: no 'Paired' is registered"),
 ])
 def test_a_broken_option_is_one_line_with_its_path(good, change, message):
