@@ -28,6 +28,7 @@ class FeaturePriorLoss(DistillLoss):
         unit (str | float): 'spread' (the standard deviation of the maps at that position, measured once), 'raw'
             (no unit), or a number that all differences are divided by. Default: 'spread'.
         gain (float): factor that brings the term to the size of the pixel loss; see docs/feature_scale.md.
+            Default: 0.003.
         autoencoder_weight (float): weight of the auto-encoder term, 0 for none. The student's own map is its target
             there as it stands, without gradient. Default: 1.
 
