@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from copy import deepcopy
 from pathlib import Path
 
 import yaml
@@ -51,7 +50,7 @@ VARIANTS = {
 
 def options(variant, seed, args, folder):
     """Write the option file of one run below ``folder``."""
-    opt = deepcopy(yaml.safe_load(OPTIONS.read_text()))
+    opt = yaml.safe_load(OPTIONS.read_text())
     train = opt['train']
     VARIANTS[variant](train)
     train['total_iter'] = args.iters
@@ -110,6 +109,9 @@ def main():
     with ThreadPoolExecutor(args.jobs) as pool, kept.open('a') as file:
         runs = [pool.submit(run, *one, args, folder) for one in todo]
         for future in tqdm(as_completed(runs), 'train', len(runs), unit='run'):
+            if future.exception():
+                pool.shutdown(cancel_futures=True)  # the others would fail alike, each after its own start
+                sys.exit(f'error: {future.exception()}')
             records.append(future.result())
             file.write(json.dumps(records[-1]) + '\n')
             file.flush()

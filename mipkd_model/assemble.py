@@ -20,13 +20,12 @@ def _make(block, registry):
     return registry.get(arguments.pop('type'))(**arguments)
 
 
-def make_network(opt, label, param_key=None):
+def make_network(opt, label):
     """Build ``network_<label>`` and load ``path.pretrain_network_<label>`` where there is one.
 
     Args:
         opt (dict): all options.
         label (str): 'g' or 't'.
-        param_key (str | None): instead of ``path.param_key_<label>``.
 
     Returns:
         tuple[nn.Module, str | None]: the network, on the CPU, and a sentence on what was loaded.
@@ -35,7 +34,7 @@ def make_network(opt, label, param_key=None):
     path = paths.get(f'pretrain_network_{label}')
     if path is None:
         return network, None
-    key = param_key or paths.get(f'param_key_{label}')
+    key = paths.get(f'param_key_{label}')
     if key is None and label == 'g' and paths.get('resume_state'):
         key = 'params'  # the weights in training, not their average
     left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True), param_key=key)

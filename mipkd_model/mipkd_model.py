@@ -77,7 +77,7 @@ class MiPKDModel(SRModel):
         if self.ema_decay > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
             if self.opt['path'].get('resume_state'):
-                self.net_g_ema.load_state_dict(make_network(self.opt, 'g', 'params_ema')[0].state_dict())
+                load_weights(self.net_g_ema, self.opt['path']['pretrain_network_g'], param_key='params_ema')
 
         self.setup_optimizers()
         self.setup_schedulers()

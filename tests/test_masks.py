@@ -3,15 +3,12 @@ import itertools
 
 import pytest
 import torch
+from tiny import seeded
 
 from mipkd_arch.masks import MASKS, blend
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer
 
 RATIO = 0.4
-
-
-def seeded(seed=3):
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(name, z_s, z_t, ratio, generator=None):

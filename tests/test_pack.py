@@ -1,20 +1,17 @@
 """From image files to pairs of databases."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 import refusals
+from tiny import noise
 
 from mipkd_model.data.pack import list_images, pack_pairs, read_image, shrink
 from mipkd_model.data.raw_lmdb import DataError, RawLmdb
 
-
-def refusal(function, *args, kind=DataError, **kwargs):
-    return refusals.refusal(function, *args, kind=kind, **kwargs)
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+refusal = partial(refusals.refusal, kind=DataError)
 
 
 def write_png(file, image):

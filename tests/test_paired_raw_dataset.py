@@ -1,5 +1,7 @@
 """Crops, their orientations and their draws, and data that is refused."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import refusals
@@ -12,9 +14,7 @@ from mipkd_model.data.raw_lmdb import DataError, write_raw_lmdb
 
 from basicsr.data import build_dataloader, build_dataset
 
-
-def refusal(function, *args, kind=DataError, **kwargs):
-    return refusals.refusal(function, *args, kind=kind, **kwargs)
+refusal = partial(refusals.refusal, kind=DataError)
 
 
 SCALE, SIDE = 2, 8

@@ -4,6 +4,7 @@ import itertools
 import pytest
 import tiny
 import torch
+from tiny import seeded
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
@@ -13,10 +14,6 @@ from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, m
 LATENT = 5
 RATIO = 0.4
 BOTH = (STUDENT, TEACHER)
-
-
-def seeded(seed=3):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize('num_feat_s', [4, 7], ids=['narrow', 'equal'])

@@ -3,21 +3,17 @@ import json
 import multiprocessing
 import pickle
 import shutil
+from functools import partial
 
 import lmdb
 import numpy as np
 import pytest
 import refusals
+from tiny import noise
 
 from mipkd_model.data.raw_lmdb import INDEX_KEY, DataError, RawLmdb, write_raw_lmdb
 
-
-def refusal(function, *args, kind=DataError, **kwargs):
-    return refusals.refusal(function, *args, kind=kind, **kwargs)
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+refusal = partial(refusals.refusal, kind=DataError)
 
 
 IMAGES = {'b': noise(7, 9, 1), 'a': noise(5, 4, 2), 'ünicode name': noise(3, 3, 3)}

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+from functools import partial
 
 import pytest
 import refusals
@@ -32,8 +33,7 @@ def saved(path, content, **how):
     return path
 
 
-def refusal(function, *args, **kwargs):
-    return refusals.refusal(function, *args, kind=WeightsError, **kwargs)
+refusal = partial(refusals.refusal, kind=WeightsError)
 
 
 def same(network, weights):

@@ -1,5 +1,8 @@
-"""Builders of tiny networks: real architectures, small enough for a CPU to run in milliseconds."""
+"""Builders of tiny networks, real architectures that a CPU runs in milliseconds, and of what they are fed with."""
 from functools import partial
+
+import numpy as np
+import torch
 
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
@@ -33,3 +36,13 @@ NETWORKS = {
     'SwinIR_ape': partial(swinir, ape=True),
 }
 """By name, each a function of upscale ('nearest+conv' knows x4 alone; with ape, lq must be 16x16)."""
+
+
+def noise(height, width, seed=0):
+    """A uint8 RGB image (height, width, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def seeded(seed=3):
+    """A generator that starts at the seed."""
+    return torch.Generator().manual_seed(seed)
