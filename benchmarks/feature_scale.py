@@ -60,9 +60,8 @@ def options(variant, seed, args, folder):
     opt['path']['pretrain_network_g'] = None
     opt['path']['pretrain_network_t'] = str(ROOT / opt['path']['pretrain_network_t'])
     opt['datasets']['train'].update(dataroot_gt=f'{args.data}/train_HR.lmdb',
-                                    dataroot_lq=f'{args.data}/train_LRx4.lmdb', dataset_enlarge_ratio=1000)
-    opt['datasets']['val'] = {'name': 'val', 'type': 'PairedImageDataset', 'io_backend': {'type': 'disk'},
-                              'filename_tmpl': '{}x4', 'dataroot_gt': f'{args.val}/HR',
+                                    dataroot_lq=f'{args.data}/train_LRx4.lmdb')
+    opt['datasets']['val'] = {'name': 'val', 'type': 'PairedSRDataset', 'dataroot_gt': f'{args.val}/HR',
                               'dataroot_lq': f'{args.val}/LR_bicubic/X4'}
     opt['val']['val_freq'] = args.iters
     opt['logger']['save_checkpoint_freq'] = args.iters

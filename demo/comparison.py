@@ -5,11 +5,11 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 import mipkd_model  # noqa: F401
+from mipkd_model.data.bicubic import imresize
 
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.utils import tensor2img
-from basicsr.utils.matlab_functions import imresize
 
 TITLES = {'bicubic': 'bicubic', 'before': 'student, before', 'distilled': 'student, distilled', 'teacher': 'teacher',
           'gt': 'original'}
@@ -17,8 +17,9 @@ ZOOM, CROP, BAR = 3, 88, 24  # magnification, side of the crop in gt pixels, hei
 
 
 def upscale_bicubic(lq, scale):
-    """Bicubic of lq (1, 3, H, W) in [0, 1] by BasicSR's MATLAB-like ``imresize``."""
-    return imresize(lq[0], scale).clamp(0, 1)[None]
+    """Bicubic of lq (1, 3, H, W) in [0, 1], which has been uint8, enlarged and rounded as MATLAB does it."""
+    image = (lq[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    return torch.from_numpy(imresize(image, scale)).permute(2, 0, 1)[None] / 255
 
 
 def compare(networks, dataset_opt, scale, picture):

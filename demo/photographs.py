@@ -1,5 +1,4 @@
 """Real photographs for the demo: those that the scikit-image package ships."""
-import shutil
 from pathlib import Path
 
 import skimage.data
@@ -20,8 +19,4 @@ def pack(folder, scale=4):
         for file in files:
             if not file.is_file():
                 raise UserError(f'{file}: this scikit-image does not ship it; pip install "scikit-image>=0.20,<0.27"')
-        gt, lq = folder / f'{part}_HR.lmdb', folder / f'{part}_LRx{scale}.lmdb'
-        if not (gt.exists() and lq.exists()):
-            for half in (gt, lq):  # one without the other is what an interrupted run left
-                shutil.rmtree(half, ignore_errors=True)
-            pack_pairs(files, gt, lq, scale)
+        pack_pairs(files, folder, [scale], part=part)

@@ -37,6 +37,12 @@ def number_in(where, value, low, high=float('inf')):
     return value
 
 
+def one_line(error):
+    """The message of a ``UserError``; the last line of one that comes with the traceback of a DataLoader's worker."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].partition('Error: ')[2] if len(lines) > 1 else str(error)
+
+
 def exit_status(function, *args):
     """Call a command's function; a ``UserError`` becomes one line on stderr.
 
@@ -46,6 +52,6 @@ def exit_status(function, *args):
     try:
         function(*args)
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {one_line(error)}', file=sys.stderr)
         return 1
     return 0

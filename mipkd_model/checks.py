@@ -13,7 +13,7 @@ from mipkd_arch.errors import UserError, near_miss
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
-from .data.paired_raw_dataset import PairedRawLMDBDataset
+from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .precision import autocast
@@ -98,8 +98,8 @@ def check_files(opt):
             path = block.get(key)
             if path is not None and not Path(path).expanduser().exists():
                 raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
-        if block['type'] == PairedRawLMDBDataset.__name__:
-            PairedRawLMDBDataset({**block, 'phase': phase.split('_')[0], 'scale': opt['scale']})
+        if block['type'] == PairedSRDataset.__name__:
+            PairedSRDataset({**block, 'phase': phase.split('_')[0], 'scale': opt['scale']})
     for key, path in opt['path'].items():
         if key.startswith('pretrain_network') and path is not None and not Path(path).expanduser().is_file():
             raise UserError(f'path.{key}: {path} is not there. {how_to_get_weights(path)}')
@@ -165,3 +165,6 @@ def _check_datasets(opt, is_train):
         if phase.split('_')[0] not in allowed:
             raise UserError(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
         _check_type(f'{where}.type', block['type'], DATASET_REGISTRY)
+        if block['type'] == PairedSRDataset.__name__ and opt['model_type'] != 'MiPKDModel':
+            raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {opt["model_type"]} does not '
+                            'take; use PairedImageDataset, or model_type: MiPKDModel')

@@ -9,8 +9,8 @@ import random
 import torch
 
 
-def _seed(*parts):
-    """64-bit seed from the parts; hashing keeps neighbouring iterations unrelated."""
+def seed_of(*parts):
+    """63-bit seed from the parts; hashing keeps neighbouring iterations unrelated."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], 'little') >> 1
 
 
@@ -25,8 +25,8 @@ class Draws:
     """
 
     def __init__(self, seed, iteration, rank, device):
-        self.masks = torch.Generator(device).manual_seed(_seed('masks', seed, iteration, rank))
-        self._routes = random.Random(_seed('routes', seed, iteration))
+        self.masks = torch.Generator(device).manual_seed(seed_of('masks', seed, iteration, rank))
+        self._routes = random.Random(seed_of('routes', seed, iteration))
 
     def route(self, length, student_prob, student, teacher):
         """Draw ``length`` roles, each the student's with probability ``student_prob``."""

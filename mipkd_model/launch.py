@@ -16,6 +16,7 @@ from basicsr.utils import check_resume
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from .checks import check_blocks, check_files, check_networks, check_options, read_options
+from .data.order import Prefetcher, create_train_val_dataloader
 from .weights import read_checkpoint
 
 
@@ -73,6 +74,8 @@ def load_resume_state(opt):
         return None
     state = read_checkpoint(path)
     check_resume(opt, state['iter'])
+    opt['start_iter'] = state['iter']  # the order of samples goes on from there
+    state['epoch'] = 0  # the only one, whatever loop saved the state
     return state
 
 
@@ -80,6 +83,8 @@ def train(root):
     """Train from the command line's option file; results go below ``root``. Returns the exit status."""
     basicsr.train.parse_options = parse_options
     basicsr.train.load_resume_state = load_resume_state
+    basicsr.train.create_train_val_dataloader = create_train_val_dataloader
+    basicsr.train.CPUPrefetcher = Prefetcher
     return exit_status(basicsr.train.train_pipeline, str(root))
 
 

@@ -45,19 +45,19 @@ def photographs(folder, count=6, height=40, width=52):
 def options(folder, family='EDSR', student=None, losses=tuple(LOSSES), **train):
     """Make data and a teacher below ``folder`` and return the options of a run over them."""
     folder = Path(folder)
-    if not (folder / 'gt.lmdb').exists():
-        pack_pairs(photographs(folder / 'hr'), folder / 'gt.lmdb', folder / 'lq.lmdb', 2)
+    if not (folder / 'hr').exists():
+        pack_pairs(photographs(folder / 'hr'), folder, [2])
     network_t = deepcopy(FAMILIES[family])
     network_g = deepcopy(student or FAMILIES[family])
     teacher = tiny.NETWORKS[network_t['type']](2)
     torch.save({'params': teacher.state_dict()}, folder / 'teacher.pth')
-    data = {'type': 'PairedRawLMDBDataset', 'dataroot_gt': str(folder / 'gt.lmdb'),
-            'dataroot_lq': str(folder / 'lq.lmdb')}
+    data = {'type': 'PairedSRDataset', 'dataroot_gt': str(folder / 'train_HR.lmdb'),
+            'dataroot_lq': str(folder / 'train_LRx2.lmdb')}
     return {
         'name': 'tiny', 'model_type': 'MiPKDModel', 'scale': 2, 'num_gpu': 0, 'manual_seed': 3,
         'datasets': {
             'train': {'name': 'made', **data, 'gt_size': 32, 'use_hflip': True, 'use_rot': True,
-                      'num_worker_per_gpu': 1, 'batch_size_per_gpu': 2, 'dataset_enlarge_ratio': 10},
+                      'num_worker_per_gpu': 1, 'batch_size_per_gpu': 2},
             'val': {'name': 'made', **data}},
         'network_g': network_g, 'network_t': network_t,
         'path': {'pretrain_network_g': None, 'strict_load_g': True,

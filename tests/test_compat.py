@@ -22,7 +22,7 @@ def refusal():
 def test_importing_the_package_makes_basicsr_importable_and_registers_its_parts():
     done = run_python('import mipkd_model\n'
                       'from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY\n'
-                      'print("EDSRStudent" in ARCH_REGISTRY, "PairedRawLMDBDataset" in DATASET_REGISTRY,'
+                      'print("EDSRStudent" in ARCH_REGISTRY, "PairedSRDataset" in DATASET_REGISTRY,'
                       ' "MiPKDModel" in MODEL_REGISTRY)')
     assert (done.returncode, done.stdout.split()) == (0, ['True'] * 3), done.stderr
 

@@ -7,10 +7,12 @@ import runs
 
 COMMANDS = {
     'train': ['basicsr/train.py'], 'test': ['basicsr/test.py'],
-    'prepare': ['datasets/prepare.py'], 'prepare div2k': ['datasets/prepare.py', 'div2k'],
-    'prepare pack': ['datasets/prepare.py', 'pack'], 'prepare benchmark': ['datasets/prepare.py', 'benchmark'],
+    'prepare': ['datasets/prepare.py'], 'prepare all': ['datasets/prepare.py', 'all'],
+    'prepare div2k': ['datasets/prepare.py', 'div2k'], 'prepare pack': ['datasets/prepare.py', 'pack'],
+    'prepare benchmark': ['datasets/prepare.py', 'benchmark'], 'verify': ['datasets/verify.py'],
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
-    'feature scale': ['benchmarks/feature_scale.py'],
+    'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
+    'bicubic benchmark': ['benchmarks/bicubic.py'],
     'mipkd': ['-m', 'mipkd_model.cli'], 'mipkd teacher get': ['-m', 'mipkd_model.cli', 'teacher', 'get'],
 }
 

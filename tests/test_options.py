@@ -90,6 +90,7 @@ def good(tmp_path_factory):
     (lambda o: o['datasets'].update(val={}), 'datasets.val: needs a block with a type'),
     (lambda o: o['datasets'].update(vall={'type': 'x'}),
      'datasets.vall: is not a phase; allowed are train, val and val_<name>'),
+    (lambda o: o.update(model_type='SRModel'), 'datasets.train.type: PairedSRDataset gives uint8 images, '),
     (lambda o: o['datasets']['train'].update(type='Paired'), "datasets.train.type: no 'Paired' is registered"),
 ])
 def test_a_broken_option_is_one_line_with_its_path(good, change, message):
@@ -127,7 +128,7 @@ def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, 
     (lambda o: [o.update(scale=3), o['datasets']['train'].update(gt_size=33)], 'would be 17x13'),
     (lambda o: o['datasets']['train'].update(gt_size=4096), 'smaller than gt_size 4096'),
     (lambda o: o['datasets']['train'].update(gt_size=33), 'datasets.train.gt_size: 33 is not a multiple of scale 2'),
-    (lambda o: o['datasets']['train'].update(use_flip=True), "PairedRawLMDBDataset has no option 'use_flip'"),
+    (lambda o: o['datasets']['train'].update(use_flip=True), "PairedSRDataset has no option 'use_flip'"),
 ])
 def test_data_that_does_not_suit_the_options_is_found_before_training(good, change, message):
     opt = deepcopy(good)

@@ -1,119 +1,207 @@
-"""From image files to pairs of databases."""
-
+"""From image files to databases of pairs."""
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 import refusals
+from runs import photographs
 from tiny import noise
 
-from mipkd_model.data.pack import list_images, pack_pairs, read_image, shrink
-from mipkd_model.data.raw_lmdb import DataError, RawLmdb
+from mipkd_model.data import DataError
+from mipkd_model.data.bicubic import shrink
+from mipkd_model.data.images import list_images, read_image
+from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.raw_lmdb import RawLmdb
 
 refusal = partial(refusals.refusal, kind=DataError)
 
+HEIGHTS = {'0001': 18, '0002': 32, '0003': 9}
+
 
 def write_png(file, image):
-    file.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(file), image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), image if image.ndim == 2 else image[..., ::-1])
     return file
 
 
 @pytest.fixture
-def pngs(tmp_path):
-    """Three gt files (the last one small) and their x4 lq files, named as in DIV2K."""
-    hr = [write_png(tmp_path / f'HR/{name}.png', noise(height, 24, seed))
-          for seed, (name, height) in enumerate({'0001': 18, '0002': 32, '0003': 8}.items())]
-    lr = [write_png(tmp_path / f'LR/{file.stem}x4.png', read_image(file)[:16:4, ::4]) for file in hr]
-    return hr, lr
+def hr(tmp_path):
+    """Three gt files, the last one small."""
+    return [write_png(tmp_path / f'HR/{name}.png', noise(height, 26, seed))
+            for seed, (name, height) in enumerate(HEIGHTS.items())]
 
 
-def test_pairs_are_packed_under_the_names_of_the_gt_files(tmp_path, pngs):
-    hr, lr = pngs
-    assert pack_pairs(hr, tmp_path / 'gt', tmp_path / 'lq', 4, lr) == (3, 0)
-    gt, lq = RawLmdb(tmp_path / 'gt'), RawLmdb(tmp_path / 'lq')
-    assert list(gt.shapes) == list(lq.shapes) == ['0001', '0002', '0003']
+@pytest.fixture
+def lr(tmp_path, hr):
+    """Their x4 lq files, named as in DIV2K, which nothing but a file can give."""
+    return [write_png(tmp_path / f'LR/X4/{file.stem}x4.png', 255 - shrink(read_image(file), 4)) for file in hr]
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / 'out'
+
+
+def contents(folder):
+    """Bytes and time of every file below a folder."""
+    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.rglob('*') if file.is_file()}
+
+
+def test_gt_is_packed_whole(hr, out):
+    assert pack_pairs(hr, out, [4]) == {'packed': 3, 'small': 0, 'gray': 0,
+                                        'written': ['train_HR.lmdb', 'train_LRx4.lmdb']}
+    gt = RawLmdb(out / 'train_HR.lmdb')
+    assert gt.shapes == {name: (height, 26, 3) for name, height in HEIGHTS.items()}
+    for seed, (name, height) in enumerate(HEIGHTS.items()):
+        assert np.array_equal(gt.read(name), noise(height, 26, seed))
+        assert gt.images[name]['source'] == f'{name}.png'
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+def test_without_lq_files_gt_is_shrunk(tmp_path, out, scale):
+    files = photographs(tmp_path / 'HR', 2, 41, 55)
+    pack_pairs(files, out, [scale])
+    lq = RawLmdb(out / f'train_LRx{scale}.lmdb')
+    assert lq.shapes == {file.stem: (41 // scale, 55 // scale, 3) for file in files}
+    for file in files:
+        assert np.array_equal(lq.read(file.stem), shrink(read_image(file), scale))
+        assert lq.images[file.stem]['source'] == f'{file.name}, bicubic 1/{scale}'
+
+
+def test_several_scales_share_one_gt_database(hr, out):
+    pack_pairs(hr, out, [2, 3, 4])
+    assert sorted(file.name for file in out.iterdir()) == ['train_HR.lmdb', 'train_LRx2.lmdb', 'train_LRx3.lmdb',
+                                                           'train_LRx4.lmdb']
+
+
+def test_a_scale_can_be_added_later(hr, out):
+    pack_pairs(hr, out, [4])
+    before = contents(out)
+    assert pack_pairs(hr, out, [2, 4])['written'] == ['train_LRx2.lmdb']
+    assert before.items() <= contents(out).items()
+
+
+def test_databases_are_named_after_their_part(hr, out):
+    assert pack_pairs(hr, out, [4], part='valid')['written'] == ['valid_HR.lmdb', 'valid_LRx4.lmdb']
+
+
+@pytest.mark.parametrize('behind', ['x4', 'X4', ''])
+def test_given_lq_files_are_packed_under_names_that_lead_back_to_gt(hr, lr, out, behind):
+    lr = [file.rename(file.with_name(file.name.replace('x4', behind))) for file in lr]
+    pack_pairs(hr, out, [2, 4], {4: lr})
+    lq = RawLmdb(out / 'train_LRx4.lmdb')
+    assert list(lq.shapes) == list(HEIGHTS)
     for hr_file, lr_file in zip(hr, lr, strict=True):
         assert np.array_equal(lq.read(hr_file.stem), read_image(lr_file))
+        assert lq.images[hr_file.stem]['source'] == lr_file.name
+    assert np.array_equal(RawLmdb(out / 'train_LRx2.lmdb').read('0002'), shrink(read_image(hr[1]), 2))
 
 
-def test_gt_is_cropped_to_multiples_of_the_scale(tmp_path, pngs):
-    pack_pairs(pngs[0], tmp_path / 'gt', tmp_path / 'lq', 4, pngs[1])
-    assert np.array_equal(RawLmdb(tmp_path / 'gt').read('0001'), noise(18, 24, 0)[:16])
+def test_small_images_are_left_out_of_all(hr, lr, out):
+    result = pack_pairs(hr, out, [2, 4], {4: lr}, min_side=16)
+    assert (result['packed'], result['small']) == (2, 1)
+    for name in result['written']:
+        assert list(RawLmdb(out / name).shapes) == ['0001', '0002']
 
 
-def test_lq_files_may_be_named_as_gt(tmp_path, pngs):
-    lr = [file.rename(file.with_name(file.name.replace('x4', ''))) for file in pngs[1]]
-    pack_pairs(pngs[0], tmp_path / 'gt', tmp_path / 'lq', 4, lr)
-    assert list(RawLmdb(tmp_path / 'lq').shapes) == ['0001', '0002', '0003']
+def test_images_smaller_than_one_lq_pixel_are_left_out(tmp_path, hr, out):
+    thin = write_png(tmp_path / 'HR/thin.png', noise(3, 26))
+    assert pack_pairs([*hr, thin], out, [2, 4])['small'] == 1
 
 
-def test_without_lq_files_gt_is_shrunk(tmp_path, pngs):
-    pack_pairs(pngs[0], tmp_path / 'gt', tmp_path / 'lq', 2)
-    gt, lq = RawLmdb(tmp_path / 'gt'), RawLmdb(tmp_path / 'lq')
-    assert lq.shapes == {'0001': (9, 12, 3), '0002': (16, 12, 3), '0003': (4, 12, 3)}
-    assert np.array_equal(lq.read('0002'), shrink(gt.read('0002'), 2))
+def test_if_all_images_are_small_that_is_said(hr, out):
+    message = refusal(pack_pairs, hr, out, [4], min_side=100)
+    assert str(hr[0].parent) in message and 'none of 3 images has sides of 100 pixels' in message
+    assert not out.exists()
 
 
-def test_small_images_are_left_out_of_both(tmp_path, pngs):
-    assert pack_pairs(pngs[0], tmp_path / 'gt', tmp_path / 'lq', 4, pngs[1], min_side=16) == (2, 1)
-    assert list(RawLmdb(tmp_path / 'gt').shapes) == list(RawLmdb(tmp_path / 'lq').shapes) == ['0001', '0002']
+def test_gray_images_are_counted_and_packed_as_rgb(tmp_path, hr, out):
+    gray = noise(20, 20)[..., 0]
+    result = pack_pairs([*hr, write_png(tmp_path / 'HR/gray.png', gray)], out, [4])
+    assert (result['packed'], result['gray']) == (4, 1)
+    assert np.array_equal(RawLmdb(out / 'train_HR.lmdb').read('gray'), np.stack([gray] * 3, 2))
 
 
-def test_a_missing_lq_file_is_named_before_anything_is_written(tmp_path, pngs):
-    message = refusal(pack_pairs, pngs[0], tmp_path / 'gt', tmp_path / 'lq', 4, pngs[1][:1])
-    assert "no x4 image for '0002' (2 are missing)" in message
-    assert not (tmp_path / 'gt').exists()
+def test_a_missing_lq_file_is_named_before_anything_is_written(hr, lr, out):
+    message = refusal(pack_pairs, hr, out, [2, 4], {4: lr[:1]})
+    assert str(hr[0].parent) in message and str(lr[0].parent) in message
+    assert "1 fit, but '0002' of gt has no lq image" in message
+    assert not out.exists()
 
 
-def test_an_existing_lq_database_stops_packing_before_gt_is_written(tmp_path, pngs):
-    (tmp_path / 'lq').mkdir()
-    assert str(tmp_path / 'lq') in refusal(pack_pairs, pngs[0], tmp_path / 'gt', tmp_path / 'lq', 4, pngs[1])
-    assert not (tmp_path / 'gt').exists()
+def test_a_spare_lq_file_is_named_before_anything_is_written(tmp_path, hr, lr, out):
+    spare = write_png(tmp_path / 'LR/X4/0009x4.png', noise(4, 4))
+    assert "such as '0009x4'" in refusal(pack_pairs, hr, out, [4], {4: [*lr, spare]})
+    assert not out.exists()
 
 
-def test_packing_can_be_repeated_after_a_broken_lq_file_was_mended(tmp_path, pngs):
-    hr, lr = pngs
-    good = lr[1].read_bytes()
-    lr[1].write_bytes(b'broken')
-    assert str(lr[1]) in refusal(pack_pairs, hr, tmp_path / 'gt', tmp_path / 'lq', 4, lr)
-    lr[1].write_bytes(good)
-    assert pack_pairs(hr, tmp_path / 'gt', tmp_path / 'lq', 4, lr) == (3, 0)
+def test_lq_files_of_another_scale_are_refused_before_anything_is_written(hr, lr, out):
+    write_png(lr[1], shrink(read_image(hr[1]), 2))
+    message = refusal(pack_pairs, hr, out, [4], {4: lr})
+    assert f"{lr[1].parent}: image '0002x4' is 13x16, but x4 of its gt 26x32 would be 6x8" in message
+    assert not out.exists()
 
 
-def test_a_gray_image_becomes_three_equal_channels(tmp_path):
-    gray = noise(6, 5)[..., 0]
-    assert np.array_equal(read_image(write_png(tmp_path / 'gray.png', gray)), np.stack([gray] * 3, 2))
+@pytest.mark.parametrize('which', ['hr', 'lr'])
+def test_a_file_that_is_no_image_is_refused_before_anything_is_written(hr, lr, out, which):
+    file = {'hr': hr, 'lr': lr}[which][1]
+    file.write_bytes(b'no image')
+    assert str(file) in refusal(pack_pairs, hr, out, [4], {4: lr})
+    assert not out.exists()
 
 
-def test_images_are_read_as_rgb(tmp_path):
-    image = noise(7, 9)
-    assert np.array_equal(read_image(write_png(tmp_path / 'colour.png', image)), image)
+def test_two_gt_files_of_one_name_are_refused(tmp_path, hr, out):
+    other = write_png(tmp_path / 'more/0002.png', noise(20, 20))
+    assert refusal(pack_pairs, [*hr, other], out, [4]).startswith(f'{other}: has the name of {hr[1]}')
 
 
-def test_a_broken_image_file_is_named(tmp_path):
-    (tmp_path / 'broken.png').write_bytes(b'no image')
-    assert str(tmp_path / 'broken.png') in refusal(read_image, tmp_path / 'broken.png')
+def test_packing_again_writes_nothing(hr, lr, out):
+    first = pack_pairs(hr, out, [2, 4], {4: lr})
+    before = contents(out)
+    assert pack_pairs(hr, out, [2, 4], {4: lr}) == {**first, 'written': []}
+    assert contents(out) == before
 
 
-def test_images_of_a_folder_are_listed_by_name(tmp_path):
-    for name in ('b.png', 'a.PNG', 'notes.txt', 'c.jpg'):
-        (tmp_path / name).touch()
-    assert [file.name for file in list_images(tmp_path)] == ['a.PNG', 'b.png', 'c.jpg']
+@pytest.mark.parametrize('change', ['fewer', 'more', 'min_side', 'size', 'lq files'])
+def test_databases_of_other_images_are_refused_and_left_as_they_are(tmp_path, hr, lr, out, change):
+    pack_pairs(hr, out, [4])
+    before = contents(out)
+    files, options = list(hr), {}
+    if change == 'fewer':
+        del files[1]
+    elif change == 'more':
+        files.append(write_png(tmp_path / 'HR/0004.png', noise(20, 20)))
+    elif change == 'min_side':
+        options = {'min_side': 16}
+    elif change == 'size':
+        write_png(hr[1], noise(33, 26))
+    else:
+        options = {'lr_files': {4: lr}}
+    name = 'train_LRx4.lmdb' if change == 'lq files' else 'train_HR.lmdb'
+    message = refusal(pack_pairs, files, out, [2, 4], **options)
+    assert message.startswith(f'{out / name}: exists already, with other images, and is left alone')
+    assert contents(out) == before
 
 
-@pytest.mark.parametrize('folder, word', [('absent', 'no such folder'), ('empty', 'holds no images')])
-def test_a_folder_without_images_is_refused(tmp_path, folder, word):
-    (tmp_path / 'empty').mkdir()
-    message = refusal(list_images, tmp_path / folder)
-    assert str(tmp_path / folder) in message and word in message
+def test_packing_goes_on_after_a_broken_lq_file_was_mended(hr, lr, out):
+    whole = lr[1].read_bytes()
+    lr[1].write_bytes(whole[:-30])
+    message = refusal(pack_pairs, hr, out, [4], {4: lr})
+    assert str(lr[1]) in message and 'is cut short or corrupt' in message
+    assert [file.name for file in out.iterdir()] == ['train_HR.lmdb']
+    before = contents(out)
+    lr[1].write_bytes(whole)
+    assert pack_pairs(hr, out, [4], {4: lr})['written'] == ['train_LRx4.lmdb']
+    assert before.items() <= contents(out).items()
+    assert RawLmdb(out / 'train_LRx4.lmdb').corrupt_images() == []
 
 
-@pytest.mark.parametrize('scale, size', [(2, (10, 15)), (3, (7, 10)), (4, (5, 7))])
-def test_shrinking_a_gradient_gives_a_gradient_of_the_right_size(scale, size):
-    gradient = np.broadcast_to(np.arange(31, dtype=np.uint8)[None, :, None] * 8, (21, 31, 3))
-    lr = shrink(gradient, scale)
-    assert lr.dtype == np.uint8 and lr.shape == (*size, 3)
-    centres = (np.arange(size[1]) * scale + (scale - 1) / 2) * 8
-    assert np.abs(lr[:, 2:-2] - centres[None, 2:-2, None]).max() <= 0.5
+def test_the_files_of_a_folder_can_be_packed(tmp_path, hr, lr, out):
+    result = pack_pairs(list_images(tmp_path / 'HR'), out, [4], {4: list_images(tmp_path / 'LR/X4')})
+    assert result['packed'] == 3
+
+
+def test_an_empty_list_of_lq_files_means_that_they_are_made(hr, out):
+    pack_pairs(hr, out, [4], {4: []})
+    assert RawLmdb(out / 'train_LRx4.lmdb').images['0001']['source'] == '0001.png, bicubic 1/4'

@@ -1,174 +1,299 @@
-"""Fetching and packing from the command line, against a server on this machine."""
-import functools
-import http.server
+"""Putting data in place from the command line, against a server on this machine."""
+import importlib.util
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
 
 import cv2
+import numpy as np
 import pytest
 import runs
+import tiny
+from local_server import serving
 
-from mipkd_model.cli import main
-from mipkd_model.data.download import DownloadError, fetch, unpack
+from mipkd_model.data.bicubic import shrink
+from mipkd_model.data.images import read_image
 from mipkd_model.data.raw_lmdb import RawLmdb
-from mipkd_model.teachers import OFFICIAL, get_weights
 
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, from the middle where asked to; notes what it was asked for."""
-
-    def do_GET(self):
-        self.server.ranges.append(self.headers.get('Range'))
-        file = self.server.root / self.path.lstrip('/')
-        if not file.is_file():
-            return self.send_error(404)
-        content = file.read_bytes()
-        asked = self.headers.get('Range')
-        start = int(asked.removeprefix('bytes=').removesuffix('-')) if asked and self.server.resumes else 0
-        self.send_response(206 if start else 200)
-        self.send_header('Content-Length', str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start:][:self.server.breaks_after])
-
-    def log_message(self, *args):
-        pass
+COMMAND = runs.ROOT / 'datasets/prepare.py'
+spec = importlib.util.spec_from_file_location('prepare', COMMAND)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
 
 
 @pytest.fixture
 def server(tmp_path):
-    served = tmp_path / 'served'
-    served.mkdir()
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=served)) as server:
-        server.root, server.ranges, server.resumes, server.breaks_after = served, [], True, None
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.url = f'http://127.0.0.1:{server.server_port}'
+    with serving(tmp_path / 'served') as server:
         yield server
-        server.shutdown()
 
 
-def prepare(*arguments):
-    return subprocess.run([sys.executable, runs.ROOT / 'datasets/prepare.py', *map(str, arguments)], text=True,
-                          capture_output=True, timeout=120, check=False)
+@pytest.fixture
+def prepare(monkeypatch, capsys):
+    """Calls the command; gives what it prints."""
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['prepare.py', *map(str, arguments)])
+        assert module.main() == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+    return call
 
 
-def test_a_file_is_fetched_once(server, tmp_path):
-    (server.root / 'file').write_bytes(b'content')
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Calls the command, which must fail with status 1 and one line; gives the line."""
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['prepare.py', *map(str, arguments)])
+        assert module.main() == 1
+        return error_line(capsys.readouterr().err)
+    return call
+
+
+def error_line(stderr):
+    """The line of the error, which comes last, behind the progress bars."""
+    *bars, line = stderr.splitlines()
+    assert line.startswith('error: ') and not any('rror' in bar for bar in bars), stderr
+    return line
+
+
+def content(folder):
+    """Bytes and times of all files below a folder."""
+    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.rglob('*') if file.is_file()}
+
+
+def halved(files, folder, scale, suffix=''):
+    """Write every ``scale``-th pixel of images, which is not what bicubic gives."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        cv2.imwrite(str(folder / f'{file.stem}{suffix}.png'), cv2.imread(str(file))[::scale, ::scale])
+    return folder
+
+
+@pytest.fixture
+def div2k(tmp_path):
+    """A folder in DIV2K's layout, HR with LR of x2 and x4."""
+    files = runs.photographs(tmp_path / 'copy/DIV2K_train_HR', count=2, height=32, width=48)
+    for scale in (2, 4):
+        halved(files, tmp_path / f'copy/DIV2K_train_LR_bicubic/X{scale}', scale, f'x{scale}')
+    return tmp_path / 'copy'
+
+
+@pytest.fixture
+def zips(server, div2k):
+    """The same behind the server, as DIV2K's zip files."""
+    for folder in ('DIV2K_train_HR', 'DIV2K_train_LR_bicubic/X2', 'DIV2K_train_LR_bicubic/X4'):
+        with zipfile.ZipFile(server.root / f'{folder.replace("/", "_")}.zip', 'w') as file:
+            for image in sorted((div2k / folder).iterdir()):
+                file.write(image, image.relative_to(div2k))
+    return server
+
+
+def check_div2k(out, copy):
+    assert sorted(path.name for path in out.glob('*.lmdb*')) == ['train_HR.lmdb', 'train_LRx2.lmdb', 'train_LRx4.lmdb']
+    for name, folder, suffix in (('HR', 'DIV2K_train_HR', ''), ('LRx2', 'DIV2K_train_LR_bicubic/X2', 'x2'),
+                                 ('LRx4', 'DIV2K_train_LR_bicubic/X4', 'x4')):
+        packed = RawLmdb(out / f'train_{name}.lmdb')
+        assert list(packed.shapes) == ['0000', '0001']
+        for image in packed.shapes:
+            assert np.array_equal(packed.read(image), read_image(copy / folder / f'{image}{suffix}.png'))
+
+
+def test_one_command_fetches_and_packs_div2k(zips, div2k, prepare, tmp_path):
+    call = ('div2k', '--scale', 2, 4, '--out', tmp_path / 'DIV2K', '--address', zips.url)
+    assert '2 images; train_HR.lmdb, train_LRx2.lmdb, train_LRx4.lmdb written' in prepare(*call)
+    check_div2k(tmp_path / 'DIV2K', div2k)
+    assert len(zips.ranges) == 3
+    assert 'all there already' in prepare(*call)
+    assert len(zips.ranges) == 3
+
+
+def test_the_command_goes_on_after_an_interrupted_download(zips, div2k, prepare, refused, tmp_path):
+    call = ('div2k', '--scale', 2, 4, '--out', tmp_path / 'DIV2K', '--address', zips.url)
+    zips.breaks_after = 1000
+    assert f'{zips.url}/DIV2K_train_HR.zip: only 1000 of ' in refused(*call)
+    assert not list((tmp_path / 'DIV2K').glob('*.lmdb'))
+    zips.breaks_after = None
+    prepare(*call)
+    assert zips.ranges[:2] == [None, 'bytes=1000-']
+    check_div2k(tmp_path / 'DIV2K', div2k)
+
+
+def test_an_address_without_the_files_is_one_line(server, refused, tmp_path):
+    line = refused('div2k', '--scale', 4, '--out', tmp_path / 'DIV2K', '--address', server.url)
+    assert f'{server.url}/DIV2K_train_HR.zip: the server answers 404' in line
+
+
+def test_div2k_is_packed_from_a_copy(div2k, prepare, tmp_path):
+    before = content(div2k)
+    prepare('div2k', '--scale', 2, 4, '--out', tmp_path / 'DIV2K', '--from', div2k)
+    check_div2k(tmp_path / 'DIV2K', div2k)
+    assert content(div2k) == before
+
+
+def test_a_copy_without_lr_images_has_them_made(div2k, prepare, tmp_path):
+    shutil.rmtree(div2k / 'DIV2K_train_LR_bicubic')
+    said = prepare('div2k', '--scale', 3, '--out', tmp_path / 'DIV2K', '--from', div2k)
+    assert f'{div2k}: no LR x3 images, they are made' in said
+    gt, lq = RawLmdb(tmp_path / 'DIV2K/train_HR.lmdb'), RawLmdb(tmp_path / 'DIV2K/train_LRx3.lmdb')
+    for name in gt.shapes:
+        assert np.array_equal(lq.read(name), shrink(gt.read(name), 3))
+
+
+def archive(file, images, *more):
+    """A tar file with sets of HR images, and other members."""
+    with tarfile.open(file, 'w') as out:
+        for name in ('benchmark/Set5', 'benchmark/B100'):
+            out.add(images[0], f'{name}/HR/a.png')
+        for name in more:
+            out.add(images[0], name)
+
+
+@pytest.mark.parametrize('more', [[], ['._benchmark']], ids=['alone', 'beside another file'])
+def test_one_command_fetches_the_benchmark_sets(server, prepare, tmp_path, more):
+    archive(server.root / 'benchmark.tar', runs.photographs(tmp_path / 'hr', count=1), *more)
     for _ in range(2):
-        assert fetch(f'{server.url}/file', tmp_path / 'got').read_bytes() == b'content'
-    assert server.ranges == [None]
+        said = prepare('benchmark', '--out', tmp_path / 'benchmark', '--address', f'{server.url}/benchmark.tar')
+        assert said == f'{tmp_path / "benchmark"}: BSD100, Set5\n'
+    assert (tmp_path / 'benchmark/BSD100/HR/a.png').exists() and (tmp_path / 'benchmark/Set5/HR/a.png').exists()
+    assert len(server.ranges) == 1
 
 
-@pytest.mark.parametrize('resumes', [True, False])
-def test_an_interrupted_fetch_goes_on_where_it_was_cut_off(server, tmp_path, resumes):
-    content = bytes(range(256)) * 100
-    (server.root / 'file').write_bytes(content)
-    server.resumes, server.breaks_after = resumes, 10000
-    with pytest.raises(DownloadError, match='10000 of 25600 bytes'):
-        fetch(f'{server.url}/file', tmp_path / 'got')
-    assert not (tmp_path / 'got').exists()
-    server.breaks_after = None
-    assert fetch(f'{server.url}/file', tmp_path / 'got').read_bytes() == content
-    assert server.ranges == [None, 'bytes=10000-']
+def test_an_archive_without_the_folder_benchmark_is_one_line(server, refused, tmp_path):
+    with tarfile.open(server.root / 'benchmark.tar', 'w') as out:
+        out.add(runs.photographs(tmp_path / 'hr', count=1)[0], 'Set5/HR/a.png')
+    line = refused('benchmark', '--out', tmp_path / 'benchmark', '--address', f'{server.url}/benchmark.tar')
+    assert 'benchmark.tar: has no folder benchmark in it' in line and not (tmp_path / 'benchmark').exists()
 
 
-@pytest.mark.parametrize('url', ['/absent', None])
-def test_a_server_that_cannot_help_is_one_line(server, tmp_path, url):
-    address = f'{server.url}{url}' if url else 'http://127.0.0.1:9/file'
-    with pytest.raises(DownloadError) as caught:
-        fetch(address, tmp_path / 'got', timeout=5)
-    assert str(caught.value).startswith(address) and '\n' not in str(caught.value)
+def test_all_names_the_pack_command_for_data_of_no_public_set(refused, tmp_path):
+    opt = runs.options(tmp_path)
+    opt['datasets']['train']['dataroot_gt'] = str(tmp_path / 'absent_HR.lmdb')
+    line = refused('all', '-opt', runs.option_file(tmp_path, opt))
+    assert str(tmp_path / 'absent_HR.lmdb') in line and 'python datasets/prepare.py pack' in line
 
 
-def test_a_broken_archive_is_refused_and_leaves_no_folder(tmp_path):
-    (tmp_path / 'a.zip').write_bytes(b'PK broken')
-    with pytest.raises(DownloadError, match=r'a\.zip: cannot be unpacked'):
-        unpack(tmp_path / 'a.zip', tmp_path / 'out')
-    assert [file.name for file in tmp_path.iterdir()] == ['a.zip']
+def test_all_is_content_where_everything_is_there(prepare, tmp_path):
+    file = runs.option_file(tmp_path, runs.options(tmp_path))
+    assert prepare('all', '-opt', file).startswith(f'{file}: all data and weights are there.')
 
 
-def test_an_archive_cannot_write_outside_its_folder(tmp_path):
-    evil = tmp_path / 'evil'
-    evil.write_text('x')
-    with tarfile.open(tmp_path / 'a.tar', 'w') as file:
-        file.add(evil, '../escaped')
-    with pytest.raises(DownloadError):
-        unpack(tmp_path / 'a.tar', tmp_path / 'out')
-    assert not (tmp_path / 'escaped').exists()
+def test_all_packs_what_the_option_file_needs(div2k, prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'ROOT', tmp_path)
+    opt = runs.options(tmp_path)
+    opt['datasets']['train'].update(dataroot_gt='datasets/DIV2K/train_HR.lmdb',
+                                    dataroot_lq='datasets/DIV2K/train_LRx2.lmdb')
+    prepare('all', '-opt', runs.option_file(tmp_path, opt), '--from', div2k)
+    assert sorted(path.name for path in (tmp_path / 'datasets/DIV2K').iterdir()) == ['train_HR.lmdb', 'train_LRx2.lmdb']
 
 
-def test_one_command_fetches_and_packs_div2k(server, tmp_path):
-    files = runs.photographs(tmp_path / 'hr', count=2, height=32, width=48)
-    with zipfile.ZipFile(server.root / 'DIV2K_train_HR.zip', 'w') as archive:
-        for file in files:
-            archive.write(file, f'DIV2K_train_HR/{file.name}')
-    with zipfile.ZipFile(server.root / 'DIV2K_train_LR_bicubic_X4.zip', 'w') as archive:
-        for file in files:
-            small = tmp_path / f'{file.stem}x4.png'
-            cv2.imwrite(str(small), cv2.imread(str(file))[::4, ::4])
-            archive.write(small, f'DIV2K_train_LR_bicubic/X4/{small.name}')
-    done = prepare('div2k', '--scale', 4, '--out', tmp_path / 'DIV2K', '--address', server.url)
-    assert done.returncode == 0, done.stderr
-    assert RawLmdb(tmp_path / 'DIV2K/train_HR.lmdb').shapes == {'0000': (32, 48, 3), '0001': (32, 48, 3)}
-    assert RawLmdb(tmp_path / 'DIV2K/train_LRx4.lmdb').shapes == {'0000': (8, 12, 3), '0001': (8, 12, 3)}
+@pytest.mark.parametrize('path', ['datasets', 'scale', 'path', 'datasets.val.dataroot_lq'])
+def test_all_on_an_option_file_that_lacks_something_is_one_line(div2k, refused, tmp_path, monkeypatch, path):
+    monkeypatch.setattr(module, 'ROOT', tmp_path)
+    opt = runs.options(tmp_path)
+    opt['datasets']['train']['dataroot_gt'] = 'datasets/DIV2K/train_HR.lmdb'
+    *blocks, key = path.split('.')
+    block = opt
+    for name in blocks:
+        block = block[name]
+    del block[key]
+    assert path in refused('all', '-opt', runs.option_file(tmp_path, opt), '--from', div2k)
 
 
-def test_one_command_fetches_the_benchmark_sets(server, tmp_path):
-    files = runs.photographs(tmp_path / 'hr', count=1)
-    with tarfile.open(server.root / 'benchmark.tar', 'w') as archive:
-        archive.add(files[0], 'benchmark/Set5/HR/baby.png')
-    done = prepare('benchmark', '--out', tmp_path / 'benchmark', '--address', f'{server.url}/benchmark.tar')
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'benchmark/Set5/HR/baby.png').exists()
+def test_folders_are_packed_for_several_scales_at_once(prepare, tmp_path):
+    files = runs.photographs(tmp_path / 'a', count=2)
+    (tmp_path / 'b').mkdir()
+    cv2.imwrite(str(tmp_path / 'b/gray.png'), tiny.noise(30, 42)[..., 0])
+    cv2.imwrite(str(tmp_path / 'b/small.png'), tiny.noise(42, 19))
+    out = tmp_path / 'out'
+    call = ('pack', '--hr', tmp_path / 'a', tmp_path / 'b', '--scale', 2, 4, '--min-side', 20, '--out', out)
+    said = prepare(*call)
+    assert said == (f'{out}: 3 images; train_HR.lmdb, train_LRx2.lmdb, train_LRx4.lmdb written; 1 with a side '
+                    'below 20 pixels left out; 1 gray ones given three equal channels\n')
+    gt = RawLmdb(out / 'train_HR.lmdb')
+    assert np.array_equal(gt.read('0001'), read_image(files[1])) and set(gt.shapes) == {'0000', '0001', 'gray'}
+    for scale in (2, 4):
+        lq = RawLmdb(out / f'train_LRx{scale}.lmdb')
+        assert all(np.array_equal(lq.read(name), shrink(gt.read(name), scale)) for name in gt.shapes)
+    assert 'all there already' in prepare(*call)
 
 
-def test_packing_a_folder_that_is_not_there_is_one_line(tmp_path):
-    done = prepare('pack', '--hr', tmp_path / 'none', '--scale', 4, '--out', tmp_path / 'out')
-    assert done.returncode == 1
-    assert done.stderr == f'error: {tmp_path / "none"}: no such folder of images\n'
+def test_lr_folders_go_with_one_scale(refused, tmp_path):
+    assert refused('pack', '--hr', tmp_path, '--lr', tmp_path, '--scale', 2, 4, '--out', tmp_path / 'out') == (
+        'error: --lr: goes with one --scale at a time; call once for each')
 
 
-def published(name, monkeypatch, content):
-    """Make ``content`` the published file of a teacher, by giving it the name that its hash asks for."""
-    import hashlib
-
-    from mipkd_model import teachers
-    file = f'net-{hashlib.sha256(content).hexdigest()[:8]}.pth'
-    monkeypatch.setitem(teachers.OFFICIAL, name, teachers.OfficialWeights(file, 'id'))
+def rewritten(file, image):
+    cv2.imwrite(str(file), image)
     return file
 
 
-def test_official_weights_are_fetched_once_and_their_hash_is_checked(tmp_path, monkeypatch):
-    file, calls = published('EDSR_Lx4', monkeypatch, b'weights'), []
-
-    def drive(drive_id, path):
-        calls.append(drive_id)
-        with open(path, 'wb') as out:
-            out.write(b'weights')
-
-    for _ in range(2):
-        assert get_weights('EDSR_Lx4', tmp_path, drive) == tmp_path / file
-    assert calls == ['id']
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-200])
+    return file
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(tmp_path, monkeypatch):
-    published('EDSR_Lx4', monkeypatch, b'weights')
-    with pytest.raises(ValueError, match='is not the published file'):
-        get_weights('EDSR_Lx4', tmp_path, lambda drive_id, path: open(path, 'wb').close())
-    assert not [file for file in tmp_path.iterdir() if file.suffix == '.pth']
+def removed(file):
+    file.unlink()
+    return file.parent
 
 
-def test_the_command_line_reports_a_fetch_that_fails_in_one_line(tmp_path, monkeypatch, capsys):
-    def unreachable(drive_id, path):
-        raise ConnectionError('no route')
+FLAWS = {
+    'an LR image is missing': lambda hr, lr: removed(lr / '0002.png'),
+    'an HR image is missing': lambda hr, lr: removed(hr / '0002.png'),
+    'an LR image has another name': lambda hr, lr: (lr / '0001.png').rename(lr / 'other.png').parent,
+    'an LR image has another size': lambda hr, lr: rewritten(lr / '0001.png', tiny.noise(20, 25)).parent,
+    'an HR image is cut short': lambda hr, lr: cut(hr / '0001.png'),
+    'an LR image is cut short': lambda hr, lr: cut(lr / '0001.png'),
+    'an HR image has 16 bits': lambda hr, lr: rewritten(hr / '0001.png', tiny.noise(40, 52).astype(np.uint16) * 257),
+    'an HR image is transparent': lambda hr, lr: rewritten(hr / '0001.png', np.full((40, 52, 4), 100, np.uint8)),
+    'there is no HR folder': lambda hr, lr: hr.rename(hr.with_name('moved')) and hr,
+    'there is no LR folder': lambda hr, lr: lr.rename(lr.with_name('moved')) and lr,
+}
 
-    monkeypatch.setattr('mipkd_model.cli.get_weights', functools.partial(get_weights, fetch=unreachable))
-    assert main(['teacher', 'get', 'EDSR_Lx4', '--out', str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith('error: EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth: cannot be fetched')
+
+@pytest.mark.parametrize('flaw', FLAWS.values(), ids=FLAWS)
+def test_images_that_cannot_be_packed_are_named_in_one_line(refused, tmp_path, flaw):
+    hr = tmp_path / 'images/hr'
+    lr = halved(runs.photographs(hr, count=3), tmp_path / 'images/lr', 2)
+    named = flaw(hr, lr)
+    before = content(tmp_path / 'images')
+    line = refused('pack', '--hr', hr, '--lr', lr, '--scale', 2, '--out', tmp_path / 'out')
+    assert str(named) in line
+    left = {path.name for path in tmp_path.glob('out/*')}
+    assert left <= {'train_HR.lmdb'} and (not left or 'lr' in named.parts), 'only what was complete may stay'
+    assert content(tmp_path / 'images') == before
 
 
-def test_every_official_file_carries_the_start_of_its_hash():
-    assert {name: official.sha256_start for name, official in OFFICIAL.items()} == {
-        'EDSR_Lx2': 'be38e77d', 'EDSR_Lx3': '3660f70d', 'EDSR_Lx4': '76ee1c8f'}
+def test_a_target_below_a_file_is_one_line(refused, tmp_path):
+    runs.photographs(tmp_path / 'hr', count=1)
+    (tmp_path / 'file').write_text('kept')
+    line = refused('pack', '--hr', tmp_path / 'hr', '--scale', 2, '--out', tmp_path / 'file/out')
+    assert str(tmp_path / 'file/out') in line and (tmp_path / 'file').read_text() == 'kept'
+
+
+def test_an_interrupted_packing_is_one_line_and_goes_on(prepare, tmp_path):
+    first = tmp_path / 'hr/0000.png'
+    first.parent.mkdir()
+    cv2.imwrite(str(first), tiny.noise(400, 400))
+    for i in range(1, 300):
+        os.link(first, first.with_name(f'{i:04d}.png'))
+    call = ('pack', '--hr', first.parent, '--scale', 4, '--out', tmp_path / 'out')
+    # Alone on one core it is still packing when the signal comes; a shell may have told its children to ignore it.
+    with subprocess.Popen([sys.executable, COMMAND, *map(str, call)], stderr=subprocess.PIPE, preexec_fn=lambda: (
+            os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]), signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )) as process:
+        try:
+            stderr = b''
+            while b'pack train_HR.lmdb' not in stderr and (more := process.stderr.read1()):
+                stderr += more
+            process.send_signal(signal.SIGINT)
+            stderr += process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert 'interrupted' in error_line(stderr.decode())
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['train_HR.lmdb.part']
+    prepare(*call)
+    assert len(RawLmdb(tmp_path / 'out/train_LRx4.lmdb').shapes) == 300

@@ -1,6 +1,8 @@
-"""LMDBs of raw images: written whole or not at all, read by slices, in any process."""
+"""LMDBs of raw images: refused unless whole, read by slices, in any process."""
+import hashlib
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
 from functools import partial
@@ -9,49 +11,64 @@ import lmdb
 import numpy as np
 import pytest
 import refusals
-from tiny import noise
+from tiny import noise, raw_lmdb
 
-from mipkd_model.data.raw_lmdb import INDEX_KEY, DataError, RawLmdb, write_raw_lmdb
+from mipkd_model.data import DataError
+from mipkd_model.data.raw_lmdb import INDEX_KEY, RawLmdb, encode_index
 
 refusal = partial(refusals.refusal, kind=DataError)
 
-
-IMAGES = {'b': noise(7, 9, 1), 'a': noise(5, 4, 2), 'ünicode name': noise(3, 3, 3)}
+IMAGES = {'b': noise(27, 29, 1), 'a': noise(5, 4, 2), 'ünicode name': noise(3, 3, 3)}
 
 
 @pytest.fixture
 def database(tmp_path):
-    write_raw_lmdb(tmp_path / 'images.lmdb', IMAGES.items())
-    return tmp_path / 'images.lmdb'
+    return raw_lmdb(tmp_path / 'images.lmdb', IMAGES)
+
+
+def rewrite(database, change):
+    """Let ``change`` do something in a write transaction of a database."""
+    with lmdb.open(str(database)) as env, env.begin(write=True) as txn:
+        change(txn)
+
+
+def flip(database, part):
+    """Flip the last bit of the first byte of ``part`` in the file of a database."""
+    data = bytearray((database / 'data.mdb').read_bytes())
+    assert data.count(part) == 1
+    data[data.index(part)] ^= 1
+    (database / 'data.mdb').write_bytes(data)
 
 
 def test_images_come_back_as_they_were_in_the_order_of_packing(database):
     reader = RawLmdb(database)
+    assert reader.path == database
     assert list(reader.shapes.items()) == [(name, image.shape) for name, image in IMAGES.items()]
     for name, image in IMAGES.items():
         assert reader.read(name).dtype == np.uint8
         assert np.array_equal(reader.read(name), image)
 
 
-def test_writing_gives_the_number_of_images(tmp_path):
-    assert write_raw_lmdb(tmp_path / 'images.lmdb', IMAGES.items()) == 3
+def test_the_index_tells_shape_type_checksum_and_source(database):
+    assert RawLmdb(database).images == {
+        name: {'shape': list(image.shape), 'dtype': 'uint8', 'sha256': hashlib.sha256(image.tobytes()).hexdigest(),
+               'source': f'{name}.png'} for name, image in IMAGES.items()}
 
 
-@pytest.mark.parametrize('top, left, height, width', [(0, 0, 7, 9), (2, 3, 4, 5), (6, 8, 1, 1), (0, 4, 3, 5)])
+def test_a_database_can_be_given_as_text(database):
+    assert np.array_equal(RawLmdb(str(database)).read('a'), IMAGES['a'])
+
+
+@pytest.mark.parametrize('top, left, height, width', [(0, 0, 27, 29), (2, 3, 4, 5), (26, 28, 1, 1), (0, 4, 3, 5)])
 def test_crops_are_slices_of_the_image(database, top, left, height, width):
     crop = RawLmdb(database).read('b', top, left, height, width)
     assert np.array_equal(crop, IMAGES['b'][top:top + height, left:left + width])
 
 
-def test_crops_can_be_written_to(database):
-    reader = RawLmdb(database)
-    reader.read('b', 0, 0, 3, 3)[:] = 0
-    assert np.array_equal(reader.read('b'), IMAGES['b'])
-
-
-def test_images_need_not_lie_contiguously_in_memory(tmp_path):
-    write_raw_lmdb(tmp_path / 'images.lmdb', [('turned', IMAGES['b'].transpose(1, 0, 2)[::-1])])
-    assert np.array_equal(RawLmdb(tmp_path / 'images.lmdb').read('turned'), IMAGES['b'].transpose(1, 0, 2)[::-1])
+def test_crops_cannot_be_written_to(database):
+    crop = RawLmdb(database).read('b', 0, 0, 3, 3)
+    with pytest.raises(ValueError, match='read-only'):
+        crop[:] = 0
 
 
 def test_a_reader_can_be_pickled_after_it_was_used(database):
@@ -69,73 +86,100 @@ def test_two_readers_of_one_database_live_in_one_process(database):
     assert np.array_equal(first.read('b'), IMAGES['b'])
 
 
+def test_a_database_is_the_same_by_whatever_path(database):
+    (database.parent / 'link.lmdb').symlink_to(database)
+    readers = RawLmdb(database), RawLmdb(database.parent / 'link.lmdb')
+    assert all(np.array_equal(reader.read('b'), IMAGES['b']) for reader in readers)
+
+
 def test_a_reader_of_a_database_that_was_packed_anew_says_so_and_a_new_reader_reads_it(database):
     old = RawLmdb(database)
     shutil.rmtree(database)
-    write_raw_lmdb(database, [('a', IMAGES['b'])])
+    raw_lmdb(database, {'a': IMAGES['b']})
     assert np.array_equal(RawLmdb(database).read('a'), IMAGES['b'])
     assert 'packed anew' in refusal(old.read, 'a')
 
 
-def _answer(reader, queue):
-    queue.put(reader.read('b').tobytes())
-
-
-def test_a_reader_in_use_can_cross_a_fork(database):
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_a_reader_in_use_can_cross_into_another_process(database, method):
     reader = RawLmdb(database)
     reader.read('a')
-    context = multiprocessing.get_context('fork')
-    queue = context.Queue()
-    child = context.Process(target=_answer, args=(reader, queue))
-    child.start()
-    child.join(30)
-    assert child.exitcode == 0
-    assert queue.get(timeout=5) == IMAGES['b'].tobytes()
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert np.array_equal(pool.apply_async(reader.read, ('b', )).get(60), IMAGES['b'])
     assert np.array_equal(reader.read('b'), IMAGES['b'])
 
 
-def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
-    def interrupted():
-        yield 'a', IMAGES['a']
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_raw_lmdb(tmp_path / 'images.lmdb', interrupted())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_write_left_is_cleared_away(tmp_path):
-    (tmp_path / 'images.lmdb.part').mkdir()
-    (tmp_path / 'images.lmdb.part/data.mdb').write_bytes(b'cut short')
-    write_raw_lmdb(tmp_path / 'images.lmdb', IMAGES.items())
-    assert [file.name for file in tmp_path.iterdir()] == ['images.lmdb']
+def test_a_reader_made_before_a_fork_reads_after_it_without_being_sent(database):
+    reader = RawLmdb(database)
+    reader.read('a')
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(reader.read('b'), IMAGES['b']) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(reader.read('b'), IMAGES['b'])
 
 
-def test_an_existing_database_is_left_alone(database):
-    message = refusal(write_raw_lmdb, database, [('c', IMAGES['a'])])
-    assert str(database) in message and 'exists already' in message
-    assert list(RawLmdb(database).shapes) == list(IMAGES)
+def test_a_whole_database_has_no_corrupt_images(database):
+    seen = []
+    assert RawLmdb(database).corrupt_images(lambda names: seen.extend(names) or names) == []
+    assert seen == list(IMAGES)
 
 
-def test_a_database_grows_beyond_its_first_map(tmp_path):
-    large = np.zeros((4800, 4800, 3), np.uint8)  # 69 MB; the first map has 67
-    large[-1, -1] = 7
-    write_raw_lmdb(tmp_path / 'images.lmdb', [('a', IMAGES['a']), ('large', large), ('b', IMAGES['b'])])
-    reader = RawLmdb(tmp_path / 'images.lmdb')
-    assert reader.read('large', 4799, 4799).tolist() == [[[7, 7, 7]]]
-    assert np.array_equal(reader.read('a'), IMAGES['a']) and np.array_equal(reader.read('b'), IMAGES['b'])
+def test_a_changed_pixel_is_found_by_the_checksums_only(database):
+    flip(database, IMAGES['b'].tobytes()[:32])
+    reader = RawLmdb(database)
+    assert reader.shapes['b'] == IMAGES['b'].shape
+    assert reader.corrupt_images() == ['b']
 
 
-@pytest.mark.parametrize('image', [np.zeros((4, 4)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8),
-                                   np.zeros((4, 4, 3), np.float32)], ids=lambda image: f'{image.dtype}{image.shape}')
-def test_an_image_that_is_not_uint8_rgb_is_refused(tmp_path, image):
-    message = refusal(write_raw_lmdb, tmp_path / 'images.lmdb', [('odd', image)])
-    assert "'odd'" in message and str(image.dtype) in message and str(image.shape) in message
+def test_a_changed_index_is_refused(database):
+    flip(database, b'"format": 2')
+    message = refusal(RawLmdb, database)
+    assert str(database) in message and 'damaged index' in message
 
 
-def test_two_images_of_one_name_are_refused(tmp_path):
-    assert "two images are named 'a'" in refusal(write_raw_lmdb, tmp_path / 'images.lmdb',
-                                                 [('a', IMAGES['a']), ('a', IMAGES['b'])])
+@pytest.mark.parametrize('size', [0, 100, 4096, 8192, 0.5, -1])
+def test_a_database_that_is_cut_short_is_refused(tmp_path, size):
+    database = raw_lmdb(tmp_path / 'images.lmdb', {'a': noise(80, 90), 'b': noise(100, 90)})
+    whole = (database / 'data.mdb').stat().st_size
+    os.truncate(database / 'data.mdb', {0.5: whole // 2, -1: whole - 1}.get(size, size))
+    message = refusal(RawLmdb, database)
+    assert str(database) in message and 'pack it anew' in message
+
+
+def test_a_database_that_was_cut_short_while_it_was_open_is_refused(database):
+    RawLmdb(database)
+    os.truncate(database / 'data.mdb', (database / 'data.mdb').stat().st_size // 2)
+    assert 'is cut short' in refusal(RawLmdb, database)
+
+
+def test_a_missing_image_is_named(database):
+    rewrite(database, lambda txn: txn.delete('ünicode name'.encode()))
+    message = refusal(RawLmdb, database)
+    assert str(database) in message and "'ünicode name' is missing or cut short" in message
+
+
+def test_an_image_of_another_length_is_named(database):
+    rewrite(database, lambda txn: txn.put(b'a', IMAGES['a'].tobytes()[:-1]))
+    assert "'a' is missing or cut short" in refusal(RawLmdb, database)
+
+
+def later():
+    text = json.dumps({'format': 3, 'images': {}}).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b'\n' + text
+
+
+@pytest.mark.parametrize('key, value, word', [
+    (b'0001', b'a PNG', 'not one of raw images'),
+    (INDEX_KEY, later(), 'is of format 3, this version reads 2'),
+    (INDEX_KEY, b'{"format": 1, "images": {"a": [5, 4, 3]}}', 'of another version'),
+    (INDEX_KEY, b'', 'damaged index'),
+    (INDEX_KEY, encode_index({})[1:], 'damaged index'),
+], ids=['PNG files', 'later format', 'earlier format', 'empty index', 'shifted index'])
+def test_a_database_of_another_format_is_refused(tmp_path, key, value, word):
+    rewrite(tmp_path / 'other.lmdb', lambda txn: txn.put(key, value))
+    message = refusal(RawLmdb, tmp_path / 'other.lmdb')
+    assert str(tmp_path / 'other.lmdb') in message and word in message
 
 
 def test_a_folder_without_a_database_is_refused(tmp_path):
@@ -147,16 +191,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / 'data.mdb').write_bytes(b'no database' * 1000)
     message = refusal(RawLmdb, tmp_path)
     assert str(tmp_path) in message and 'pack it anew' in message
-
-
-@pytest.mark.parametrize('content', [{b'0001': b'a PNG'},
-                                     {INDEX_KEY: json.dumps({'format': 2, 'images': {}}).encode()}],
-                         ids=['of PNG files', 'of a later format'])
-def test_a_database_of_another_format_is_refused(tmp_path, content):
-    with lmdb.open(str(tmp_path / 'other.lmdb')) as env, env.begin(write=True) as txn:
-        for key, value in content.items():
-            txn.put(key, value)
-    assert str(tmp_path / 'other.lmdb') in refusal(RawLmdb, tmp_path / 'other.lmdb')
 
 
 def test_an_unknown_image_name_is_refused(database):

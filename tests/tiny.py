@@ -4,6 +4,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from mipkd_model.data.raw_lmdb_writer import Entry, write_raw_lmdb
+
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
@@ -41,6 +43,13 @@ NETWORKS = {
 def noise(height, width, seed=0):
     """A uint8 RGB image (height, width, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def raw_lmdb(path, images):
+    """Write arrays, by name, as a raw LMDB. Returns its path."""
+    write_raw_lmdb(path, [Entry(name, image.shape, f'{name}.png', lambda image=image: image)
+                          for name, image in images.items()])
+    return path
 
 
 def seeded(seed=3):

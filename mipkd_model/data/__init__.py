@@ -1,1 +1,6 @@
-"""Data of mipkd: LMDBs of raw images, read by slices, and the paired dataset on them."""
+"""Data of mipkd: image files, LMDBs of raw images, the paired dataset on them and the order of its samples."""
+from mipkd_arch.errors import UserError
+
+
+class DataError(UserError):
+    """A database or image cannot be used; the message names it and the remedy."""

@@ -1,105 +1,82 @@
-"""From image files to raw LMDBs."""
-import shutil
+"""From image files to a raw LMDB of HR images and one of LR images for each scale."""
+from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-from tqdm import tqdm
-
-from basicsr.utils.matlab_functions import imresize
-
-from .raw_lmdb import DataError, write_raw_lmdb
-
-SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff', '.webp')
+from . import DataError
+from .bicubic import shrink
+from .images import image_shape, is_gray, read_image
+from .raw_lmdb_writer import Entry, is_packed, write_raw_lmdb
+from .stores import check_pair, lq_names
 
 
-def list_images(folder):
-    """Image files of a folder, sorted by name.
+def pack_pairs(hr_files, folder, scales, lr_files=None, min_side=0, part='train'):
+    """Pack images as ``<part>_HR.lmdb`` and ``<part>_LRx<scale>.lmdb`` below ``folder``.
 
-    Raises:
-        DataError: no such folder, or no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f'{folder}: no such folder of images')
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise DataError(f'{folder}: holds no images ({", ".join(SUFFIXES)})')
-    return files
-
-
-def read_image(file):
-    """Read an image file as uint8 RGB (H, W, 3); gray ones get three equal channels.
-
-    Raises:
-        DataError: the file is not a readable image.
-    """
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f'{file}: is not a readable image; copy it anew or take it out of the folder')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def modcrop(image, scale):
-    """Crop an image (H, W, C) from its top-left corner to multiples of scale."""
-    height, width = (side - side % scale for side in image.shape[:2])
-    return image[:height, :width]
-
-
-def shrink(image, scale):
-    """Bicubic LR of a uint8 RGB image (H, W, 3) by BasicSR's MATLAB-like ``imresize``, rounded once at the end."""
-    lr = imresize(modcrop(image, scale).astype(np.float64) / 255, 1 / scale)
-    return np.clip(np.round(lr * 255), 0, 255).astype(np.uint8)
-
-
-def lr_name(name, scale):
-    """Name of a gt image, given that of its lq image: DIV2K writes ``0001x4`` for ``0001``."""
-    return name.removesuffix(f'x{scale}')
-
-
-def pack_pairs(hr_files, out_gt, out_lq, scale, lr_files=None, min_side=0):
-    """Pack gt and lq images into two raw LMDBs.
+    Everything that the headers tell is checked before anything is written. Databases that hold these very images
+    already are kept; others are left alone, with an error.
 
     Args:
-        hr_files (sequence[Path]): gt image files; their stems become the names.
-        out_gt, out_lq: the databases to write.
-        scale (int): gt size over lq size.
-        lr_files (sequence[Path] | None): lq files, named as gt or with ``x<scale>`` behind; None makes them.
+        hr_files (list[Path]): gt image files; their stems become the names.
+        folder (Path): where the databases go.
+        scales (iterable[int]): gt size over lq size.
+        lr_files (dict[int, list[Path]] | None): lq files by scale, named as gt or with ``x<scale>`` behind; for a scale
+            without any they are made from gt as MATLAB does (variant A of ``bicubic``).
         min_side (int): leave out images with a gt side shorter than this.
+        part (str): beginning of the databases' names.
 
     Returns:
-        tuple[int, int]: images packed, images left out for their size.
+        dict: numbers of images ``packed``, left out as ``small``, and ``gray``, and the databases ``written``.
 
     Raises:
-        DataError: see ``write_raw_lmdb``; also where an lq file is missing.
+        DataError: images are missing, unreadable, or don't fit each other; a database cannot be written.
     """
-    sources = None
-    if lr_files is not None:
-        sources = {lr_name(file.stem, scale): file for file in lr_files}
-        missing = [file.stem for file in hr_files if file.stem not in sources]
-        if missing:
-            raise DataError(f'{lr_files[0].parent}: has no x{scale} image for {missing[0]!r} '
-                            f'({len(missing)} are missing)')
-    kept = []
+    folder, lr_files = Path(folder), lr_files or {}
+    shapes, files = {}, {}
+    for file in hr_files:
+        if file.stem in files:
+            raise DataError(f'{file}: has the name of {files[file.stem]}; rename one of them')
+        files[file.stem], shapes[file.stem] = file, image_shape(file)
+    kept = [name for name, shape in shapes.items() if min(shape[:2]) >= max(min_side, *scales)]
+    if not kept:
+        raise DataError(f'{hr_files[0].parent}: none of {len(files)} images has sides of {max(min_side, *scales)} '
+                        'pixels or more')
+    plans = {f'{part}_HR.lmdb': [_entry(name, files[name], shapes[name]) for name in kept]}
+    for scale in scales:
+        plans[f'{part}_LRx{scale}.lmdb'] = (
+            _given(files, shapes, kept, lr_files[scale], scale) if lr_files.get(scale) else
+            [_made(name, files[name], shapes[name], scale) for name in kept])
+    todo = {name: entries for name, entries in plans.items() if not is_packed(folder / name, entries)}
+    for name, entries in todo.items():
+        write_raw_lmdb(folder / name, entries)
+    return {'packed': len(kept), 'small': len(files) - len(kept), 'gray': sum(is_gray(files[name]) for name in kept),
+            'written': list(todo)}
 
-    def read_gt():
-        for file in tqdm(hr_files, f'pack {Path(out_gt).name}', unit='image'):
-            image = read_image(file)
-            if min(image.shape[:2]) >= min_side:
-                kept.append(file)
-                yield file.stem, modcrop(image, scale)
 
-    def read_lq():
-        for file in tqdm(kept, f'pack {Path(out_lq).name}', unit='image'):
-            yield file.stem, read_image(sources[file.stem]) if sources else shrink(read_image(file), scale)
+def _stamp(file):
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
-    for out in (out_gt, out_lq):  # both, before hours of work on the first
-        if Path(out).exists():
-            raise DataError(f'{out}: exists already and is left alone; remove it first to make it anew')
-    write_raw_lmdb(out_gt, read_gt())
-    try:
-        write_raw_lmdb(out_lq, read_lq())
-    except BaseException:
-        shutil.rmtree(out_gt)  # written just now, and of no use alone
-        raise
-    return len(kept), len(hr_files) - len(kept)
+
+def _entry(name, file, shape):
+    return Entry(name, shape, file.name, partial(read_image, file), _stamp(file))
+
+
+def _made(name, file, shape, scale):
+    small = (shape[0] // scale, shape[1] // scale, 3)
+    return Entry(name, small, f'{file.name}, bicubic 1/{scale}', partial(_read_shrunk, file, scale), _stamp(file))
+
+
+def _read_shrunk(file, scale):
+    return shrink(read_image(file), scale)
+
+
+def _given(files, shapes, kept, lr_files, scale):
+    by_name = {file.stem: file for file in lr_files}
+    where = f'{next(iter(files.values())).parent} and {lr_files[0].parent}'
+    entries = []
+    for name, lq_name in lq_names(files, by_name, scale, where).items():
+        if name in kept:
+            shape = image_shape(by_name[lq_name])
+            check_pair(lq_name, shapes[name], shape, scale, by_name[lq_name].parent)
+            entries.append(_entry(name, by_name[lq_name], shape))
+    return entries

@@ -1,143 +1,91 @@
 """LMDBs of raw uint8 images, from which a crop is read without touching the rest of the image.
 
-One database holds whole images as RGB bytes, row by row, under their names, and an index under ``INDEX_KEY``: a JSON
-object ``{"format": 1, "images": {name: [height, width, channels]}}``. A PNG has to be decoded whole for each crop; of
-raw bytes only the crop's own rows are read. The price is disk space, about twice that of PNG.
-"""
-import json
-import os
-import shutil
-from pathlib import Path
+A database holds whole images as RGB bytes, row by row, under their names. Under ``INDEX_KEY`` is the index: the
+SHA-256 of the rest in hexadecimal, a line feed, and a JSON object::
 
-import lmdb
+    {"format": 2, "images": {name: {"shape": [H, W, 3], "dtype": "uint8", "sha256": "...", "source": "0001.png"}}}
+
+A PNG has to be decoded whole for each crop; of raw bytes only the crop's own rows are read. The price is disk space.
+"""
+import hashlib
+import json
+
 import numpy as np
 
-from mipkd_arch.errors import UserError
+from . import DataError
+from .lmdb_file import LmdbFile
 
 INDEX_KEY = b'__index__'
-FORMAT = 1
+FORMAT = 2
 
 
-class DataError(UserError):
-    """A database or image cannot be used; the message names it and the remedy."""
+def encode_index(images):
+    """Index of a database as it is stored."""
+    text = json.dumps({'format': FORMAT, 'images': images}).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b'\n' + text
 
 
-def write_raw_lmdb(path, images):
-    """Write a database; it appears at ``path`` only when it is complete.
-
-    Args:
-        path: folder of the new database, ending in ``.lmdb``; an existing one is left alone.
-        images (iterable[tuple[str, ndarray]]): names and uint8 RGB images (H, W, 3).
-
-    Returns:
-        int: number of images written.
+def decode_index(raw, path):
+    """The index's ``images``.
 
     Raises:
-        DataError: ``path`` exists, a name comes twice, or an image is not uint8 RGB.
+        DataError: none, damaged, or of another format.
     """
-    path = Path(path)
-    if path.exists():
-        raise DataError(f'{path}: exists already and is left alone; remove it first to make it anew')
-    temporary = path.with_name(path.name + '.part')
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    shapes = {}
-    try:
-        # LMDB wants the size of its map beforehand; it is grown as needed, so no guess can be too small.
-        with lmdb.open(str(temporary), map_size=1 << 26, writemap=False) as env:
-            for name, image in images:
-                if name in shapes:
-                    raise DataError(f'{path}: two images are named {name!r}')
-                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                    raise DataError(f'{path}: image {name!r} is {image.dtype} {image.shape}, not uint8 (H, W, 3)')
-                _put(env, name.encode(), np.ascontiguousarray(image).tobytes())
-                shapes[name] = list(image.shape)
-            _put(env, INDEX_KEY, json.dumps({'format': FORMAT, 'images': shapes}).encode())
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return len(shapes)
-
-
-def _put(env, key, value):
-    while True:
-        try:
-            with env.begin(write=True) as txn:
-                txn.put(key, value)
-            return
-        except lmdb.MapFullError:
-            env.set_mapsize(max(2 * env.info()['map_size'], env.info()['map_size'] + 2 * len(value)))
-
-
-_open = {}  # real path -> (inode of its file, environment, read transaction), in this process
-
-
-def _transaction(path, inode):
-    """The process's read transaction on a database; LMDB lets a process open each database only once."""
-    path = os.path.realpath(path)
-    if path not in _open or _open[path][0] != inode:
-        if os.stat(f'{path}/data.mdb').st_ino != inode:
-            raise DataError(f'{path}: was packed anew while it was in use; start again')
-        if path in _open:
-            _close(path)
-        # Crops are scattered over the file: reading ahead would only push other pages out of memory.
-        env = lmdb.open(path, readonly=True, lock=False, readahead=False)
-        _open[path] = inode, env, env.begin(buffers=True)
-    return _open[path][2]
-
-
-def _close(path):
-    _, env, transaction = _open.pop(path)
-    transaction.abort()
-    env.close()
-
-
-def _close_all():
-    for path in list(_open):
-        _close(path)
-
-
-# An open LMDB must not cross a fork: a worker of a DataLoader opens its own.
-os.register_at_fork(after_in_child=_close_all)
+    if raw is None:
+        raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it with datasets/prepare.py')
+    digest, _, text = bytes(raw).partition(b'\n')
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        raise DataError(f'{path}: has a damaged index, or one of another version; remove it and pack it anew')
+    index = json.loads(text)
+    if index['format'] != FORMAT:
+        raise DataError(f'{path}: is of format {index["format"]}, this version reads {FORMAT}; remove it and pack it '
+                        'anew')
+    return index['images']
 
 
 class RawLmdb:
-    """Reader of one database; it may be pickled, and used in forked and spawned processes.
+    """Reader of one database; may be pickled, and used in forked and spawned processes.
+
+    Opening checks that the database is whole: its file, its index, and the length of every image. The pixels are
+    compared with their checksums by ``corrupt_images``.
 
     Attributes:
+        path (Path): of the database.
         shapes (dict[str, tuple[int, int, int]]): (H, W, 3) by name, in the order of packing.
+        images (dict[str, dict]): the index: shape, dtype, sha256 and source by name.
 
     Raises:
-        DataError: no such database, or not one of this format.
+        DataError: no such database, not one of this format, or not whole.
     """
 
     def __init__(self, path):
-        self.path = Path(path)
-        file = self.path / 'data.mdb'
-        if not file.is_file():
-            raise DataError(f'{path}: no such LMDB (a folder with data.mdb)')
-        self._inode = file.stat().st_ino
-        try:
-            raw = self._get(INDEX_KEY)
-        except lmdb.Error as error:
-            raise DataError(f'{path}: cannot be opened as an LMDB ({error}); pack it anew') from None
-        if raw is None:
-            raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it with datasets/prepare.py')
-        index = json.loads(bytes(raw))
-        if index['format'] != FORMAT:
-            raise DataError(f'{path}: is of format {index["format"]}, this version reads {FORMAT}; pack it anew')
-        self.shapes = {name: tuple(shape) for name, shape in index['images'].items()}
-
-    def _get(self, key):
-        return _transaction(self.path, self._inode).get(key)
+        self._file = LmdbFile(path)
+        self.path = self._file.path
+        self.images = decode_index(self._file.get(INDEX_KEY), path)
+        self.shapes = {name: tuple(image['shape']) for name, image in self.images.items()}
+        for name, (height, width, channels) in self.shapes.items():
+            raw = self._file.get(name.encode())
+            if raw is None or len(raw) != height * width * channels:
+                raise DataError(f'{path}: image {name!r} is missing or cut short; remove the database and pack it anew')
 
     def read(self, name, top=0, left=0, height=None, width=None):
-        """Read a crop, or the whole image, as a fresh uint8 RGB array (height, width, 3)."""
-        raw = self._get(name.encode())
+        """Read a crop, or the whole image, as a uint8 RGB array (height, width, 3) that must not be written to.
+
+        It is a view of the file: copy it to keep it beyond a fork, or beyond packing the database anew.
+        """
+        raw = self._file.get(name.encode())
         if raw is None:
             raise DataError(f'{self.path}: has no image {name!r}')
         image = np.frombuffer(raw, np.uint8).reshape(self.shapes[name])
         bottom = None if height is None else top + height
         right = None if width is None else left + width
-        return image[top:bottom, left:right].copy()
+        return image[top:bottom, left:right]
+
+    def corrupt_images(self, progress=iter):
+        """Names of the images whose pixels don't have the checksum they were packed with.
+
+        Args:
+            progress (callable): wraps the names, for a progress bar.
+        """
+        return [name for name in progress(self.images)
+                if hashlib.sha256(self._file.get(name.encode())).hexdigest() != self.images[name]['sha256']]

@@ -2,12 +2,18 @@
 from pathlib import PurePath
 
 
+def source_of(path):
+    """The command of ``datasets/prepare.py`` that makes the data at ``path``: 'div2k', 'benchmark' or None."""
+    parts = PurePath(path).parts
+    return 'div2k' if 'DIV2K' in parts else 'benchmark' if 'benchmark' in parts else None
+
+
 def how_to_get(path, scale):
     """One sentence: the command that makes the data at ``path``."""
-    parts = PurePath(path).parts
-    if 'DIV2K' in parts:
+    source = source_of(path)
+    if source == 'div2k':
         return f'Fetch and pack DIV2K: python datasets/prepare.py div2k --scale {scale}'
-    if 'benchmark' in parts:
+    if source == 'benchmark':
         return 'Fetch the benchmark sets: python datasets/prepare.py benchmark'
     if PurePath(path).suffix == '.lmdb':
         return (f'Pack a folder of HR images: python datasets/prepare.py pack --hr FOLDER --scale {scale} '

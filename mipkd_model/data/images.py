@@ -1,0 +1,97 @@
+"""Reading image files strictly: what is cut short, or would lose something as 8-bit RGB, is refused by name."""
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from . import DataError
+
+SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff', '.webp')
+
+
+def list_images(folder):
+    """Image files of a folder, sorted by name.
+
+    Raises:
+        DataError: no such folder, no image in it, or two images whose names differ in the suffix only.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f'{folder}: no such folder of images')
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(f'{folder}: holds no images ({", ".join(SUFFIXES)})')
+    seen = {}
+    for file in files:
+        earlier = seen.setdefault(file.stem, file)
+        if earlier is not file:
+            raise DataError(f'{file}: has the name of {earlier.name}; rename or remove one of them')
+    return files
+
+
+def image_shape(file):
+    """Shape (H, W, 3) that ``read_image`` will give, from the header alone.
+
+    Raises:
+        DataError: no readable image, or one of more than 8 bits.
+    """
+    with _open(file, file) as image:
+        height, width = image.height, image.width
+        return (width, height, 3) if _orientation(image) >= 5 else (height, width, 3)
+
+
+def is_gray(file):
+    """Whether a file has one channel, which ``read_image`` repeats three times."""
+    with _open(file, file) as image:
+        return image.mode in ('1', 'L', 'LA')
+
+
+def read_image(file):
+    """Read an image file as uint8 RGB (H, W, 3); a gray one gets three equal channels.
+
+    Raises:
+        DataError: cut short or no image at all; more than 8 bits; parts that are transparent.
+    """
+    return _decode(_open(file, file), file)
+
+
+def decode_image(data, where):
+    """As ``read_image``, of the bytes of an image file; ``where`` names it in errors."""
+    return _decode(_open(io.BytesIO(data), where), where)
+
+
+def _open(source, where):
+    try:
+        image = Image.open(source)
+    except FileNotFoundError:
+        raise DataError(f'{where}: no such file') from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise DataError(f'{where}: is not a readable image; copy it anew or take it out') from None
+    # Pillow reads 16-bit RGB as if it had 8; the raw mode of its decoder still says what the file has.
+    if image.mode.startswith(('I', 'F')) or ';16' in str(image.tile):
+        image.close()
+        raise DataError(f'{where}: has more than 8 bits per channel; convert it to 8 bits')
+    return image
+
+
+def _orientation(image):
+    """How a camera held upright would have seen it: 1 to 8 of the EXIF tag, which BasicSR heeds as well."""
+    # Pillow turns TIFF by itself; of a PNG, asking would decode the whole file.
+    return image.getexif().get(0x0112, 1) if image.format in ('JPEG', 'MPO', 'WEBP') else 1
+
+
+def _decode(image, where):
+    try:
+        turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+        if turned.has_transparency_data:
+            turned = turned.convert('RGBA')
+            if turned.getextrema()[3][0] < 255:
+                raise DataError(f'{where}: is transparent in places; flatten it to RGB')
+        return np.array(turned.convert('RGB'))
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f'{where}: is cut short or corrupt ({error}); copy it anew or take it out') from None
+    finally:
+        image.close()
