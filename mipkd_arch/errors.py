@@ -44,7 +44,7 @@ def one_line(error):
 
 
 def exit_status(function, *args):
-    """Call a command's function; a ``UserError`` becomes one line on stderr.
+    """Call a command's function; a ``UserError`` or Ctrl-C becomes one line on stderr.
 
     Returns:
         int: 0, or 1 after an error; for ``sys.exit``.
@@ -53,5 +53,8 @@ def exit_status(function, *args):
         function(*args)
     except UserError as error:
         print(f'error: {one_line(error)}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('error: interrupted', file=sys.stderr)
         return 1
     return 0

@@ -105,7 +105,10 @@ def test_several_folders_that_may_be_lr_are_named(tree):
                        'name one with prepare.py pack --lr')
 
 
-@pytest.mark.parametrize('folders', [[], ['LR_bicubic/X4']], ids=['nothing', 'LR only'])
-def test_a_tree_without_hr_images_is_refused(tree, folders):
-    root = tree(*folders)
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    assert refusal(find_hr, tmp_path / 'none') == f'{tmp_path / "none"}: no such folder'
+
+
+def test_a_tree_without_hr_images_is_refused(tree):
+    root = tree('LR_bicubic/X4')
     assert refusal(find_hr, root) == f'{root}: holds no HR images; name their folder with prepare.py pack --hr'

@@ -49,10 +49,10 @@ def test_images_come_back_as_they_were_in_the_order_of_packing(database):
         assert np.array_equal(reader.read(name), image)
 
 
-def test_the_index_tells_shape_type_checksum_and_source(database):
+def test_the_index_tells_shape_type_checksum_and_origin(database):
     assert RawLmdb(database).images == {
         name: {'shape': list(image.shape), 'dtype': 'uint8', 'sha256': hashlib.sha256(image.tobytes()).hexdigest(),
-               'source': f'{name}.png'} for name, image in IMAGES.items()}
+               'source': f'{name}.png', 'stamp': None} for name, image in IMAGES.items()}
 
 
 def test_a_database_can_be_given_as_text(database):

@@ -252,9 +252,10 @@ def test_a_database_counts_as_packed_only_with_the_very_entries(path, source):
     write_raw_lmdb(path, entries)
     assert is_packed(path, entries) is True
     for others in (entries[1:], [*entries, entry('c', noise(4, 4))], [*entries[:-1], entries[-1]._replace(source='x')],
-                   [*entries[:-1], entries[-1]._replace(shape=(9, 9, 3))]):
+                   [*entries[:-1], entries[-1]._replace(shape=(9, 9, 3))],
+                   [entries[0]._replace(stamp=1), *entries[1:]]):
         message = refusal(is_packed, path, others)
-        assert str(path) in message and 'with other images, and is left alone' in message
+        assert str(path) in message and 'with other images' in message and 'is left alone' in message
 
 
 def test_a_broken_database_does_not_count_as_packed(path, source):

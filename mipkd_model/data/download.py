@@ -1,5 +1,6 @@
 """Fetching large public files: resumed where they were cut off, in place only when complete."""
 import hashlib
+import http.client
 import shutil
 import tarfile
 import urllib.error
@@ -71,7 +72,7 @@ def fetch(url, target, timeout=60, md5=None):
         if error.code != 416:  # nothing is left to send: the part is already whole
             raise DownloadError(f'{url}: the server answers {error.code} {error.reason}') from None
         total = None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DownloadError(f'{url}: cannot be fetched ({getattr(error, "reason", error)}); start the same command '
                             'again to go on from here') from None
     size = partial.stat().st_size

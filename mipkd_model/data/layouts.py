@@ -12,7 +12,13 @@ VALID = re.compile('valid|test', re.I)
 
 
 def image_folders(root):
-    """Folders below ``root``, itself included, that hold images directly."""
+    """Folders below ``root``, itself included, that hold images directly.
+
+    Raises:
+        DataError: there is no such root.
+    """
+    if not os.path.isdir(root):
+        raise DataError(f'{root}: no such folder')
     found = []
     for folder, _, files in os.walk(root):
         if any(Path(file).suffix.lower() in SUFFIXES for file in files):

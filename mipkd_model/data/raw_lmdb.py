@@ -3,7 +3,8 @@
 A database holds whole images as RGB bytes, row by row, under their names. Under ``INDEX_KEY`` is the index: the
 SHA-256 of the rest in hexadecimal, a line feed, and a JSON object::
 
-    {"format": 2, "images": {name: {"shape": [H, W, 3], "dtype": "uint8", "sha256": "...", "source": "0001.png"}}}
+    {"format": 2, "images": {name: {"shape": [H, W, 3], "dtype": "uint8", "sha256": "...", "source": "0001.png",
+                                    "stamp": bytes of the source}}}
 
 A PNG has to be decoded whole for each crop; of raw bytes only the crop's own rows are read. The price is disk space.
 """

@@ -3,6 +3,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ class Entry(NamedTuple):
         shape (tuple[int, int, int]): (H, W, 3).
         source (str): what it is made from, for the index.
         load (callable): gives the uint8 RGB array (H, W, 3).
-        stamp (object): changes when the source does; JSON can hold it.
+        stamp (object): changes when the source does; equal to itself after a round through JSON.
     """
 
     name: str
@@ -51,10 +53,10 @@ def is_packed(path, entries):
     if not os.path.exists(path):
         return False
     index = RawLmdb(path).images
-    wanted = {entry.name: (list(entry.shape), entry.source) for entry in entries}
-    if {name: (image['shape'], image['source']) for name, image in index.items()} != wanted:
-        raise DataError(f'{path}: exists already, with other images, and is left alone; remove it to make it anew, or '
-                        'write elsewhere')
+    wanted = {entry.name: [list(entry.shape), entry.source, entry.stamp] for entry in entries}
+    if {name: [image['shape'], image['source'], image['stamp']] for name, image in index.items()} != wanted:
+        raise DataError(f'{path}: exists already, with other images or from before these changed, and is left alone; '
+                        'remove it to make it anew, or write elsewhere')
     return True
 
 
@@ -95,7 +97,7 @@ def write_raw_lmdb(path, entries):
                 txn.delete(PLAN_KEY)
                 txn.put(INDEX_KEY, encode_index({
                     entry.name: {'shape': list(entry.shape), 'dtype': 'uint8', 'sha256': digests[entry.name],
-                                 'source': entry.source} for entry in entries}))
+                                 'source': entry.source, 'stamp': entry.stamp} for entry in entries}))
         (part / 'lock.mdb').unlink(missing_ok=True)
         os.replace(part, path)
 
@@ -151,7 +153,7 @@ def _write_images(env, entries, title):
                 digests[entry.name] = hashlib.sha256(raw).hexdigest()
     todo = [entry for entry in entries if entry.name not in digests]
     jobs = min(8, os.cpu_count() or 1)
-    with (ThreadPoolExecutor(jobs) as pool,
+    with (_interrupt_held_back() as check_interrupt, ThreadPoolExecutor(jobs) as pool,
           tqdm(total=len(entries), initial=len(digests), desc=f'pack {title}', unit='image') as bar):
         for first in range(0, len(todo), 2 * jobs):  # few at a time: images are large
             batch = todo[first:first + 2 * jobs]
@@ -160,7 +162,30 @@ def _write_images(env, entries, title):
                     txn.put(entry.name.encode(), raw)
                     digests[entry.name] = digest
                     bar.update()
+            check_interrupt()
     return digests
+
+
+@contextmanager
+def _interrupt_held_back():
+    """Gives a function that raises ``KeyboardInterrupt`` if it came since.
+
+    Raised wherever it comes, as Python does, it may leave a lock of the thread pool taken, and the end never comes.
+    """
+    came = []
+
+    def check():
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # Python lets none but the main thread catch signals
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _load(entry):
