@@ -208,7 +208,7 @@ def test_an_empty_list_of_lq_files_means_that_they_are_made(hr, out):
 
 
 def test_databases_of_images_that_changed_since_are_refused(tmp_path):
-    files = runs.photographs(tmp_path / 'hr', count=2)
+    files = photographs(tmp_path / 'hr', count=2)
     pack_pairs(files, tmp_path / 'out', [2])
     files[0].write_bytes(files[1].read_bytes())
     assert 'from before these changed' in refusal(pack_pairs, files, tmp_path / 'out', [2])
