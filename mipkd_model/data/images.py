@@ -61,6 +61,13 @@ def decode_image(data, where):
     return _decode(_open(io.BytesIO(data), where), where)
 
 
+def crop(image, top=0, left=0, height=None, width=None):
+    """View of a part of an image (H, W, C); without a height or width, to its end."""
+    bottom = None if height is None else top + height
+    right = None if width is None else left + width
+    return image[top:bottom, left:right]
+
+
 def _open(source, where):
     try:
         image = Image.open(source)

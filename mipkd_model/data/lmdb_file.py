@@ -9,6 +9,11 @@ from . import DataError
 _open = {}  # real path -> (inode of the file, environment, read transaction), in this process
 
 
+def whole_size(env):
+    """Bytes that the file of an environment must have. Beyond its end a read would not fail but kill the process."""
+    return (env.info()['last_pgno'] + 1) * env.stat()['psize']
+
+
 def _close(path):
     _, env, transaction = _open.pop(path)
     transaction.abort()
@@ -41,10 +46,9 @@ class LmdbFile:
         self._inode = file.st_ino
         try:
             env = self._enter()[1]
-            whole = (env.info()['last_pgno'] + 1) * env.stat()['psize']
+            whole = whole_size(env)
         except lmdb.Error as error:
             raise DataError(f'{path}: cannot be opened as an LMDB ({error}); remove it and pack it anew') from None
-        # Beyond the end of the file a read would not fail but kill the process.
         if file.st_size < whole:
             _close(self._real)
             raise DataError(f'{path}: is cut short, {file.st_size} of {whole} bytes; remove it and pack it anew')

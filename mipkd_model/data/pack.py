@@ -71,7 +71,7 @@ def _read_shrunk(file, scale):
 
 
 def _given(files, shapes, kept, lr_files, scale):
-    by_name = {file.stem: file for file in lr_files}
+    by_name, kept = {file.stem: file for file in lr_files}, set(kept)
     where = f'{next(iter(files.values())).parent} and {lr_files[0].parent}'
     entries = []
     for name, lq_name in lq_names(files, by_name, scale, where).items():

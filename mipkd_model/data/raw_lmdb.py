@@ -14,6 +14,7 @@ import json
 import numpy as np
 
 from . import DataError
+from .images import crop
 from .lmdb_file import LmdbFile
 
 INDEX_KEY = b'__index__'
@@ -78,9 +79,7 @@ class RawLmdb:
         if raw is None:
             raise DataError(f'{self.path}: has no image {name!r}')
         image = np.frombuffer(raw, np.uint8).reshape(self.shapes[name])
-        bottom = None if height is None else top + height
-        right = None if width is None else left + width
-        return image[top:bottom, left:right]
+        return crop(image, top, left, height, width)
 
     def corrupt_images(self, progress=iter):
         """Names of the images whose pixels don't have the checksum they were packed with.

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import DataError
+from .lmdb_file import whole_size
 from .raw_lmdb import INDEX_KEY, RawLmdb, encode_index
 
 PLAN_KEY = b'__plan__'
@@ -127,9 +128,7 @@ def _goes_on(part, plan):
         return False
     try:
         with lmdb.open(str(part), readonly=True, lock=False) as env, env.begin() as txn:
-            # Beyond the end of the file a read would not fail but kill the process.
-            whole = (env.info()['last_pgno'] + 1) * env.stat()['psize']
-            return (part / 'data.mdb').stat().st_size >= whole and txn.get(PLAN_KEY) == plan
+            return (part / 'data.mdb').stat().st_size >= whole_size(env) and txn.get(PLAN_KEY) == plan
     except lmdb.Error:
         return False
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from . import DataError
-from .images import decode_image, image_shape, list_images, read_image
+from .images import crop, decode_image, image_shape, list_images, read_image
 from .lmdb_file import LmdbFile
 from .raw_lmdb import RawLmdb
 
@@ -35,7 +35,7 @@ class ImageFolder:
         self.shapes = {name: image_shape(file) for name, file in self._files.items()}
 
     def read(self, name, top=0, left=0, height=None, width=None):
-        return _crop(read_image(self._files[name]), top, left, height, width)
+        return crop(read_image(self._files[name]), top, left, height, width)
 
 
 class PngLmdb:
@@ -57,13 +57,7 @@ class PngLmdb:
 
     def read(self, name, top=0, left=0, height=None, width=None):
         image = decode_image(bytes(self._file.get(name.encode())), f'{self.path}: image {name!r}')
-        return _crop(image, top, left, height, width)
-
-
-def _crop(image, top, left, height, width):
-    bottom = None if height is None else top + height
-    right = None if width is None else left + width
-    return image[top:bottom, left:right]
+        return crop(image, top, left, height, width)
 
 
 def lq_names(gt_names, lq_names, scale, where):
