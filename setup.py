@@ -16,9 +16,11 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE'],
     python_requires='>=3.10',
-    packages=['mipkd_arch', 'mipkd_model', 'mipkd_model.data', 'mipkd_model.losses'],
+    packages=['mipkd_arch', 'mipkd_model', 'mipkd_model.commands', 'mipkd_model.data', 'mipkd_model.losses',
+              'mipkd_model.matrix'],
     install_requires=['basicsr==1.4.2', 'torch>=2.4', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
                       'setuptools', 'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
-    extras_require={'demo': ['scikit-image'], 'test': ['pytest', 'scikit-image', 'ruff']},
+    extras_require={'demo': ['scikit-image'], 'spandrel': ['spandrel'],
+                    'test': ['pytest', 'scikit-image', 'spandrel', 'ruff']},
 )

@@ -31,7 +31,7 @@ from mipkd_model.data.known import BENCHMARK, DIV2K, MD5  # noqa: E402
 from mipkd_model.data.layouts import find_hr, find_lr  # noqa: E402
 from mipkd_model.data.pack import pack_pairs  # noqa: E402
 from mipkd_model.data.remedies import source_of  # noqa: E402
-from mipkd_model.teachers import OFFICIAL, get_weights  # noqa: E402
+from mipkd_model.teachers import OFFICIAL, get_weights, how_to_get_weights, named_weights  # noqa: E402
 
 RENAMED = {'B100': 'BSD100'}
 
@@ -120,11 +120,11 @@ def everything(args):
         div2k(argparse.Namespace(scale=[opt['scale']], out=ROOT / 'datasets/DIV2K', folder=args.folder, address=DIV2K))
     if 'benchmark' in missing:
         benchmark(argparse.Namespace(out=ROOT / 'datasets/benchmark', address=BENCHMARK))
-    for key, path in opt['path'].items():
-        if key.startswith('pretrain_network') and path and not (ROOT / path).exists():
+    for where, path in named_weights(opt).items():
+        if not (ROOT / path).exists():
             names = [name for name, weights in OFFICIAL.items() if weights.file == Path(path).name]
             if not names:
-                raise UserError(f'path.{key}: {path} is no known teacher; put it there by hand')
+                raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
             get_weights(names[0], ROOT / Path(path).parent)
     print(f'{args.opt}: all data and weights are there. Check the data: python datasets/verify.py datasets/DIV2K '
           'datasets/benchmark/*')

@@ -1,9 +1,18 @@
-"""Networks of mipkd: staged views, student architectures and prior mixers."""
+"""Networks of mipkd: staged views, student architectures and prior mixers.
+
+Every file ``*_arch.py`` of this folder is imported here, as in BasicSR, and so registers its networks and views.
+"""
+from importlib import import_module
+from pathlib import Path
+
 from .compat import prepare
 
 prepare()  # before anything below imports BasicSR
 
-from . import student_arch, views  # noqa: E402, F401  (importing them registers students and views)
+from . import views  # noqa: E402, F401  (registers the views of BasicSR's own networks)
 from .staged import StagedView, StagedViewError, has_view, register_view, staged_view  # noqa: E402
+
+for _file in sorted(Path(__file__).parent.glob('*_arch.py')):
+    import_module(f'{__name__}.{_file.stem}')
 
 __all__ = ['StagedView', 'StagedViewError', 'has_view', 'register_view', 'staged_view']

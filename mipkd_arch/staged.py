@@ -16,7 +16,11 @@ from .errors import UserError, near_miss
 
 
 class StagedViewError(UserError):
-    """A network has no staged view, or cannot be cut where it was asked to be."""
+    """A network cannot be seen in stages as it was asked to be."""
+
+
+class NoStagedView(StagedViewError):
+    """No view is registered for the class of a network."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +113,18 @@ class StagedView:
         return replace(self, stages=tuple(tuple(names[a:b]) for a, b in pairwise(bounds)))
 
 
-def pad_to_multiple(lq, multiple):
-    """Pad lq (N, C, H, W) on its right and bottom to multiples, by reflection as BasicSR's SwinIRModel does."""
-    height, width = lq.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
+def pad(lq, bottom, right):
+    """Pad lq (N, C, H, W) on its right and bottom by reflection, as BasicSR's SwinIRModel does."""
     if not (bottom or right):
         return lq
     # Reflection needs more pixels than it pads; an image of a few pixels repeats its edge instead.
-    mode = 'reflect' if bottom < height and right < width else 'replicate'
+    mode = 'reflect' if bottom < lq.shape[-2] and right < lq.shape[-1] else 'replicate'
     return F.pad(lq, (0, right, 0, bottom), mode)
+
+
+def pad_to_multiple(lq, multiple):
+    """Pad lq (N, C, H, W) on its right and bottom so that H and W are multiples."""
+    return pad(lq, -lq.shape[-2] % multiple, -lq.shape[-1] % multiple)
 
 
 def crop_to(output, lq, upscale):
@@ -150,9 +157,18 @@ def register_view(*classes):
     return decorator
 
 
+def _view_of(network):
+    """The registered function for a network, or None. One that only wraps another is looked at as that other."""
+    return next((_VIEWS[cls] for cls in type(_bare(network)).__mro__ if cls in _VIEWS), None)
+
+
+def _bare(network):
+    return getattr(network, 'wrapped', network)
+
+
 def has_view(network):
     """Whether ``staged_view(network)`` knows the network's class or one of its bases."""
-    return any(cls in _VIEWS for cls in type(network).__mro__)
+    return _view_of(network) is not None
 
 
 def staged_view(network, cuts=1):
@@ -163,11 +179,12 @@ def staged_view(network, cuts=1):
         cuts (int | sequence[str]): see ``StagedView.cut``.
 
     Raises:
-        StagedViewError: no view is registered for the class, or the cuts do not fit.
+        NoStagedView: no view is registered for the class.
+        StagedViewError: the cuts do not fit.
     """
-    for cls in type(network).__mro__:
-        if cls in _VIEWS:
-            return _VIEWS[cls](network).cut(cuts)
-    known = ', '.join(sorted(cls.__name__ for cls in _VIEWS))
-    raise StagedViewError(f'no staged view is registered for {type(network).__name__}; known are {known}. '
-                          'docs/staged_views.md shows how to add one')
+    make = _view_of(network)
+    if make is None:
+        known = ', '.join(sorted(cls.__name__ for cls in _VIEWS))
+        raise NoStagedView(f'no staged view is registered for {type(_bare(network)).__name__}; known are {known}. '
+                           'docs/staged_views.md shows how to add one')
+    return make(_bare(network)).cut(cuts)

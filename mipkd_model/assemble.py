@@ -3,8 +3,10 @@
 The launchers assemble everything once before a run starts, to find mistakes; MiPKDModel assembles it to train.
 Nothing here logs: BasicSR's logger must not be asked for before the pipeline has set it up.
 """
+import torch
+
 from mipkd_arch.errors import UserError
-from mipkd_arch.staged import StagedViewError, has_view, staged_view, whole_view
+from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, staged_view, whole_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
@@ -13,6 +15,7 @@ from .weights import load_weights
 
 IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
 MAX_LISTED = 4
+PROBE = 48  # a multiple of all usual windows
 
 
 def _make(block, registry):
@@ -46,14 +49,19 @@ def make_network(opt, label):
 
 def make_teacher(opt):
     """Build the teacher: trained, frozen, in eval mode. Returns it with the report of ``make_network``."""
-    if opt['path'].get('pretrain_network_t') is None:
+    block, path = opt['network_t'], opt['path'].get('pretrain_network_t')
+    brings_weights = getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False)
+    if brings_weights and path is not None:
+        raise UserError(f'path.pretrain_network_t: {path}: {block["type"]} brings its weights by network_t.file; set '
+                        'this to ~')
+    if not brings_weights and path is None:
         raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
     teacher, report = make_network(opt, 't')
-    return teacher.eval().requires_grad_(False), report
+    return teacher.eval().requires_grad_(False), report or f'weights of {block["file"]}'
 
 
 def make_losses(train_opt):
-    """Build the losses of ``train.*_opt``; returns a dict by name, without the ending."""
+    """Build the losses of ``train.*_opt``; returns a dict by name, without the ending. Weight 0 leaves one out."""
     losses = {}
     for key, loss_opt in train_opt.items():
         if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None:
@@ -63,10 +71,16 @@ def make_losses(train_opt):
             kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
             raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '
                             f'{kind}')
-        losses[key.removesuffix('_opt')] = loss
+        if getattr(loss, 'loss_weight', 1) != 0:
+            losses[key.removesuffix('_opt')] = loss
     if not losses:
-        raise UserError('train: has no loss; give at least one of pixel_opt, kd_opt, feature_prior_opt, '
-                        'block_prior_opt')
+        raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '
+                        'feature_prior_opt, block_prior_opt')
+    kinds = [type(loss) for loss in losses.values() if isinstance(loss, DistillLoss)]
+    for name, loss in losses.items():
+        if kinds.count(type(loss)) > 1:
+            raise UserError(f'train.{name}_opt.type: {type(loss).__name__} is the type of another loss too; each can '
+                            'be given once')
     return losses
 
 
@@ -84,8 +98,8 @@ def needs_teacher(opt, losses):
 
 def make_views(opt, student, teacher, losses):
     """Views of student and teacher (None without one), cut where a loss looks inside."""
-    staged = any(isinstance(loss, DistillLoss) for loss in losses.values())
-    views = [None if network is None else _make_view(opt, label, network, staged)
+    looking = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_maps]
+    views = [None if network is None else _make_view(opt, label, network, looking)
              for label, network in (('g', student), ('t', teacher))]
     counts = [len(view.stages) for view in views if view is not None]
     if len(set(counts)) > 1:
@@ -94,13 +108,32 @@ def make_views(opt, student, teacher, losses):
     return views
 
 
-def _make_view(opt, label, network, staged):
-    if not staged and not has_view(network):
-        return whole_view(network, opt['scale'])
-    try:
-        view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if staged else 1)
-    except StagedViewError as error:
-        raise StagedViewError(f'train.cuts_{label}: {error}') from None
+def _make_view(opt, label, network, looking):
+    if not looking and not has_view(network):
+        view = whole_view(network, _upscale_of(label, network))
+    else:
+        try:
+            view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if looking else 1)
+        except NoStagedView as error:
+            raise NoStagedView(f'network_{label}: train.{looking[0]}_opt looks at feature maps, but {error}. Losses '
+                               'that compare images alone serve any network') from None
+        except StagedViewError as error:
+            raise StagedViewError(f'train.cuts_{label}: {error}') from None
     if view.upscale != opt['scale']:
         raise UserError(f'network_{label}.upscale: {view.upscale} is not the scale: {opt["scale"]} of the option file')
     return view
+
+
+def _upscale_of(label, network):
+    """Factor of a network that has no view: what it says, else what it makes of an image."""
+    if isinstance(getattr(network, 'upscale', None), int):
+        return network.upscale
+    training = network.training
+    try:
+        with torch.no_grad():
+            output = network.eval()(torch.zeros(1, 3, PROBE, PROBE))
+    except Exception as error:  # any network, any failure
+        raise UserError(f'network_{label}: {type(network).__name__} cannot run on an image of {PROBE}x{PROBE} '
+                        f'({str(error).splitlines()[0]})') from None
+    network.train(training)
+    return output.shape[-1] // PROBE

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from mipkd_arch.errors import UserError, near_miss
+from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
@@ -17,10 +18,22 @@ from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .precision import autocast
-from .teachers import how_to_get_weights
+from .teachers import how_to_get_weights, named_weights
 
 TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
 TEST_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'val')
+# What anything reads in an option file of MiPKDModel: BasicSR's pipeline, its SRModel, or this package. Blocks that
+# have a type are checked against its arguments; losses may have any name that ends in _opt.
+KNOWN_KEYS = {
+    '': ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_t', 'path', 'train',
+         'val', 'logger', 'dist_params', 'find_unused_parameters'),
+    'path': ('pretrain_network_g', 'pretrain_network_t', 'strict_load_g', 'strict_load_t', 'param_key_g',
+             'param_key_t', 'ignore_resume_networks', 'resume_state'),
+    'train': ('total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'ema_decay', 'precision', 'channels_last', 'cuts_g',
+              'cuts_t', 'mixer_lr', 'mixer_opt', 'pixel_opt', 'kd_opt', 'feature_prior_opt', 'block_prior_opt'),
+    'val': ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics'),
+    'logger': ('print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'),
+}
 
 
 def read_options(path):
@@ -63,6 +76,24 @@ def check_blocks(opt, is_train):
             raise UserError(f'datasets.{phase}: needs a block with a type')
 
 
+def check_keys(opt):
+    """Check that something reads every key of an option file; a misspelt one would leave its default in force.
+
+    Args:
+        opt (dict): what ``read_options`` gave, before BasicSR's parser adds its own keys.
+
+    Raises:
+        UserError: on the first that is unknown.
+    """
+    if opt['model_type'] != 'MiPKDModel':
+        return  # BasicSR's other models have keys of their own
+    for block, known in KNOWN_KEYS.items():
+        for key in (opt.get(block) if block else opt) or ():
+            if key not in known and not (block == 'train' and str(key).endswith('_opt')):
+                raise UserError(f'{block}.{key}: nothing reads this option{near_miss(key, known)}; known are '
+                                f'{", ".join(known)}'.lstrip('.'))
+
+
 def check_options(opt, is_train):
     """Check the structure of an option file and the types it names.
 
@@ -79,7 +110,11 @@ def check_options(opt, is_train):
         if key.startswith('network_') and opt[key] is not None:
             check_call(key, opt[key], ARCH_REGISTRY)
     for key, value in (opt.get('train') or {}).items():
-        if key.endswith('_opt') and key != 'mixer_opt' and value is not None:
+        if key == 'mixer_opt':
+            if not isinstance(value or {}, dict):
+                raise UserError(f'train.mixer_opt: {value!r} is not a block of options')
+            _check_arguments('train.mixer_opt', value or {}, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
+        elif key.endswith('_opt') and value is not None:
             check_call(f'train.{key}', value, LOSS_REGISTRY)
     _check_datasets(opt, is_train)
 
@@ -100,9 +135,9 @@ def check_files(opt):
                 raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
         if block['type'] == PairedSRDataset.__name__:
             PairedSRDataset({**block, 'phase': phase.split('_')[0], 'scale': opt['scale']})
-    for key, path in opt['path'].items():
-        if key.startswith('pretrain_network') and path is not None and not Path(path).expanduser().is_file():
-            raise UserError(f'path.{key}: {path} is not there. {how_to_get_weights(path)}')
+    for where, path in named_weights(opt).items():
+        if not Path(path).expanduser().is_file():
+            raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
 
 
 def check_networks(opt, is_train):
@@ -121,9 +156,19 @@ def check_networks(opt, is_train):
         student, _ = make_network(opt, 'g')
         if is_train:
             losses = make_losses(opt['train'])
+            _check_batch(opt, losses)
             teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
             Distiller(*make_views(opt, student, teacher, losses), losses, opt['train'].get('mixer_opt'))
             autocast(opt['train'].get('precision', 'auto'), torch.device('cpu'))
+
+
+def _check_batch(opt, losses):
+    found = opt['datasets']['train'].get('batch_size_per_gpu', 1)
+    for name, loss in losses.items():
+        needed = getattr(loss, 'min_batch', 1)
+        if found < needed:
+            raise UserError(f'datasets.train.batch_size_per_gpu: {found}, but train.{name}_opt compares the samples of '
+                            f'a batch with each other and needs at least {needed}')
 
 
 def _check_type(where, value, registry):
@@ -143,17 +188,23 @@ def check_call(where, block, registry):
     if not isinstance(block, dict) or 'type' not in block:
         raise UserError(f'{where}: needs a block with a type')
     target = _check_type(f'{where}.type', block['type'], registry)
+    _check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, target)
+
+
+def _check_arguments(where, block, target, given=()):
+    """Check that a block has what the call of ``target`` takes, beside the arguments that are ``given`` otherwise."""
     parameters = inspect.signature(target).parameters
-    named = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = [name for name, p in parameters.items()
+             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in given]
     own = not target.__module__.startswith('basicsr.')
     swallows = own and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in block:
-        if name != 'type' and name not in named and not swallows:
-            raise UserError(f'{where}.{name}: {block["type"]} has no such option{near_miss(name, named)}; it has '
+        if name not in named and not swallows:
+            raise UserError(f'{where}.{name}: {target.__name__} has no such option{near_miss(name, named)}; it has '
                             f'{", ".join(named)}')
     for name in named:
         if parameters[name].default is inspect.Parameter.empty and name not in block:
-            raise UserError(f'{where}.{name}: missing, {block["type"]} needs it')
+            raise UserError(f'{where}.{name}: missing, {target.__name__} needs it')
 
 
 def _check_datasets(opt, is_train):

@@ -4,11 +4,7 @@ import sys
 
 from mipkd_arch.errors import exit_status
 
-from .teachers import FOLDER, OFFICIAL, get_weights
-
-
-def _teacher_get(args):
-    print(get_weights(args.name, args.out))
+from .commands import options, teacher
 
 
 def build_parser():
@@ -16,12 +12,8 @@ def build_parser():
     parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.',
                                      epilog='example: mipkd teacher get EDSR_Lx4')
     commands = parser.add_subparsers(title='commands', required=True)
-    teacher = commands.add_parser('teacher', help='weights of teachers').add_subparsers(title='commands', required=True)
-    get = teacher.add_parser('get', help='fetch official weights', epilog='example: mipkd teacher get EDSR_Lx4',
-                             description='Fetch official weights from their public address and check their hash.')
-    get.add_argument('name', choices=sorted(OFFICIAL), help='which weights')
-    get.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')
-    get.set_defaults(run=_teacher_get)
+    options.add(commands)
+    teacher.add(commands)
     return parser
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer
-from mipkd_arch.staged import crop_to, pad_to_multiple
+from mipkd_arch.staged import pad_to_multiple
 
 from .losses import DistillLoss, DistillStep
 
@@ -20,7 +20,7 @@ class Distiller(nn.Module):
         teacher_view (StagedView | None): the frozen teacher's view, cut into as many stages.
         losses (dict[str, nn.Module]): by the names of their options without ``_opt``. 'pixel' compares the student's
             image with gt and 'kd' with the teacher's image, by any of BasicSR's image losses; 'perceptual' is
-            BasicSR's; all others are ``DistillLoss``.
+            BasicSR's; all others are ``DistillLoss``, which are bound to the views here.
         mixer_opt (dict | None): arguments of ``FeaturePriorMixer``.
     """
 
@@ -33,6 +33,16 @@ class Distiller(nn.Module):
         if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
             self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
                                for _ in range(student_view.num_positions))
+        for loss in losses.values():
+            if isinstance(loss, DistillLoss):
+                loss.bind(self.views)
+
+    @property
+    def parts(self):
+        """What is trained beside the student, by the name of its file: mixers, and losses with weights of their own."""
+        trained = nn.ModuleDict({name: loss for name, loss in self.losses.items()
+                                 if any(p.requires_grad for p in loss.parameters())})
+        return {name: part for name, part in (('net_mixer', self.mixers), ('net_losses', trained)) if len(part)}
 
     def pad(self, lq):
         """Pad lq (N, C, H, W) so that both networks take it; a no-op for the usual patch sizes."""
@@ -68,19 +78,17 @@ class Distiller(nn.Module):
         """
         padded = self.pad(lq)
         traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: self.teach(padded)}
-        output = crop_to(traces[STUDENT].output, lq, self.views[STUDENT].upscale).float()
-        step = DistillStep(gt, self.views, traces, self.mixers, draws)
+        step = DistillStep(lq, gt, self.views, traces, self.mixers, draws)
         losses = {}
         for name, loss in self.losses.items():
             if isinstance(loss, DistillLoss):
                 losses.update(loss(step))
             elif name == 'kd':
-                target = crop_to(traces[TEACHER].output, lq, self.views[TEACHER].upscale).float()
-                losses['l_kd'] = loss(output, target)
+                losses['l_kd'] = loss(step.output, step.target)
             elif name == 'perceptual':
-                for key, value in zip(('l_percep', 'l_style'), loss(output, gt), strict=True):
+                for key, value in zip(('l_percep', 'l_style'), loss(step.output, gt), strict=True):
                     if value is not None:
                         losses[key] = value
             else:
-                losses['l_pix'] = loss(output, gt)
+                losses['l_pix'] = loss(step.output, gt)
         return losses

@@ -15,7 +15,7 @@ import basicsr.train
 from basicsr.utils import check_resume
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
-from .checks import check_blocks, check_files, check_networks, check_options, read_options
+from .checks import check_blocks, check_files, check_keys, check_networks, check_options, read_options
 from .data.order import Prefetcher, create_train_val_dataloader
 from .weights import read_checkpoint
 
@@ -33,7 +33,9 @@ def parse_options(root_path, is_train=True):
     early.add_argument('-opt')
     file = early.parse_known_args()[0].opt
     if file is not None:  # without one, and for --help, BasicSR's own parser has the word
-        check_blocks(read_options(file), is_train)
+        found = read_options(file)
+        check_blocks(found, is_train)
+        check_keys(found)
     opt, args = basicsr_parse_options(root_path, is_train)
     if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:
         print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',

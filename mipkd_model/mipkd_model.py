@@ -83,11 +83,11 @@ class MiPKDModel(SRModel):
         self.setup_schedulers()
 
     def setup_optimizers(self):
-        """One optimizer; the student and everything else trainable (mixers) are its two parameter groups."""
+        """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
         optim_opt = dict(self.opt['train']['optim_g'])
         student = list(self.net_g.parameters())
         own = set(map(id, student))
-        others = [p for p in self.distiller.parameters() if id(p) not in own]
+        others = [p for p in self.distiller.parameters() if id(p) not in own and p.requires_grad]
         groups = [{'params': student}]
         if others:
             groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
@@ -155,11 +155,10 @@ class MiPKDModel(SRModel):
         save_atomically(content, self._model_path(net_label, current_iter))
 
     def save(self, epoch, current_iter):
-        """Save the student (``net_g``), the mixers apart from it (``net_mixer``), and the training state."""
+        """Save the student (``net_g``), what was trained beside it in files of their own, and the training state."""
         super().save(epoch, current_iter)
-        mixers = self.get_bare_model(self.distiller).mixers
-        if mixers:
-            self.save_network(mixers, 'net_mixer', current_iter)
+        for label, part in self.get_bare_model(self.distiller).parts.items():
+            self.save_network(part, label, current_iter)
 
     @master_only
     def save_training_state(self, epoch, current_iter):
@@ -171,12 +170,11 @@ class MiPKDModel(SRModel):
             save_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     def resume_training(self, resume_state):
-        """Take up optimizer and schedule, and the mixers that were saved with them."""
+        """Take up optimizer and schedule, and what was trained beside the student."""
         super().resume_training(resume_state)
-        mixers = self.get_bare_model(self.distiller).mixers
-        if mixers:
-            load_weights(mixers, self._model_path('net_mixer', resume_state['iter']), param_key='params')
-            self.calibrated = True
+        for label, part in self.get_bare_model(self.distiller).parts.items():
+            load_weights(part, self._model_path(label, resume_state['iter']), param_key='params')
+        self.calibrated = True  # the spreads are saved with the mixers
 
     def reduce_loss_dict(self, loss_dict):
         """Means over all processes, by name, as floats; one transfer from the device for all of them."""

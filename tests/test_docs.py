@@ -9,7 +9,7 @@ from mipkd_arch import staged, staged_view
 from mipkd_model.checks import check_options
 
 from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 PAGES = [runs.ROOT / 'README.md', *sorted((runs.ROOT / 'docs').glob('*.md'))]
 
@@ -40,6 +40,22 @@ def test_the_recipe_for_a_view_of_ones_own_network_runs(monkeypatch):
     finally:
         ARCH_REGISTRY._obj_map.pop('PlainSR', None)
     assert staged_view(scope['net'], ['body.1']).num_positions == 3
+
+
+def test_the_recipe_for_a_method_of_ones_own_trains(tmp_path):
+    page = runs.ROOT / 'docs/methods.md'
+    code, = blocks(page, 'python')
+    block = yaml.safe_load(blocks(page, 'yaml')[0])['train']
+    try:
+        exec(code, {'__name__': 'edge_loss'})
+        opt = runs.options(tmp_path, losses=['pixel_opt'], **block)
+        check_options(opt, is_train=True)
+        model = runs.model(opt)
+        model.feed_data(runs.batch())
+        model.optimize_parameters(1)
+    finally:
+        LOSS_REGISTRY._obj_map.pop('EdgeLoss', None)
+    assert list(model.get_current_log()) == ['l_pix', 'l_edge'] and model.log_dict['l_edge'] > 0
 
 
 def test_the_diff_that_swaps_the_student_applies_and_builds():

@@ -8,11 +8,12 @@ import pytest
 import refusals
 from local_server import serving
 
-from mipkd_model.data.download import DownloadError, fetch, unpack
+from mipkd_model.data.download import DownloadError, fetch, unpack, unpack_member
 from mipkd_model.data.known import MD5
 
 CONTENT = bytes(range(256)) * 100
 SUM = hashlib.md5(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 WRONG = '0' * 32
 refusal = partial(refusals.refusal, kind=DownloadError)
 
@@ -62,6 +63,36 @@ def test_another_file_than_the_published_one_is_refused_with_both_sums(server, t
         assert not (tmp_path / 'got').exists()
 
 
+@pytest.mark.parametrize('digits', [8, 64])
+def test_a_sha256_or_its_start_is_checked_of_the_whole_resumed_file(server, tmp_path, digits):
+    server.breaks_after = 10000
+    refusal(fetch, f'{server.url}/file', tmp_path / 'got', sha256=SHA256[:digits])
+    server.breaks_after = None
+    wrong = WRONG[:8] + SHA256[8:digits]
+    message = refusal(fetch, f'{server.url}/file', tmp_path / 'got', sha256=wrong)
+    assert f'its SHA256 {"is" if digits == 64 else "starts with"} {SHA256[:digits]}, not {wrong}' in message
+    assert not (tmp_path / 'got').exists()
+    assert fetch(f'{server.url}/file', tmp_path / 'got', sha256=SHA256[:digits]).read_bytes() == CONTENT
+    assert server.ranges == [None, 'bytes=10000-', 'bytes=25600-']
+
+
+@pytest.mark.parametrize('page, title', [
+    (b'<!DOCTYPE html><html><head><title>Sign\n in \x1b[1m</title>', "'Sign in "), (b'\n<HTML>', "'without a title'")])
+def test_a_web_page_instead_of_the_file_is_refused_and_not_kept(server, tmp_path, page, title):
+    (server.root / 'file').write_bytes(page)
+    message = refusal(fetch, f'{server.url}/file', tmp_path / 'got')
+    assert f'{server.url}/file: the server sends a web page ({title}' in message and str(tmp_path) in message
+    assert [file.name for file in tmp_path.iterdir()] == ['served']
+
+
+def test_a_web_page_does_not_spoil_the_part_that_is_there(server, tmp_path):
+    (tmp_path / 'got.part').write_bytes(CONTENT[:10000])
+    server.resumes = False
+    (server.root / 'file').write_bytes(b'<html>')
+    refusal(fetch, f'{server.url}/file', tmp_path / 'got')
+    assert (tmp_path / 'got.part').read_bytes() == CONTENT[:10000]
+
+
 def test_removing_the_named_file_lets_the_fetch_start_again(server, tmp_path):
     (server.root / 'file').write_bytes(b'an error page')
     named = refusal(fetch, f'{server.url}/file', tmp_path / 'got', md5=SUM).partition(': ')[0]
@@ -102,6 +133,23 @@ def test_an_archive_damaged_in_the_middle_is_refused_and_leaves_no_folder(tmp_pa
     content[200:400] = bytes(byte ^ 255 for byte in content[200:400])
     (tmp_path / 'a.zip').write_bytes(content)
     assert 'a.zip: cannot be unpacked' in refusal(unpack, tmp_path / 'a.zip', tmp_path / 'out')
+    assert [file.name for file in tmp_path.iterdir()] == ['a.zip']
+
+
+def test_one_file_of_an_archive_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as file:
+        file.writestr('folder/member', CONTENT)
+    assert unpack_member(tmp_path / 'a.zip', 'folder/member', tmp_path / 'out').read_bytes() == CONTENT
+    assert 'a.zip: has no file folder/other' in refusal(unpack_member, tmp_path / 'a.zip', 'folder/other',
+                                                        tmp_path / 'other')
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['a.zip', 'out']
+
+
+def test_a_damaged_file_of_an_archive_is_refused_and_leaves_nothing(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as file:
+        file.writestr('member', CONTENT)
+    (tmp_path / 'a.zip').write_bytes((tmp_path / 'a.zip').read_bytes().replace(CONTENT[:100], bytes(100), 1))
+    assert 'a.zip: cannot be unpacked' in refusal(unpack_member, tmp_path / 'a.zip', 'member', tmp_path / 'out')
     assert [file.name for file in tmp_path.iterdir()] == ['a.zip']
 
 

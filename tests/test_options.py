@@ -3,6 +3,7 @@ from copy import deepcopy
 
 import pytest
 import runs
+import tiny
 
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
@@ -32,8 +33,10 @@ def test_an_option_file_passes_the_checks(file):
     check_options(read_options(file), is_train(file))
 
 
-def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file):
+def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file, tmp_path):
     opt = read_options(file)
+    if 'file' in opt.get('network_t', {}):  # a network that is read from its weights: a small one of its kind
+        opt['network_t']['file'] = str(tiny.dat_file(tmp_path, opt['scale']))
     train = opt.get('train', {})
     views = {}
     for label in ('g', 't'):

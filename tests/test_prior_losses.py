@@ -30,7 +30,7 @@ def make_step():
     mixers = [FeaturePriorMixer(8, 12, latent=5).double() for _ in range(4)]
     for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps, strict=True):
         mixer.calibrate(feature_s, feature_t)
-    return DistillStep(gt, views, traces, mixers, draws())
+    return DistillStep(lq, gt, views, traces, mixers, draws())
 
 
 def close(loss, expected):

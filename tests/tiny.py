@@ -55,3 +55,13 @@ def raw_lmdb(path, images):
 def seeded(seed=3):
     """A generator that starts at the seed."""
     return torch.Generator().manual_seed(seed)
+
+
+def dat_file(folder, upscale=4, **sizes):
+    """Write the weights of a tiny DAT of one group, as DAT-light has it, for the spandrel library. Returns the file."""
+    from spandrel.architectures.DAT import DAT
+    network = DAT(**{'img_size': 16, 'embed_dim': 32, 'depth': [4], 'num_heads': [2], 'split_size': [2, 4],
+                     'resi_connection': '3conv', 'upsampler': 'pixelshuffledirect', 'upscale': upscale, **sizes})
+    file = folder / f'DAT_x{upscale}.pth'
+    torch.save({'params': network.state_dict()}, file)
+    return file

@@ -1,0 +1,66 @@
+"""Networks that the spandrel library opens, as teachers: any of its architectures, from a checkpoint file alone.
+
+spandrel reads the architecture and all sizes from the names and shapes of the weights, so an option file names only
+the file. Such a network always serves losses that compare images; it serves losses that look inside where a staged
+view of its class is registered, as one of DAT is in ``mipkd_arch.spandrel_views``.
+"""
+from pathlib import Path
+
+from torch import nn
+
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from .errors import UserError
+from .staged import crop_to, pad
+
+
+def _open(file):
+    """Open a checkpoint. Returns spandrel's descriptor of the model.
+
+    Raises:
+        UserError: spandrel is not installed, or the file is missing, damaged, or of a network it does not know.
+    """
+    file = Path(file).expanduser()
+    try:
+        import spandrel  # only here: most runs do without it
+    except ModuleNotFoundError as error:
+        raise UserError(f'{file}: opening it needs the spandrel library ({error.name} is missing): '
+                        'pip install spandrel') from None
+    from . import spandrel_views  # noqa: F401  (registers staged views of its classes)
+
+    if not file.is_file():
+        raise UserError(f'{file}: no such checkpoint file')
+    try:
+        opened = spandrel.ModelLoader(device='cpu').load_from_file(file)
+    except spandrel.UnsupportedModelError:
+        raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
+                        'architecture with BasicSR and name it by type') from None
+    except Exception as error:  # a damaged file can make the reader, or any of forty architectures, fail in any way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f'{file}: spandrel cannot open it ({reason[:160]})') from None
+    if not isinstance(opened, spandrel.ImageModelDescriptor) or (
+            opened.input_channels, opened.output_channels) != (3, 3):
+        raise UserError(f'{file}: is a {opened.architecture.name} that does not take and give RGB images')
+    return opened
+
+
+@ARCH_REGISTRY.register()
+class SpandrelNetwork(nn.Module):
+    """A network opened by the spandrel library, with its weights.
+
+    Args:
+        file (str): a checkpoint that spandrel can open, ``.pth``, ``.pt`` or ``.safetensors``.
+    """
+    brings_weights = True  # nothing is to be loaded into it
+
+    def __init__(self, *, file):
+        super().__init__()
+        opened = _open(file)
+        self.wrapped = opened.model
+        self.upscale = opened.scale
+        self.size_requirements = opened.size_requirements
+
+    def forward(self, lq):
+        """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
+        right, bottom = self.size_requirements.get_padding(lq.shape[-1], lq.shape[-2])
+        return crop_to(self.wrapped(pad(lq, bottom, right)), lq, self.upscale)

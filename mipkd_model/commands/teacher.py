@@ -1,0 +1,124 @@
+"""``mipkd teacher``: fetch published weights, convert those of other code bases, check them on Set5."""
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from tqdm import tqdm
+
+from mipkd_arch.errors import UserError
+from mipkd_arch.staged import has_view, staged_view
+
+from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.utils import tensor2img
+
+from ..convert import convert_file
+from ..data.paired_dataset import PairedSRDataset
+from ..data.remedies import how_to_get
+from ..teachers import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
+
+SET5 = 'datasets/benchmark/Set5'
+
+
+def get(args):
+    """Fetch published weights and print where they are."""
+    print(get_weights(args.name, args.out))
+
+
+def convert(args):
+    """Write a checkpoint anew and print what belongs into the option file."""
+    file = Path(args.file)
+    out = Path(args.out) if args.out else file.with_name(f'{file.stem}_basicsr.pth')
+    block, assumed = convert_file(file, out, args.res_scale)
+    if assumed:
+        hint = '; --res-scale sets another res_scale' if 'res_scale' in assumed else ''
+        print(f'# not to be read off the weights, taken as usual: {", ".join(assumed)}{hint}')
+    text = yaml.safe_dump({'network_t': block}, sort_keys=False, default_flow_style=None, width=float('inf'))
+    print(f'{text}path:\n  pretrain_network_t: {out}')
+
+
+def measure(network, dataset, y_channel):
+    """Mean PSNR in dB and SSIM of a network over a dataset, on images rounded to 8 bits, borders of ``scale`` left out.
+
+    Args:
+        network (nn.Module): takes lq (1, 3, H, W) in [0, 1].
+        dataset (PairedSRDataset): whole images.
+        y_channel (bool): measure on Y of YCbCr, else on RGB.
+    """
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    network = network.eval().to(device)
+    run = staged_view(network) if has_view(network) else network  # a view pads as SwinIR needs it
+    scores = []
+    # Published figures are of float32, which TF32 is not.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for item in tqdm(dataset, 'measure', unit='image'):
+            image = tensor2img(run(item['lq'].unsqueeze(0).to(device).float() / 255))  # (H, W, 3), BGR
+            gt = item['gt'].numpy().transpose(1, 2, 0)[..., ::-1]
+            scores.append([metric(image, gt, crop_border=dataset.scale, test_y_channel=y_channel)
+                           for metric in (calculate_psnr, calculate_ssim)])
+    return np.mean(scores, 0).tolist()
+
+
+def verify(args):
+    """Measure published weights on Set5 and compare with the known figures."""
+    official = official_weights(args.name)
+    known = official.set5
+    if known is None:
+        raise UserError(f'{args.name}: cannot be verified by PSNR, it does not super-resolve; its hash is checked by: '
+                        f'mipkd teacher get {args.name}')
+    file = Path(args.weights or Path(FOLDER, official.file))
+    if not file.is_file():
+        raise UserError(f'{file}: is not there. {how_to_get_weights(file)}')
+    folders = [Path(args.data) / part for part in ('HR', f'LR_bicubic/X{official.scale}')]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f'--data: {folder} is not there. {how_to_get(folder, official.scale)}')
+    dataset = PairedSRDataset({'type': PairedSRDataset.__name__, 'phase': 'test', 'scale': official.scale,
+                               'dataroot_gt': str(folders[0]), 'dataroot_lq': str(folders[1])})
+    psnr, ssim = measure(official_network(official, file), dataset, known.y_channel)
+    print(f'{args.name} on {len(dataset)} images of {args.data}, {"Y" if known.y_channel else "RGB"}, border of '
+          f'{official.scale} pixels left out')
+    print(f'found: {psnr:.4f} dB, SSIM {ssim:.4f}')
+    print(f'known: {known.psnr} dB' + (f', SSIM {known.ssim:.4f}' if known.ssim else ''))
+    if not abs(psnr - known.psnr) <= known.tolerance:  # NaN is wrong, too
+        raise UserError(f'{file}: gives {psnr:.4f} dB, which is more than {known.tolerance} dB from the known '
+                        f'{known.psnr} dB; check the images: python datasets/verify.py {args.data}, or fetch the '
+                        f'weights anew: mipkd teacher get {args.name}')
+
+
+def add(commands):
+    """Add the parsers of ``mipkd teacher``."""
+    parser = commands.add_parser('teacher', help='weights of teachers', description='Weights of teachers.',
+                                 epilog='example: mipkd teacher get EDSR_Lx4')
+    parts = parser.add_subparsers(title='commands', required=True)
+    names = '\n'.join(f'  {name:<13} {official.about}' for name, official in OFFICIAL.items())
+
+    command = parts.add_parser(
+        'get', help='fetch published weights', formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Fetch published weights from their public address, check them and give them BasicSR\'s names.\n'
+                    'A download that was cut off goes on where it stopped.',
+        epilog=f'names:\n{names}\n\nexample: mipkd teacher get EDSR_Lx4')
+    command.add_argument('name', help='which weights, see below')
+    command.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')
+    command.set_defaults(run=get)
+
+    command = parts.add_parser(
+        'convert', help='give weights of other code bases BasicSR\'s names',
+        description='Write a checkpoint of an EDSR, RCAN or SwinIR as BasicSR has it, its sizes read off the weights, '
+                    'and print the lines for the option file.', epilog='example: mipkd teacher convert edsr_x4.pt')
+    command.add_argument('file', metavar='FILE', help='the checkpoint')
+    command.add_argument('--out', metavar='FILE', help='the file to write (default: beside it, NAME_basicsr.pth)')
+    command.add_argument('--res-scale', type=float, metavar='X',
+                         help='the network\'s res_scale, which the weights do not tell (default: 0.1 for EDSR of 256 '
+                              'channels, else 1)')
+    command.set_defaults(run=convert)
+
+    command = parts.add_parser(
+        'verify', help='check published weights by their figures on Set5',
+        description='Measure published weights on Set5 and compare with the known figures.',
+        epilog='example: mipkd teacher verify DAT_light_x4')
+    command.add_argument('name', help='which weights, as for get')
+    command.add_argument('--weights', metavar='FILE', help=f'their file (default: in {FOLDER})')
+    command.add_argument('--data', default=SET5, metavar='DIR', help=f'Set5, with HR and LR_bicubic (default: {SET5})')
+    command.set_defaults(run=verify)

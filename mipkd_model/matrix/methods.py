@@ -1,0 +1,130 @@
+"""The methods that are compared. A method is the losses that its option file has in ``train``, and nothing else."""
+from mipkd_arch.errors import UserError, one_of
+
+PIXEL = '''\
+pixel_opt:             # student against ground truth
+  type: L1Loss
+  loss_weight: 1.0
+  reduction: mean
+'''
+KD = '''\
+kd_opt:                # student against teacher
+  type: L1Loss
+  loss_weight: 1.0
+  reduction: mean
+'''
+FITNET = '''\
+fitnet_opt:            # student's maps, taken to the teacher's width, against the teacher's
+  type: FitNetLoss
+  loss_weight: 0.01
+  variant: regressor   # regressor, channel_mean
+  criterion: l1        # l1, mse
+'''
+FITNET_MEAN = '''\
+fitnet_opt:            # mean of the student's maps over channels against that of the teacher's
+  type: FitNetLoss
+  loss_weight: 0.01
+  variant: channel_mean  # regressor, channel_mean
+  criterion: l1        # l1, mse
+'''
+AT = '''\
+at_opt:                # attention maps: the energy of the maps at each pixel
+  type: ATLoss
+  loss_weight: 10
+  criterion: l1        # l1, mse
+'''
+RKD = '''\
+rkd_opt:               # relations between the samples of a batch
+  type: RKDLoss
+  loss_weight: 1
+  distance_weight: 25
+  angle_weight: 50
+'''
+FAKD = '''\
+fakd_opt:              # affinities between the pixels of the maps
+  type: FAKDLoss
+  loss_weight: 10
+'''
+CSD = '''\
+csd_opt:               # nearer to the teacher than to bicubic images, as VGG19 sees them
+  type: CSDLoss
+  loss_weight: 0.784
+  weights: experiments/pretrained_models/vgg19-dcbb9e9d.pth
+  num_negatives: 10
+'''
+CROSSKD = '''\
+crosskd_opt:           # the student's early stages go on through the teacher's later ones
+  type: CrossKDLoss
+  loss_weight: 1
+  position: ~          # number of the position where the student's map goes over; ~ is the middle one
+'''
+DUKD = '''\
+dukd_opt:              # the teacher labels more inputs than there are pairs
+  type: DUKDLoss
+  loss_weight: 1
+  zoom_in: true        # HR crops of the size of lq
+  zoom_out: true       # lq, shrunk
+  consistency: true    # the student's input is changed and its output changed back
+  consistency_prob: 0.3
+'''
+FEATURE_PRIOR = '''\
+feature_prior_opt:     # maps decoded from the mixture against the teacher's maps
+  type: FeaturePriorLoss
+  loss_weight: 1.0
+  unit: spread         # what differences of maps are measured in: spread, raw, or a number
+  gain: 0.003
+  autoencoder_weight: 1.0
+'''
+BLOCK_PRIOR = '''\
+block_prior_opt:       # output of a stack of teacher and student stages against the teacher's
+  type: BlockPriorLoss
+  loss_weight: 0.1
+  assembly: chain      # chain, restart
+  student_prob: 0.5
+'''
+MIXER_OPT = '''\
+mixer_opt:             # encoders and decoders of each position
+  latent: 64
+  encoder: separate    # separate, shared, none
+  kind: cnn            # cnn, mlp
+  depth: 2
+  mask: random3d       # random3d, grid, similarity
+  ratio: 0.5           # share of the student's values
+'''
+
+METHODS = {
+    'Scratch': (PIXEL, ),
+    'Logits-KD': (PIXEL, KD),
+    'FitNet': (PIXEL, KD, FITNET),
+    'FitNet-mean': (PIXEL, KD, FITNET_MEAN),
+    'AT': (PIXEL, KD, AT),
+    'RKD': (PIXEL, KD, RKD),
+    'FAKD': (PIXEL, KD, FAKD),
+    'CSD': (PIXEL, CSD),
+    'CrossKD': (PIXEL, CROSSKD),
+    'DUKD': (PIXEL, KD, DUKD),
+    'MiPKD': (PIXEL, KD, FEATURE_PRIOR, BLOCK_PRIOR),
+}
+"""Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
+
+MIXING = {FEATURE_PRIOR, BLOCK_PRIOR}
+"""Blocks that need the mixers, whose own block is ``MIXER_OPT``."""
+STAGED = MIXING | {FITNET, FITNET_MEAN, AT, RKD, FAKD, CROSSKD}
+"""Blocks that look at maps between the stages."""
+
+
+def blocks_of(method):
+    """The blocks of a method, or of several joined by ``+``: those of the first, then what the next ones add.
+
+    Raises:
+        UserError: a method that is not known or named twice, or two that set one block differently.
+    """
+    blocks, parts = {}, method.split('+')
+    for part in parts:
+        if parts.count(one_of('METHOD', part, METHODS)) > 1:
+            raise UserError(f'METHOD: {method!r} names {part} twice; once is enough')
+        for text in METHODS[part]:
+            name = text.partition(':')[0]
+            if blocks.setdefault(name, text) != text:
+                raise UserError(f'METHOD: {method!r} gives {name} twice, with different options; take one of them')
+    return tuple(blocks.values())

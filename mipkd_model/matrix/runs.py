@@ -1,0 +1,93 @@
+"""Pairs and runs by name: ``SwinIR-EDSR_x4`` is a pair, ``train_FAKD_SwinIR-EDSR_x4`` a run."""
+from dataclasses import dataclass, replace
+
+from mipkd_arch.errors import UserError, near_miss
+
+from .methods import METHODS, blocks_of
+from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher, a student and a scale."""
+    teacher: str
+    """A name in ``TEACHERS``."""
+    student: str
+    """A name in ``STUDENTS``."""
+    scale: int
+
+    @property
+    def title(self):
+        """The name without the scale: one name stands for teacher and student of the same name."""
+        return self.student if self.teacher == self.student else f'{self.teacher}-{self.student}'
+
+    @property
+    def name(self):
+        return f'{self.title}_x{self.scale}'
+
+
+_ALL_PAIRS = [Pair(teacher, student, scale) for teacher in TEACHERS for student in STUDENTS for scale in SCALES]
+_BY_NAME = {f'{pair.teacher}-{pair.student}_x{pair.scale}': pair for pair in _ALL_PAIRS}
+_BY_NAME.update({pair.name: pair for pair in _ALL_PAIRS})
+
+
+def parse_pair(name):
+    """The pair of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in _BY_NAME:
+        raise UserError(f'PAIR: {name!r} is not known{near_miss(name, _BY_NAME)}; allowed are '
+                        f'<teacher>-<student>_x<scale> with teachers {", ".join(TEACHERS)}, students '
+                        f'{", ".join(STUDENTS)}, scales {", ".join(map(str, SCALES))}, and EDSR_x4 for EDSR-EDSR_x4')
+    return _BY_NAME[name]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pair trained by a method."""
+    pair: Pair
+    method: str
+    """A name in ``METHODS``, or several joined by ``+``."""
+    is_entry: bool = False
+    """Whether it is the one that the README starts with, which waits for no other run."""
+
+    def __post_init__(self):
+        blocks_of(self.method)  # raises where there is no such method
+
+    @property
+    def name(self):
+        return ENTRY_NAME if self.is_entry else f'train_{self.method}_{self.pair.name}'
+
+    @property
+    def start(self):
+        """The run that has to come first because its student is the start of this one's, or None."""
+        if self.pair.scale != 4 or self.is_entry or STUDENTS[self.pair.student].block['type'] != 'EDSRStudent':
+            return None
+        return replace(self, pair=replace(self.pair, scale=2))
+
+
+ENTRY_NAME = 'train_MiPKD_x4'
+ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)
+
+
+def parse_run(name):
+    """The run of that name, which is ``train_<METHOD>_<PAIR>`` or ``ENTRY_NAME``.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name == ENTRY_NAME:
+        return ENTRY
+    prefix, _, rest = name.partition('_')
+    method, _, pair = rest.partition('_')
+    if prefix != 'train' or not pair:
+        raise UserError(f'--name: {name!r} is not train_<METHOD>_<PAIR>, as train_FAKD_EDSR_x2 is')
+    return Run(parse_pair(pair), method)
+
+
+def chosen_runs():
+    """Every chosen pair at every scale by every method."""
+    return [Run(Pair(teacher, student, scale), method)
+            for teacher, student in PAIRS for scale in SCALES for method in METHODS]

@@ -1,0 +1,263 @@
+"""The matrix of runs: names, option files, and the command that writes them."""
+import argparse
+import inspect
+from functools import cache, partial
+
+import pytest
+import runs
+import torch
+import yaml
+from refusals import refusal
+
+from mipkd_arch import staged_view
+from mipkd_arch.errors import UserError
+from mipkd_model.assemble import make_losses, make_network, make_views
+from mipkd_model.checks import check_options, read_options
+from mipkd_model.commands import options
+from mipkd_model.distiller import Distiller
+from mipkd_model.matrix.methods import METHODS, MIXING, STAGED, blocks_of
+from mipkd_model.matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
+from mipkd_model.matrix.option_file import option_text
+from mipkd_model.matrix.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
+from mipkd_model.teachers import OFFICIAL
+
+from basicsr.utils.registry import LOSS_REGISTRY
+
+STORED = [ENTRY, *(Run(Pair(name, name, scale), 'MiPKD') for name in ('EDSR', 'RCAN', 'SwinIR') for scale in SCALES)]
+refused = partial(refusal, kind=UserError)
+
+
+def command(*arguments):
+    """Run ``mipkd options``."""
+    parser = argparse.ArgumentParser()
+    options.add(parser.add_subparsers())
+    args = parser.parse_args(['options', *map(str, arguments)])
+    args.run(args)
+
+
+def opt_of(pair, method):
+    """The parsed option file of a pair and a method."""
+    return yaml.safe_load(option_text(Run(parse_pair(pair), method), 'options/x.yml'))
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+    """The folder that ``--all`` has filled."""
+    folder = tmp_path_factory.mktemp('all')
+    command('--all', '--out', folder)
+    return folder
+
+
+def test_all_writes_every_chosen_pair_and_method(written):
+    assert {file.stem for file in written.iterdir()} == {run.name for run in chosen_runs()}
+    assert len(list(written.iterdir())) == len(PAIRS) * len(SCALES) * len(METHODS)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_file_of_a_method_passes_the_checks(written, method):
+    for run in chosen_runs():
+        if run.method == method:
+            opt = read_options(written / f'{run.name}.yml')
+            check_options(opt, is_train=True)
+            assert (opt['name'], opt['scale']) == (run.name, run.pair.scale)
+            assert opt['datasets']['train']['gt_size'] == 48 * run.pair.scale
+            assert {metric['crop_border'] for metric in opt['val']['metrics'].values()} == {run.pair.scale}
+            # Nothing is asked for that no loss uses.
+            assert ('cuts_g' in opt['train']) == ('cuts_t' in opt['train']) == (not STAGED.isdisjoint(METHODS[method]))
+            mixers = not MIXING.isdisjoint(METHODS[method])
+            assert all((key in opt['train']) == mixers for key in ('mixer_opt', 'mixer_lr'))
+            assert ('find_unused_parameters' in opt) == mixers
+
+
+def test_lines_of_the_files_are_not_too_long(written):
+    for file in written.iterdir():
+        assert max(map(len, file.read_text().splitlines())) <= 120, file.name
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_block_spells_out_the_defaults_of_its_loss(method):
+    for text in METHODS[method]:
+        block, = yaml.safe_load(text).values()
+        arguments = inspect.signature(LOSS_REGISTRY.get(block.pop('type'))).parameters.values()
+        assert block == {**{argument.name: argument.default for argument in arguments},
+                         **({'variant': 'channel_mean'} if method == 'FitNet-mean' and 'variant' in block else {})}
+
+
+@cache
+def network_of(block):
+    block = yaml.safe_load(block)
+    # Nothing is allocated on the meta device; SwinIR cannot be built there.
+    with torch.device('cpu' if block['type'].startswith('SwinIR') else 'meta'):
+        return make_network({'network_g': block, 'path': {}}, 'g')[0]
+
+
+def networks_of(opt):
+    """Student and teacher, without trained weights."""
+    return [network_of(yaml.safe_dump(opt[f'network_{label}'])) for label in 'gt']
+
+
+@pytest.mark.parametrize('teacher, student', [pair for pair in PAIRS if pair[0] != 'DAT_light'])
+def test_networks_cuts_and_losses_of_a_pair_fit_together(teacher, student):
+    for scale in SCALES:
+        opt = opt_of(Pair(teacher, student, scale).name, 'MiPKD+FitNet+AT+RKD+FAKD+CrossKD+DUKD')
+        losses = make_losses(opt['train'])
+        views = make_views(opt, *networks_of(opt), losses)
+        assert [(view.num_positions, view.upscale) for view in views] == [(4, scale)] * 2
+        Distiller(*views, losses, opt['train']['mixer_opt'])
+
+
+@pytest.mark.filterwarnings('ignore:Initializing zero-element tensors')
+def test_a_teacher_that_spandrel_opens_is_cut_like_its_student(tmp_path):
+    spandrel = pytest.importorskip('spandrel.architectures.DAT')
+    opt = opt_of('DAT_light-EDSR_x2', 'MiPKD')
+    light = spandrel.DAT(upscale=2, img_size=16, embed_dim=12, depth=[6], num_heads=[2], split_size=[4, 8],
+                         expansion_factor=2., resi_connection='3conv', upsampler='pixelshuffledirect')
+    torch.save({'params': light.state_dict()}, tmp_path / 'DAT_light_x2.pth')
+    teacher, _ = make_network({'network_t': {**opt['network_t'], 'file': str(tmp_path / 'DAT_light_x2.pth')},
+                               'path': opt['path']}, 't')
+    view = staged_view(teacher, opt['train']['cuts_t'])
+    assert (view.num_positions, view.upscale) == (4, 2)
+
+
+@pytest.mark.parametrize('family, scale, sizes', [
+    ('EDSR', 2, '40.73M/2.55M'), ('EDSR', 3, '43.68M/2.74M'), ('EDSR', 4, '43.09M/2.70M'),
+    ('RCAN', 2, '15.44M/5.02M'), ('RCAN', 3, '15.63M/5.21M'), ('RCAN', 4, '15.59M/5.17M'),
+    ('SwinIR', 2, '11.75M/1.09M'), ('SwinIR', 3, '11.94M/1.27M'), ('SwinIR', 4, '11.90M/1.24M')])
+def test_the_pairs_of_the_paper_have_the_papers_sizes(family, scale, sizes):
+    networks = networks_of(opt_of(f'{family}_x{scale}', 'MiPKD'))
+    counts = [sum(p.numel() for p in network.parameters()) for network in reversed(networks)]
+    assert '/'.join(f'{count / 1e6:.2f}M' for count in counts) == sizes
+    text = option_text(Run(Pair(family, family, scale), 'MiPKD'), 'options/x.yml')
+    assert all(f'{size} parameters' in text for size in sizes.split('/'))
+
+
+@pytest.mark.parametrize('run', STORED, ids=[run.name for run in STORED])
+def test_a_stored_file_is_what_the_command_writes(run):
+    file = f'options/{run.name}.yml'
+    assert (runs.ROOT / file).read_text() == option_text(run, file), f'remove it, then: mipkd options --name {run.name}'
+
+
+def test_the_entry_file_differs_from_that_of_its_run_in_name_and_start_alone():
+    entry, other = (yaml.safe_load(option_text(parse_run(name), 'options/x.yml'))
+                    for name in ('train_MiPKD_x4', 'train_MiPKD_EDSR_x4'))
+    assert (entry.pop('name'), other.pop('name')) == ('train_MiPKD_x4', 'train_MiPKD_EDSR_x4')
+    assert entry['path'].pop('pretrain_network_g') is None and entry['path'].pop('strict_load_g') is True
+    assert other['path'].pop('pretrain_network_g') and other['path'].pop('strict_load_g') is False
+    assert entry == other
+
+
+def test_names_are_different_and_lead_back_to_pair_and_method():
+    every = [Run(Pair(teacher, student, scale), method) for teacher in TEACHERS for student in STUDENTS
+             for scale in SCALES for method in (*METHODS, 'FAKD+DUKD', 'MiPKD+DUKD')] + [ENTRY]
+    assert len({run.name for run in every}) == len(every)
+    for run in every:
+        assert parse_run(run.name) == run and parse_pair(run.pair.name) == run.pair
+        assert run.name.replace('+', '').replace('-', '').replace('_', '').isalnum()
+
+
+def test_the_long_name_of_a_pair_is_the_same_pair():
+    assert parse_pair('EDSR-EDSR_x4') == parse_pair('EDSR_x4') and parse_pair('EDSR-EDSR_x4').name == 'EDSR_x4'
+
+
+@pytest.mark.parametrize('student', ['EDSR', 'EDSR_depth', 'EDSR_compound'])
+def test_an_edsr_student_starts_at_x4_from_the_x2_student_of_the_same_teacher_and_method(student):
+    path = opt_of(f'RCAN-{student}_x4', 'FAKD')['path']
+    assert path['pretrain_network_g'] == f'experiments/train_FAKD_RCAN-{student}_x2/models/net_g_latest.pth'
+    assert path['strict_load_g'] is False
+    assert f'-opt options/train_FAKD_RCAN-{student}_x2.yml' in option_text(
+        Run(parse_pair(f'RCAN-{student}_x4'), 'FAKD'), 'options/x.yml')
+
+
+@pytest.mark.parametrize('pair', ['EDSR_x2', 'EDSR_x3', 'RCAN_x4', 'EDSR-SwinIR_x4', 'SwinIR-RCAN_x4'])
+def test_all_others_start_from_scratch(pair):
+    path = opt_of(pair, 'MiPKD')['path']
+    assert path['pretrain_network_g'] is None and path['strict_load_g'] is True
+
+
+def test_all_weights_but_the_last_step_of_the_upsampler_have_the_shapes_of_x2():
+    x2, x4 = (network_of(yaml.safe_dump(opt_of(f'EDSR_x{scale}', 'Scratch')['network_g'])).state_dict()
+              for scale in (2, 4))
+    assert {key for key in x4 if key not in x2 or x4[key].shape != x2[key].shape} == {
+        'upsample.2.weight', 'upsample.2.bias'}
+
+
+def test_training_from_scratch_has_no_teacher():
+    opt = opt_of('EDSR_x2', 'Scratch')
+    assert 'network_t' not in opt and not [key for key in opt['path'] if key.endswith('_t')]
+    assert [key for key in opt['train'] if key.endswith('_opt')] == ['pixel_opt']
+
+
+@pytest.mark.parametrize('teacher', TEACHERS)
+@pytest.mark.parametrize('scale', SCALES)
+def test_the_weights_of_a_teacher_are_those_that_the_command_fetches(teacher, scale):
+    opt = opt_of(f'{teacher}-RCAN_x{scale}', 'Logits-KD')
+    path = opt['path'].get('pretrain_network_t') or opt['network_t']['file']
+    assert path == f'experiments/pretrained_models/{OFFICIAL[teacher_key(teacher, scale)].file}'
+
+
+def test_a_combination_has_the_blocks_of_all_its_methods_once():
+    train = opt_of('EDSR_x2', 'MiPKD+DUKD')['train']
+    assert [key for key in train if key.endswith('_opt')] == [
+        'mixer_opt', 'pixel_opt', 'kd_opt', 'feature_prior_opt', 'block_prior_opt', 'dukd_opt']
+    assert blocks_of('Logits-KD+FAKD') == blocks_of('FAKD')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['EDSR_x4', 'FADK'], "METHOD: 'FADK' is not known (did you mean 'FAKD'?); allowed are 'Scratch', 'Logits-KD', "),
+    (['EDSR_x4', 'FAKD+MiPK'], "METHOD: 'MiPK' is not known (did you mean 'MiPKD'?)"),
+    (['EDSR_x4', 'FAKD+FAKD'], "METHOD: 'FAKD+FAKD' names FAKD twice"),
+    (['EDSR_x4', 'FitNet+FitNet-mean'], "METHOD: 'FitNet+FitNet-mean' gives fitnet_opt twice, with different options"),
+    (['EDSR_x4'], 'METHOD: missing after EDSR_x4; allowed are Scratch, '),
+    (['EDRS_x4', 'FAKD'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?); allowed are <teacher>-<student>_x"),
+    (['EDSR_depth_x4', 'FAKD'], "PAIR: 'EDSR_depth_x4' is not known (did you mean 'RCAN-EDSR_depth_x4'?)"),
+    (['EDSR_x5', 'FAKD'], "PAIR: 'EDSR_x5' is not known (did you mean 'EDSR_x"),
+    (['--name', 'train_FADK_EDSR_x4'], "METHOD: 'FADK' is not known"),
+    (['--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR>"),
+    (['--name', 'train_FAKD'], "--name: 'train_FAKD' is not train_<METHOD>_<PAIR>"),
+    (['--all'], '--out: missing; --all writes into the folder that --out names'),
+    ([], 'mipkd options: takes one of PAIR METHOD, --name, --all and --list, found none'),
+    (['EDSR_x4', 'FAKD', '--list'], 'mipkd options: takes one of PAIR METHOD, --name, --all and --list, found PAIR '),
+])
+def test_a_mistake_is_one_line_that_says_what_is_allowed(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused(command, *arguments).startswith(message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_written_below_options_by_default_and_named_on_the_screen(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command('EDSR-EDSR_x2', 'FAKD')
+    assert capsys.readouterr().out == 'options/train_FAKD_EDSR_x2.yml\n'
+    assert '-opt options/train_FAKD_EDSR_x2.yml' in (tmp_path / 'options/train_FAKD_EDSR_x2.yml').read_text()
+
+
+def test_a_pair_and_method_and_the_name_of_their_run_give_the_same_text(capsys):
+    command('EDSR_x2', 'FAKD', '--out', '-')
+    text = capsys.readouterr().out
+    command('--name', 'train_FAKD_EDSR_x2', '--out', '-')
+    assert text == capsys.readouterr().out and yaml.safe_load(text)['name'] == 'train_FAKD_EDSR_x2'
+
+
+def test_a_file_that_differs_is_left_alone(tmp_path):
+    file = tmp_path / 'mine.yml'
+    for _ in range(2):  # the second time it is there and the same
+        command('EDSR_x2', 'AT', '--out', file)
+    file.write_text('mine')
+    assert refused(command, 'EDSR_x2', 'AT', '--out', file).startswith(f'{file}: exists already with other content')
+    assert file.read_text() == 'mine'
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):
+    assert refused(command, 'EDSR_x2', 'AT', '--out', tmp_path).startswith(f'{tmp_path}: cannot be written (')
+
+
+def test_the_list_shows_every_pair_and_method_in_120_columns(capsys):
+    command('--list')
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert lines[0].split()[-len(METHODS):] == list(METHODS)
+    table = {line.split()[0]: line.split()[-len(METHODS):] for line in lines[1:len(PAIRS) + 1]}
+    assert list(table) == [Pair(*pair, 4).title for pair in PAIRS]
+    assert table['EDSR'] == ['x'] * len(METHODS)
+    assert table['SwinIR-EDSR'][0] == '=' and any(line.startswith('=   ') for line in lines)
+    assert '43.09M / 2.70M' in lines[1]
