@@ -13,7 +13,7 @@ COMMANDS = {
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
     'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
     'bicubic benchmark': ['benchmarks/bicubic.py'],
-    'methods study': ['benchmarks/methods.py'],
+    'methods study': ['benchmarks/methods.py'], 'inference benchmark': ['benchmarks/inference.py'],
     'mipkd': ['-m', 'mipkd_model.cli'], 'mipkd options': ['-m', 'mipkd_model.cli', 'options'],
     'mipkd teacher': ['-m', 'mipkd_model.cli', 'teacher'],
     **{f'mipkd teacher {name}': ['-m', 'mipkd_model.cli', 'teacher', name] for name in ('get', 'convert', 'verify')},
