@@ -11,7 +11,7 @@ from torch import nn
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from .errors import UserError
-from .staged import crop_to, pad
+from .staged import crop_to, has_view, pad
 
 
 def _open(file):
@@ -36,8 +36,8 @@ def _open(file):
         raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
                         'architecture with BasicSR and name it by type') from None
     except Exception as error:  # a damaged file can make the reader, or any of forty architectures, fail in any way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f'{file}: spandrel cannot open it ({reason[:160]})') from None
+        reason = ' '.join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f'{file}: spandrel cannot open it ({reason})') from None
     if not isinstance(opened, spandrel.ImageModelDescriptor) or (
             opened.input_channels, opened.output_channels) != (3, 3):
         raise UserError(f'{file}: is a {opened.architecture.name} that does not take and give RGB images')
@@ -62,5 +62,6 @@ class SpandrelNetwork(nn.Module):
 
     def forward(self, lq):
         """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
-        right, bottom = self.size_requirements.get_padding(lq.shape[-1], lq.shape[-2])
+        # A staged view knows by itself what sizes its network takes, and has to give what is given here.
+        right, bottom = (0, 0) if has_view(self) else self.size_requirements.get_padding(*lq.shape[:-3:-1])
         return crop_to(self.wrapped(pad(lq, bottom, right)), lq, self.upscale)

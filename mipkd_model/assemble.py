@@ -64,15 +64,14 @@ def make_losses(train_opt):
     """Build the losses of ``train.*_opt``; returns a dict by name, without the ending. Weight 0 leaves one out."""
     losses = {}
     for key, loss_opt in train_opt.items():
-        if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None:
+        if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None or loss_opt.get('loss_weight') == 0:
             continue
         loss = _make(loss_opt, LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
             kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
             raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '
                             f'{kind}')
-        if getattr(loss, 'loss_weight', 1) != 0:
-            losses[key.removesuffix('_opt')] = loss
+        losses[key.removesuffix('_opt')] = loss
     if not losses:
         raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '
                         'feature_prior_opt, block_prior_opt')
@@ -131,9 +130,10 @@ def _upscale_of(label, network):
     training = network.training
     try:
         with torch.no_grad():
-            output = network.eval()(torch.zeros(1, 3, PROBE, PROBE))
+            width = network.eval()(torch.zeros(1, 3, PROBE, PROBE)).shape[-1]
     except Exception as error:  # any network, any failure
-        raise UserError(f'network_{label}: {type(network).__name__} cannot run on an image of {PROBE}x{PROBE} '
-                        f'({str(error).splitlines()[0]})') from None
+        reason = ' '.join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f'network_{label}: {type(network).__name__} makes no image of one of {PROBE}x{PROBE} '
+                        f'({reason})') from None
     network.train(training)
-    return output.shape[-1] // PROBE
+    return width // PROBE

@@ -6,6 +6,7 @@ part of it: its view is a plain attribute, so its weights are in no state dict, 
 import torch
 from torch import nn
 
+from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer
 from mipkd_arch.staged import pad_to_multiple
 
@@ -82,13 +83,16 @@ class Distiller(nn.Module):
         losses = {}
         for name, loss in self.losses.items():
             if isinstance(loss, DistillLoss):
-                losses.update(loss(step))
+                found = loss(step)
             elif name == 'kd':
-                losses['l_kd'] = loss(step.output, step.target)
+                found = {'l_kd': loss(step.output, step.target)}
             elif name == 'perceptual':
-                for key, value in zip(('l_percep', 'l_style'), loss(step.output, gt), strict=True):
-                    if value is not None:
-                        losses[key] = value
+                percep, style = loss(step.output, gt)
+                found = {key: value for key, value in (('l_percep', percep), ('l_style', style)) if value is not None}
             else:
-                losses['l_pix'] = loss(step.output, gt)
+                found = {'l_pix': loss(step.output, gt)}
+            if taken := found.keys() & losses.keys():
+                raise UserError(f'train.{name}_opt: gives {min(taken)!r}, which another loss gives already; rename it '
+                                f'in {type(loss).__name__}.forward')
+            losses.update(found)
         return losses

@@ -36,11 +36,14 @@ def options(folder, *methods, family='EDSR', losses=('pixel_opt', ), weight=None
 
 @cache
 def batches():
-    torch.manual_seed(5)
-    return [runs.batch(3, side=8) for _ in range(4)]
+    """The same at each call, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return [runs.batch(3, side=8) for _ in range(4)]
 
 
 def train(model, steps=3, start=1):
+    """Steps of training, on batches of three samples. Returns the model."""
     for iteration in range(start, start + steps):
         model.feed_data(batches()[iteration - 1])
         model.optimize_parameters(iteration)
@@ -48,14 +51,17 @@ def train(model, steps=3, start=1):
 
 
 def without_gradient(network):
+    """Names of the weights that the last step did not reach."""
     return [name for name, p in network.named_parameters() if p.grad is None]
 
 
 def snapshot(network):
+    """A copy of its state dict."""
     return {key: value.clone() for key, value in network.state_dict().items()}
 
 
 def same(before, after):
+    """Whether two state dicts are equal bit for bit."""
     return before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
 
 

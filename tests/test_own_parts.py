@@ -111,9 +111,7 @@ def test_a_network_of_another_scale_is_refused_without_a_staged_view_too(folder,
     assert refused(opt).startswith(f'network_{label}.upscale: 3 is not the scale: 2')
 
 
-@pytest.mark.parametrize('reason', [
-    'shape of input', pytest.param('', marks=pytest.mark.xfail(strict=True, raises=IndexError,
-                                                               reason='an error without a message has no first line'))])
+@pytest.mark.parametrize('reason', ['shape of input', ''])
 def test_a_network_that_cannot_run_is_one_line(folder, registered, reason):
     class BrokenNet(BareNet):
         def forward(self, lq):
@@ -122,7 +120,8 @@ def test_a_network_that_cannot_run_is_one_line(folder, registered, reason):
     registered(ARCH_REGISTRY, BrokenNet)
     opt = options(folder, losses=('kd_opt', ))
     opt['network_g'] = {'type': 'BrokenNet'}
-    assert refused(opt).startswith(f'network_g: BrokenNet cannot run on an image of 48x48 ({reason}')
+    said = f'network_g: BrokenNet makes no image of one of 48x48 ({reason or "AssertionError"})'
+    assert refused(opt) == said
 
 
 def test_two_losses_of_one_type_are_refused(folder):

@@ -16,7 +16,11 @@ def affinity(feature):
     """
     # In full precision: the differences that count are near the rounding error of bfloat16.
     with torch.autocast(feature.device.type, enabled=False):
-        pixels = F.normalize(feature.float().flatten(2), dim=1)  # (N, C, H * W)
+        pixels = feature.float().flatten(2)  # (N, C, H * W)
+        norm = pixels.norm(dim=1, keepdim=True)
+        # A vector of zeros has no direction; it is alike to none, where a gradient would have no bounds.
+        norm = norm.masked_fill(norm <= 1e-6 * norm.detach().amax(2, keepdim=True), float('inf'))
+        pixels = pixels / norm
         return pixels.transpose(1, 2) @ pixels
 
 

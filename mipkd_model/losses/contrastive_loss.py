@@ -22,14 +22,14 @@ class VGGFeatures(nn.Module):
     """Feature maps of VGG19 at ``LAYERS``; frozen.
 
     Args:
-        weights (str): torchvision's checkpoint of VGG19.
+        weights (Path): torchvision's checkpoint of VGG19.
     """
 
     def __init__(self, weights):
         super().__init__()
-        self.features = vgg19(weights=None).features[:max(LAYERS) + 1]
-        for layer in self.features:
-            layer.inplace = False  # what one layer gives is looked at after the next has run
+        with torch.device('meta'):  # draws no random numbers for weights that are loaded anyway
+            features = vgg19(weights=None).features[:max(LAYERS) + 1]
+        self.features = features.to_empty(device='cpu')
         left, _ = load_weights(self, weights, strict=False)  # the file has the classifier too
         if left:
             raise UserError(f'csd_opt.weights: {weights}: is not VGG19 of torchvision, {left[0]} is missing or of '
@@ -78,9 +78,10 @@ class CSDLoss(DistillLoss):
         self.num_negatives = num_negatives
         if not isinstance(num_negatives, int) or isinstance(num_negatives, bool) or num_negatives < 1:
             raise UserError(f'csd_opt.num_negatives: {num_negatives!r} is not a whole number of at least 1')
-        if not Path(weights).expanduser().is_file():
+        file = Path(str(weights)).expanduser()
+        if not file.is_file():
             raise UserError(f'csd_opt.weights: {weights} is not there. Fetch it: mipkd teacher get VGG19')
-        self.vgg = VGGFeatures(weights)
+        self.vgg = VGGFeatures(file)
 
     def forward(self, step):
         blurred = bicubic(step.lq, *step.gt.shape[-2:])

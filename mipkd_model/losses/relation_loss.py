@@ -15,24 +15,26 @@ def relations(feature):
     Scale, shift and the number of elements of the maps do not matter.
 
     Returns:
-        tuple[Tensor, Tensor]: distances (N, N) over their mean, zero on the diagonal; and cosines (N, N, N), at
-        [i, j, k] that of the angle which samples j and k span at sample i, zero where two of them are the same.
+        tuple[Tensor, Tensor]: float64; distances (N, N) over their mean; and cosines (N, N, N), at [i, j, k] that of
+        the angle which samples j and k span at sample i, zero where two of them are the same.
     """
     with torch.autocast(feature.device.type, enabled=False):
         vectors = feature.float().flatten(1)
         vectors = vectors - vectors.mean(0)  # changes no difference, and spares the products below their cancellation
         # All inner products of differences are sums of entries of one small matrix, (N, N).
         gram = (vectors @ vectors.T).double()
-    same = torch.eye(len(gram), dtype=torch.bool, device=gram.device)
+    diagonal = torch.eye(len(gram), dtype=torch.bool, device=gram.device)
     own = gram.diagonal()
     squares = own[:, None] + own[None, :] - 2 * gram
-    distances = squares.masked_fill(same, 1).clamp(min=1e-12).sqrt().masked_fill(same, 0)
+    # Two flat patches are one sample, up to rounding: their distance has no direction, and a gradient without bounds.
+    same = diagonal | (squares <= 1e-6 * (own[:, None] + own[None, :]))
+    distances = squares.masked_fill(same, 1).sqrt().masked_fill(same, 0)
     inverse = distances.masked_fill(same, 1).reciprocal().masked_fill(same, 0)
     # <v_j - v_i, v_k - v_i> at [i, j, k]
     products = gram[None] - gram[:, :, None] - gram[:, None, :] + own[:, None, None]
     cosines = products * inverse[:, :, None] * inverse[:, None, :]
-    cosines = cosines.masked_fill(same[None], 0)  # j = k: always 1, whatever the network
-    return distances / distances[~same].mean(), cosines
+    cosines = cosines.masked_fill(diagonal[None], 0)  # j = k: always 1, whatever the network
+    return distances / distances[~diagonal].mean().clamp(min=1e-30), cosines
 
 
 @LOSS_REGISTRY.register()

@@ -1,0 +1,256 @@
+"""Teachers that the spandrel library opens: their images, their staged views, their runs, and what is refused."""
+import sys
+
+import pytest
+import refusals
+import runs
+import tiny
+import torch
+from torch.nn import functional as F
+
+from mipkd_arch import has_view, staged_view
+from mipkd_arch.errors import UserError
+from mipkd_arch.spandrel_arch import SpandrelNetwork
+from mipkd_model.checks import check_networks, check_options
+
+spandrel = pytest.importorskip('spandrel', reason='spandrel is not installed')
+
+from spandrel.architectures.Compact import Compact  # noqa: E402
+from spandrel.architectures.DAT import DAT  # noqa: E402
+
+SIZES = {'embed_dim': 32, 'split_size': [2, 4], 'expansion_factor': 2.}
+KINDS = {
+    'light': {'img_size': 16, 'depth': [4], 'num_heads': [2], 'resi_connection': '3conv',
+              'upsampler': 'pixelshuffledirect'},
+    # spandrel takes an img_size of 64 for granted where a group has two blocks only.
+    'groups': {'img_size': 64, 'depth': [2, 2], 'num_heads': [2, 2], 'upsampler': 'pixelshuffle'},
+}
+CUTS = {'light': [1, 2, 3, 4, ['layers.0.blocks.0', 'layers.0.blocks.2'], ['layers.0.blocks.3']],
+        'groups': [1, 2, ['layers.0'], ['layers.0', 'layers.1']]}
+
+
+def save(network, file):
+    torch.save({'params': network.state_dict()}, file)
+    return str(file)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('spandrel')
+
+
+@pytest.fixture(scope='module')
+def dat(folder):
+    """A function of kind and upscale: spandrel's network in eval mode, and its file."""
+    made = {}
+
+    def make(kind, upscale=2):
+        if (kind, upscale) not in made:
+            torch.manual_seed(0)
+            network = DAT(**SIZES, **KINDS[kind], upscale=upscale)
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):  # as after training
+                    torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+                    torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            made[kind, upscale] = network.eval(), save(network, folder / f'{kind}{upscale}.pth')
+        return made[kind, upscale]
+
+    return make
+
+
+@pytest.mark.parametrize('upscale', [2, 3, 4])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_file_alone_gives_the_network_that_was_saved(dat, kind, upscale):
+    expected, file = dat(kind, upscale)
+    network, lq = SpandrelNetwork(file=file).eval(), torch.rand(2, 3, 18, 21)
+    with torch.no_grad():
+        assert torch.equal(network(lq), expected(lq))
+    assert network.upscale == upscale and SpandrelNetwork.brings_weights
+    assert all(torch.equal(value, expected.state_dict()[key.removeprefix('wrapped.')])
+               for key, value in network.state_dict().items())
+
+
+def view_and_network(network, lq, cuts):
+    with torch.no_grad():
+        # The view runs first: DAT's forward moves the network's mean to where lq is, which a view must not rely on.
+        return staged_view(network, cuts)(lq), network(lq)
+
+
+@pytest.mark.parametrize('size', [(16, 16), (18, 21), (32, 17)])
+@pytest.mark.parametrize('upscale', [2, 3, 4])
+@pytest.mark.parametrize('batch', [1, 2])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_view_runs_bit_for_bit_like_the_network(dat, kind, batch, upscale, size):
+    network = SpandrelNetwork(file=dat(kind, upscale)[1]).eval()
+    output, expected = view_and_network(network, torch.rand(batch, 3, *size), 2)
+    assert output.shape == (batch, 3, upscale * size[0], upscale * size[1])
+    assert torch.equal(output, expected) and staged_view(network).upscale == upscale
+
+
+@pytest.mark.parametrize('size', [(12, 12), (3, 20)])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_view_runs_bit_for_bit_like_the_network_below_its_minimum_size(dat, kind, size):
+    output, expected = view_and_network(SpandrelNetwork(file=dat(kind)[1]).eval(), torch.rand(1, 3, *size), 2)
+    assert torch.equal(output, expected)
+
+
+@pytest.mark.parametrize('kind, cuts', [(kind, cuts) for kind in CUTS for cuts in CUTS[kind]], ids=str)
+def test_no_cut_changes_the_output_and_all_maps_are_of_lq_size(dat, kind, cuts):
+    network, lq = SpandrelNetwork(file=dat(kind)[1]).eval(), torch.rand(2, 3, 16, 20)
+    output, expected = view_and_network(network, lq, cuts)
+    assert torch.equal(output, expected)
+    view = staged_view(network, cuts)
+    maps = view.trace(lq).maps
+    assert len(maps) == view.num_positions == (cuts if isinstance(cuts, int) else len(cuts) + 1) + 1
+    assert all(feature.shape == (2, 32, 16, 20) for feature in maps) and view.num_feat == 32
+
+
+def test_a_view_trains_and_autocasts_like_the_network(dat):
+    network, lq = SpandrelNetwork(file=dat('light')[1]), torch.rand(2, 3, 16, 16)
+    outputs = []
+    for function in (staged_view(network.train(), 3), network):
+        torch.manual_seed(1)  # stochastic depth
+        outputs.append(function(lq))
+    assert torch.equal(*outputs)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(*view_and_network(network.eval(), lq, 3))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_maps_in_a_trace_are_not_changed_by_what_runs_after_them(dat, kind):
+    view, lq = staged_view(SpandrelNetwork(file=dat(kind)[1]).eval(), 2), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        trace, feature = view.trace(lq), view.head(lq)
+        for stage, found in enumerate(trace.maps[1:]):
+            feature = view.run_stage(stage, feature.clone())
+            assert torch.equal(found, feature)
+        assert torch.equal(view.tail(feature, trace.maps[0]), trace.output)
+
+
+def test_more_stages_than_blocks_are_refused(dat):
+    network = SpandrelNetwork(file=dat('light')[1])
+    message = refusals.refusal(staged_view, network, 5, kind=UserError)
+    assert message.startswith('DAT has 4 blocks to cut and cannot have 5 stages')
+
+
+# ---------------------------------------------------------------- runs
+
+def options(folder, file, losses=(), **train):
+    opt = runs.options(folder, losses=losses, **train)
+    opt['network_t'] = {'type': 'SpandrelNetwork', 'file': str(file)}
+    opt['path']['pretrain_network_t'] = None
+    opt['datasets']['train']['batch_size_per_gpu'] = 3
+    return opt
+
+
+def trained(opt, steps=3):
+    check_options(opt, is_train=True)
+    check_networks(opt, is_train=True)
+    model = runs.model(opt)
+    before = {key: value.clone() for key, value in model.net_t.state_dict().items()}
+    for iteration in range(1, steps + 1):
+        model.feed_data(runs.batch(3, side=16))
+        model.optimize_parameters(iteration)
+    assert all(torch.equal(value, before[key]) for key, value in model.net_t.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in model.net_t.parameters())
+    log = model.get_current_log()
+    assert all(0 < value < float('inf') for value in log.values())
+    assert model.net_g.conv_first.weight.grad.abs().max() > 0
+    return list(log)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_dat_teaches_an_edsr_by_mipkd_and_by_all_losses_on_maps(folder, dat, kind):
+    file = dat(kind)[1]
+    assert trained(options(folder, file, runs.LOSSES)) == ['l_pix', 'l_kd', 'l_feat', 'l_ae', 'l_block']
+    blocks = {f'{name.lower()}_opt': {'type': f'{name}Loss'} for name in ('FAKD', 'AT', 'FitNet', 'RKD', 'CrossKD')}
+    assert trained(options(folder, file, **blocks)) == ['l_fakd', 'l_at', 'l_fitnet', 'l_rkd', 'l_crosskd']
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_block_prior_alone_reaches_the_student_through_a_frozen_dat(folder, dat, kind):
+    losses = trained(options(folder, dat(kind)[1], block_prior_opt={'type': 'BlockPriorLoss', 'student_prob': 0}), 1)
+    assert losses == ['l_block']
+
+
+@pytest.fixture(scope='module')
+def compact(folder):
+    """The file of a network that has no staged view."""
+    return save(Compact(num_feat=8, num_conv=1, upscale=2), folder / 'compact.pth')
+
+
+@pytest.mark.parametrize('size, mode', [((9, 13), 'reflect'), ((15, 40), 'reflect'), ((3, 5), 'replicate')])
+def test_an_input_below_the_minimum_size_is_padded_and_its_image_cropped(compact, size, mode):
+    network, lq = SpandrelNetwork(file=compact).eval(), torch.rand(1, 3, *size)
+    network.size_requirements = spandrel.SizeRequirements(minimum=16)
+    padded = F.pad(lq, (0, max(16 - size[1], 0), 0, max(16 - size[0], 0)), mode)
+    with torch.no_grad():
+        image = network(lq)
+        assert torch.equal(image, network.wrapped(padded)[..., :2 * size[0], :2 * size[1]])
+    assert image.shape == (1, 3, 2 * size[0], 2 * size[1])
+
+
+def test_a_network_without_a_staged_view_serves_losses_on_images(folder, compact):
+    assert not has_view(SpandrelNetwork(file=compact))
+    opt = options(folder, compact, ('pixel_opt', 'kd_opt'), dukd_opt={'type': 'DUKDLoss'})
+    assert trained(opt) == ['l_pix', 'l_kd', 'l_zoom_in', 'l_zoom_out']
+
+
+# ---------------------------------------------------------------- what is refused
+
+def refused(opt):
+    check_options(opt, is_train=True)
+    return refusals.refusal(check_networks, opt, is_train=True, kind=UserError)
+
+
+def test_a_network_without_a_staged_view_is_refused_for_a_loss_on_maps(folder, compact):
+    message = refused(options(folder, compact, ('pixel_opt', ), fakd_opt={'type': 'FAKDLoss'}))
+    assert message.startswith('network_t: train.fakd_opt looks at feature maps, but no staged view is registered for')
+    assert 'images alone serve any network' in message
+
+
+def test_weights_in_the_option_file_are_refused_for_a_network_that_brings_its_own(folder, dat):
+    opt = options(folder, dat('light')[1], ('kd_opt', ))
+    opt['path']['pretrain_network_t'] = 'teacher.pth'
+    assert refused(opt).startswith('path.pretrain_network_t: teacher.pth: SpandrelNetwork brings its weights by '
+                                   'network_t.file')
+
+
+def test_an_option_file_without_the_file_is_refused(folder):
+    opt = options(folder, '', ('kd_opt', ))
+    del opt['network_t']['file']
+    message = refusals.refusal(check_options, opt, is_train=True, kind=UserError)
+    assert message.startswith('network_t.file: missing, SpandrelNetwork needs it')
+
+
+@pytest.mark.parametrize('losses', [('kd_opt', ), ('block_prior_opt', )], ids='-'.join)
+def test_a_network_of_another_scale_is_refused(folder, dat, losses):
+    assert refused(options(folder, dat('light', 4)[1], losses)).startswith('network_t.upscale: 4 is not the scale: 2')
+
+
+def unknown(file):
+    torch.save({'params': {'some.weight': torch.ones(3), 'other.bias': torch.ones(2)}}, file)
+
+
+def truncated(file):
+    save(tiny.edsr(), file)
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize('make, hint', [
+    (lambda file: None, 'no such checkpoint file'), (lambda file: file.mkdir(), 'no such checkpoint file'),
+    (lambda file: file.write_text('not found\n' * 9), 'spandrel cannot open it'),
+    (truncated, 'spandrel cannot open it'), (unknown, 'does not know this network'),
+    (lambda file: save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1, upscale=2), file), 'RGB')],
+    ids=['missing', 'folder', 'text', 'truncated', 'unknown', 'grey'])
+def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):
+    file = tmp_path / 'some.pth'
+    make(file)
+    message = refusals.refusal(SpandrelNetwork, file=str(file), kind=UserError)
+    assert message.startswith(f'{file}: ') and hint in message
+
+
+def test_without_spandrel_one_line_says_how_to_install_it(dat, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'spandrel', None)
+    message = refusals.refusal(SpandrelNetwork, file=dat('light')[1], kind=UserError)
+    assert message.endswith('needs the spandrel library (spandrel is missing): pip install spandrel')
