@@ -1,11 +1,13 @@
 """Losses and networks of a user's own, networks without a staged view, and what does not fit together."""
 import pytest
+import refusals
 import runs
 import torch
 from methods import BLOCKS, ON_IMAGES, options, refused, train, without_gradient
 from steps import vgg_file
 from torch import nn
 
+from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import TEACHER
 from mipkd_model.checks import check_networks, check_options
 from mipkd_model.losses import DistillLoss
@@ -143,3 +145,16 @@ def test_a_batch_that_is_too_small_for_a_loss_is_refused(folder, method, found, 
 def test_a_crosskd_position_beyond_the_cuts_is_refused(folder):
     opt = options(folder, crosskd_opt={'type': 'CrossKDLoss', 'position': 3})
     assert refused(opt).endswith('there are 0 to 2')
+
+
+def test_a_loss_that_takes_the_name_of_another_is_refused(folder, registered):
+    class SecondPixelLoss(DistillLoss):
+        needs_maps = False
+
+        def forward(self, step):
+            return {'l_pix': (step.output - step.target).abs().mean()}
+
+    registered(LOSS_REGISTRY, SecondPixelLoss)
+    model = runs.model(options(folder, second_opt={'type': 'SecondPixelLoss'}))
+    assert refusals.refusal(train, model, kind=UserError) == (
+        "train.second_opt: gives 'l_pix', which another loss gives already; rename it in SecondPixelLoss.forward")
