@@ -6,7 +6,8 @@ from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
 from mipkd_model.draws import Draws
-from mipkd_model.losses import BlockPriorLoss, DistillLoss, DistillStep, FeaturePriorLoss
+from mipkd_model.losses import DistillLoss, DistillStep
+from mipkd_model.losses.prior_loss import BlockPriorLoss, FeaturePriorLoss
 
 from basicsr.losses import build_loss
 
