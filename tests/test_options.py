@@ -8,7 +8,7 @@ import tiny
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_arch.staged import staged_view
-from mipkd_model.checks import check_files, check_options, read_options
+from mipkd_model.checks import check_files, check_keys, check_options, read_options
 
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
@@ -30,6 +30,7 @@ def test_there_are_option_files():
 
 
 def test_an_option_file_passes_the_checks(file):
+    check_keys(read_options(file))
     check_options(read_options(file), is_train(file))
 
 
@@ -88,6 +89,8 @@ def good(tmp_path_factory):
     (lambda o: o['network_g'].pop('num_in_ch'), 'network_g.num_in_ch: missing, EDSR needs it'),
     (lambda o: o.update(network_t={'type': 'SwinIR', 'embed_dims': 60}), 'network_t.embed_dims: SwinIR has no such op'),
     (lambda o: o['train']['kd_opt'].update(type='L1Los'), "train.kd_opt.type: no 'L1Los' is registered (did you mean"),
+    (lambda o: o['train'].update(mixer_opt={'latnet': 6}), 'train.mixer_opt.latnet: FeaturePriorMixer has no such opt'),
+    (lambda o: o['train'].update(mixer_opt=6), 'train.mixer_opt: 6 is not a block of options'),
     (lambda o: o['train']['feature_prior_opt'].update(gian=1), "train.feature_prior_opt.gian: FeaturePriorLoss has no"),
     (lambda o: o['datasets'].pop('train'), 'datasets.train: missing, there is nothing to train on'),
     (lambda o: o['datasets'].update(val={}), 'datasets.val: needs a block with a type'),
@@ -105,6 +108,26 @@ def test_a_broken_option_is_one_line_with_its_path(good, change, message):
 
 
 @pytest.mark.parametrize('change, message', [
+    (lambda o: o.update(network_s={}), "network_s: nothing reads this option (did you mean 'network_"),
+    (lambda o: o['train'].update(cut_g=3), "train.cut_g: nothing reads this option (did you mean 'cuts_g'?); known"),
+    (lambda o: o['path'].update(pretrained_network_g=None), 'path.pretrained_network_g: nothing reads this option (di'),
+    (lambda o: o['logger'].update(print_frequency=1), 'logger.print_frequency: nothing reads this option'),
+    (lambda o: o['val'].update(metric={}), "val.metric: nothing reads this option (did you mean 'metrics'?); known"),
+])
+def test_a_key_that_nothing_reads_is_one_line_with_the_closest_known_one(good, change, message):
+    opt = deepcopy(good)
+    check_keys(opt)
+    change(opt)
+    with pytest.raises(UserError) as caught:
+        check_keys(opt)
+    assert str(caught.value).startswith(message) and '\n' not in str(caught.value)
+
+
+def test_keys_of_basicsrs_own_models_are_left_to_them(good):
+    check_keys({**good, 'model_type': 'SRGANModel', 'network_d': {}})
+
+
+@pytest.mark.parametrize('change, message', [
     (lambda o: o['datasets']['train'].update(dataroot_gt='datasets/DIV2K/train_HR.lmdb'),
      'datasets.train.dataroot_gt: datasets/DIV2K/train_HR.lmdb is not there. Fetch and pack DIV2K: '
      'python datasets/prepare.py div2k --scale 2'),
@@ -118,6 +141,13 @@ def test_a_broken_option_is_one_line_with_its_path(good, change, message):
      'mipkd teacher get EDSR_Lx4 --out w'),
     (lambda o: o['path'].update(pretrain_network_g='mine.pth'),
      'path.pretrain_network_g: mine.pth is not there. Mend the path'),
+    (lambda o: o['path'].update(pretrain_network_g='experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth'),
+     'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first; '
+     'its option file is written by: mipkd options --name train_FAKD_EDSR_x2 --out options/train_FAKD_EDSR_x2.yml'),
+    (lambda o: o.update(network_t={'type': 'SpandrelNetwork', 'file': 'w/DAT_light_x2.pth'}),
+     'network_t.file: w/DAT_light_x2.pth is not there. Fetch it: mipkd teacher get DAT_light_x2 --out w'),
+    (lambda o: o['train'].update(csd_opt={'type': 'CSDLoss', 'weights': 'w/vgg19-dcbb9e9d.pth'}),
+     'train.csd_opt.weights: w/vgg19-dcbb9e9d.pth is not there. Fetch it: mipkd teacher get VGG19 --out w'),
 ])
 def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, message):
     opt = deepcopy(good)

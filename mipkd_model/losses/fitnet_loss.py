@@ -30,13 +30,13 @@ class FitNetLoss(DistillLoss):
     in a range of 255 and SwinIR in one of 1, so that one weight serves all.
 
     Args:
-        loss_weight (float): weight. Default: 0.01; the papers of MiPKD's authors give 10 for the second variant, in
+        loss_weight (float): weight. Default: 0.1; the papers of MiPKD's authors give 10 for the second variant, in
             a unit that is not published (docs/methods.md).
         variant (str): 'regressor' or 'channel_mean'. Default: 'regressor'.
         criterion (str): 'l1' or 'mse'. Default: 'l1'.
     """
 
-    def __init__(self, *, loss_weight=0.01, variant='regressor', criterion='l1'):
+    def __init__(self, *, loss_weight=0.1, variant='regressor', criterion='l1'):
         super().__init__()
         self.loss_weight = number_in('fitnet_opt.loss_weight', loss_weight, 0)
         self.variant = one_of('fitnet_opt.variant', variant, VARIANTS)

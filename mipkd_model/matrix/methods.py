@@ -16,14 +16,14 @@ kd_opt:                # student against teacher
 FITNET = '''\
 fitnet_opt:            # student's maps, taken to the teacher's width, against the teacher's
   type: FitNetLoss
-  loss_weight: 0.01
+  loss_weight: 0.1
   variant: regressor   # regressor, channel_mean
   criterion: l1        # l1, mse
 '''
 FITNET_MEAN = '''\
 fitnet_opt:            # mean of the student's maps over channels against that of the teacher's
   type: FitNetLoss
-  loss_weight: 0.01
+  loss_weight: 0.1
   variant: channel_mean  # regressor, channel_mean
   criterion: l1        # l1, mse
 '''
