@@ -1,28 +1,40 @@
 """Every command explains itself."""
-import subprocess
+import runpy
 import sys
 
 import pytest
 import runs
 
-COMMANDS = {
+from mipkd_model.cli import main
+
+SCRIPTS = {
     'train': ['basicsr/train.py'], 'test': ['basicsr/test.py'],
     'prepare': ['datasets/prepare.py'], 'prepare all': ['datasets/prepare.py', 'all'],
     'prepare div2k': ['datasets/prepare.py', 'div2k'], 'prepare pack': ['datasets/prepare.py', 'pack'],
     'prepare benchmark': ['datasets/prepare.py', 'benchmark'], 'verify': ['datasets/verify.py'],
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
     'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
-    'bicubic benchmark': ['benchmarks/bicubic.py'],
-    'methods study': ['benchmarks/methods.py'], 'inference benchmark': ['benchmarks/inference.py'],
-    'mipkd': ['-m', 'mipkd_model.cli'], 'mipkd options': ['-m', 'mipkd_model.cli', 'options'],
-    'mipkd teacher': ['-m', 'mipkd_model.cli', 'teacher'],
-    **{f'mipkd teacher {name}': ['-m', 'mipkd_model.cli', 'teacher', name] for name in ('get', 'convert', 'verify')},
+    'bicubic benchmark': ['benchmarks/bicubic.py'], 'methods study': ['benchmarks/methods.py'],
+    'inference benchmark': ['benchmarks/inference.py'],
 }
+MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify']]
 
 
-@pytest.mark.parametrize('command', COMMANDS.values(), ids=COMMANDS)
-def test_help_has_an_example(command):
-    done = subprocess.run([sys.executable, *command, '--help'], cwd=runs.ROOT, text=True, capture_output=True,
-                          timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert 'example' in done.stdout
+@pytest.mark.parametrize('command', SCRIPTS.values(), ids=SCRIPTS)
+def test_help_of_a_script_has_an_example(command, monkeypatch, capsys):
+    script = runs.ROOT / command[0]
+    monkeypatch.chdir(runs.ROOT)
+    monkeypatch.setattr(sys, 'argv', [*command, '--help'])
+    monkeypatch.setattr(sys, 'path', [str(script.parent), *sys.path])  # as for a script that is started
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(script), run_name='__main__')
+    assert end.value.code == 0
+    assert 'example' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('command', MIPKD, ids=' '.join)
+def test_help_of_the_mipkd_command_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command, '--help'])
+    assert end.value.code == 0
+    assert 'example' in capsys.readouterr().out
