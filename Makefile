@@ -29,7 +29,7 @@ demo: env
 
 test: env
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 clean:
 	rm -rf $(VENV) build *.egg-info results/demo experiments/demo_*

@@ -22,5 +22,5 @@ setup(
                       'setuptools', 'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
     extras_require={'demo': ['scikit-image'], 'spandrel': ['spandrel'],
-                    'test': ['pytest', 'scikit-image', 'spandrel', 'ruff']},
+                    'test': ['pytest', 'pytest-xdist', 'scikit-image', 'spandrel', 'ruff']},
 )
