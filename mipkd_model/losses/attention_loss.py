@@ -6,9 +6,7 @@ from mipkd_arch.errors import number_in, one_of
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from .step import DistillLoss
-
-CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
+from .step import CRITERIA, DistillLoss
 
 
 def attention(feature):

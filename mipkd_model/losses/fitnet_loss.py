@@ -1,16 +1,14 @@
 """FitNet: the student's maps imitate the teacher's."""
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from mipkd_arch.errors import number_in, one_of
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from .step import DistillLoss, spread
+from .step import CRITERIA, DistillLoss, spread
 
-CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
 VARIANTS = ('regressor', 'channel_mean')
 
 

@@ -5,11 +5,15 @@ from functools import cached_property
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, mix_traces
 from mipkd_arch.staged import StagedView, Trace, crop_to
 
 from ..draws import Draws
+
+CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
+"""What a loss may take as the distance of two maps, by the name of its option ``criterion``; means over elements."""
 
 
 @dataclass
