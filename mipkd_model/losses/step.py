@@ -42,6 +42,11 @@ class DistillStep:
         """The teacher's trace."""
         return self.traces[TEACHER]
 
+    @property
+    def map_pairs(self):
+        """Maps of student and teacher, (N, C_S, H, W) and (N, C_T, H, W), of one position after the other."""
+        return zip(self.student.maps, self.teacher.maps, strict=True)
+
     @cached_property
     def output(self):
         """The student's image, float32, of the size of ``gt``."""
