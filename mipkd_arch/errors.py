@@ -25,15 +25,16 @@ def one_of(where, value, allowed):
     return value
 
 
-def number_in(where, value, low, high=float('inf')):
-    """Return ``value`` if it is a number from ``low`` to ``high``.
+def number_in(where, value, low, high=float('inf'), integer=False):
+    """Return ``value`` if it is a number, or an integer, from ``low`` to ``high``.
 
     Raises:
         UserError: names the option's path, the value and the range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    kinds = int if integer else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         allowed = f'of at least {low}' if high == float('inf') else f'from {low} to {high}'
-        raise UserError(f'{where}: {value!r} is not a number {allowed}')
+        raise UserError(f'{where}: {value!r} is not {"a whole" if integer else "a"} number {allowed}')
     return value
 
 

@@ -171,6 +171,11 @@ def has_view(network):
     return _view_of(network) is not None
 
 
+def size_multiple(network):
+    """What the sides of a network's lq must be multiples of; 1 where no view says so."""
+    return staged_view(network).size_multiple if has_view(network) else 1
+
+
 def staged_view(network, cuts=1):
     """Make the staged view of a network.
 

@@ -36,7 +36,8 @@ def make_network(opt, label):
     network, paths = _make(opt[f'network_{label}'], ARCH_REGISTRY), opt['path']
     path = paths.get(f'pretrain_network_{label}')
     if path is None:
-        return network, None
+        file = opt[f'network_{label}'].get('file') if getattr(network, 'brings_weights', False) else None
+        return network, file and f'weights of {file}'
     key = paths.get(f'param_key_{label}')
     if key is None and label == 'g' and paths.get('resume_state'):
         key = 'params'  # the weights in training, not their average
@@ -57,7 +58,7 @@ def make_teacher(opt):
     if not brings_weights and path is None:
         raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
     teacher, report = make_network(opt, 't')
-    return teacher.eval().requires_grad_(False), report or f'weights of {block["file"]}'
+    return teacher.eval().requires_grad_(False), report
 
 
 def make_losses(train_opt):

@@ -8,10 +8,16 @@ from pathlib import Path
 import torch
 import yaml
 
-from mipkd_arch.errors import UserError, near_miss
+from mipkd_arch.errors import UserError, near_miss, number_in
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+)
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.paired_dataset import PairedSRDataset
@@ -26,12 +32,13 @@ TEST_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 
 # have a type are checked against its arguments; losses may have any name that ends in _opt.
 KNOWN_KEYS = {
     '': ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_t', 'path', 'train',
-         'val', 'logger', 'dist_params', 'find_unused_parameters'),
+         'val', 'logger', 'table', 'dist_params', 'find_unused_parameters'),
+    'table': ('pair', 'method'),
     'path': ('pretrain_network_g', 'pretrain_network_t', 'strict_load_g', 'strict_load_t', 'param_key_g',
              'param_key_t', 'ignore_resume_networks', 'resume_state'),
     'train': ('total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'ema_decay', 'precision', 'channels_last', 'cuts_g',
               'cuts_t', 'mixer_lr', 'mixer_opt', 'pixel_opt', 'kd_opt', 'feature_prior_opt', 'block_prior_opt'),
-    'val': ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics'),
+    'val': ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'self_ensemble', 'tile', 'tile_pad'),
     'logger': ('print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'),
 }
 
@@ -68,7 +75,7 @@ def check_blocks(opt, is_train):
     for key in TRAIN_KEYS if is_train else TEST_KEYS:
         if opt.get(key) is None:
             raise UserError(f'{key}: missing in the option file{near_miss(key, opt)}')
-    for key in ('datasets', 'network_g', 'path', 'train', 'logger', 'val'):
+    for key in ('datasets', 'network_g', 'path', 'train', 'logger', 'val', 'table'):
         if opt.get(key) is not None and not isinstance(opt[key], dict):
             raise UserError(f'{key}: {opt[key]!r} is not a block of options')
     for phase, block in opt['datasets'].items():
@@ -116,6 +123,7 @@ def check_options(opt, is_train):
             _check_arguments('train.mixer_opt', value or {}, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
         elif key.endswith('_opt') and value is not None:
             check_call(f'train.{key}', value, LOSS_REGISTRY)
+    _check_validation(opt)
     _check_datasets(opt, is_train)
 
 
@@ -180,7 +188,7 @@ def _check_type(where, value, registry):
                     f'{", ".join(sorted(registry.keys()))}')
 
 
-def check_call(where, block, registry):
+def check_call(where, block, registry, given=()):
     """Check that a block ``{type: ..., argument: ...}`` fits what it names.
 
     A misspelt argument is an error even where the class has ``**kwargs`` to swallow it, as BasicSR's own SwinIR does.
@@ -188,7 +196,7 @@ def check_call(where, block, registry):
     if not isinstance(block, dict) or 'type' not in block:
         raise UserError(f'{where}: needs a block with a type')
     target = _check_type(f'{where}.type', block['type'], registry)
-    _check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, target)
+    _check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, target, given)
 
 
 def _check_arguments(where, block, target, given=()):
@@ -205,6 +213,24 @@ def _check_arguments(where, block, target, given=()):
     for name in named:
         if parameters[name].default is inspect.Parameter.empty and name not in block:
             raise UserError(f'{where}.{name}: missing, {target.__name__} needs it')
+
+
+def _check_validation(opt):
+    val = opt.get('val') or {}
+    for name, block in (val.get('metrics') or {}).items():
+        where = f'val.metrics.{name}'
+        check_call(where, {key: value for key, value in block.items() if key != 'better'}
+                   if isinstance(block, dict) else block, METRIC_REGISTRY, given=('img', 'img2', 'input_order'))
+        if 'crop_border' in block:
+            number_in(f'{where}.crop_border', block['crop_border'], 0, integer=True)
+    for key in ('tile', 'tile_pad'):
+        if val.get(key) is not None:
+            number_in(f'val.{key}', val[key], 1 if key == 'tile' else 0, integer=True)
+    if not isinstance(val.get('self_ensemble', False), bool):
+        raise UserError(f'val.self_ensemble: {val["self_ensemble"]!r} is neither true nor false')
+    for key, value in (opt.get('table') or {}).items():
+        if not isinstance(value, str):
+            raise UserError(f'table.{key}: {value!r} is not a text')
 
 
 def _check_datasets(opt, is_train):

@@ -12,11 +12,12 @@ from mipkd_arch.errors import exit_status
 
 import basicsr.test
 import basicsr.train
-from basicsr.utils import check_resume
+from basicsr.utils import check_resume, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from .checks import check_blocks, check_files, check_keys, check_networks, check_options, read_options
 from .data.order import Prefetcher, create_train_val_dataloader
+from .evaluation.origin import option_file_origin
 from .weights import read_checkpoint
 
 
@@ -37,6 +38,8 @@ def parse_options(root_path, is_train=True):
         check_blocks(found, is_train)
         check_keys(found)
     opt, args = basicsr_parse_options(root_path, is_train)
+    set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR does so before --force_yml is read
+    opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
     if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:
         print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',
               flush=True)

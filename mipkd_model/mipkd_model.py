@@ -1,12 +1,13 @@
 """MiPKDModel: distillation, and plain training, in BasicSR's standard loop."""
 from collections import OrderedDict
+from contextlib import contextmanager
 from copy import deepcopy
 from os import path as osp
 
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_arch.staged import crop_to, has_view, pad_to_multiple, staged_view
+from mipkd_arch.staged import size_multiple
 
 from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
@@ -18,6 +19,8 @@ from .assemble import make_losses, make_network, make_teacher, make_views, needs
 from .distiller import Distiller
 from .draws import Draws
 from .ema import update_ema, warm_decay
+from .evaluation.origin import write_run
+from .evaluation.validation import restorer_of, validate
 from .precision import autocast
 from .weights import load_weights, plain_state_dict, save_atomically
 
@@ -41,7 +44,8 @@ class MiPKDModel(SRModel):
         network, report = make_network(opt, 'g')
         self.net_g = network.to(self.device)
         self._log('network_g', self.net_g, report)
-        self.size_multiple = staged_view(self.net_g).size_multiple if has_view(self.net_g) else 1
+        self.size_multiple = size_multiple(self.net_g)
+        self.checks = {}  # of the data sets that are validated on
         if self.is_train:
             self.init_training_settings()
 
@@ -81,6 +85,8 @@ class MiPKDModel(SRModel):
 
         self.setup_optimizers()
         self.setup_schedulers()
+        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
+            write_run(self.opt, self.device)
 
     def setup_optimizers(self):
         """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
@@ -132,15 +138,57 @@ class MiPKDModel(SRModel):
 
     # ---------------------------------------------------------------- validation
 
+    @property
+    def evaluated(self):
+        """The network that is measured: the EMA of the student where there is one."""
+        return getattr(self, 'net_g_ema', self.net_g)
+
+    @contextmanager
+    def _eval_mode(self):
+        training = self.evaluated.training
+        try:
+            yield self.evaluated.eval()
+        finally:
+            self.evaluated.train(training)
+
     def test(self):
-        """Super-resolve ``lq`` in float32 with the EMA weights if there are some, padded to what the network needs."""
-        network = getattr(self, 'net_g_ema', self.net_g)
-        network.eval()
-        with torch.no_grad():
-            output = network(pad_to_multiple(self.lq, self.size_multiple))
-        self.output = crop_to(output, self.lq, self.opt['scale'])
-        if self.is_train and network is self.net_g:
-            network.train()
+        """Super-resolve ``lq`` in float32."""
+        with self._eval_mode() as network, torch.no_grad():
+            self.output = restorer_of(self.opt, network, self.size_multiple)(self.lq)
+
+    def validation(self, dataloader, current_iter, tb_logger, save_img=False):
+        """Measure the network on the loader's ``dataset``; write the record and log the means.
+
+        Args:
+            dataloader (DataLoader): only its ``dataset`` is used.
+            current_iter (int | str): iteration of the training; anything in a test.
+            tb_logger: TensorBoard's writer, or None.
+            save_img (bool): save the outputs.
+        """
+        with self._eval_mode() as network:
+            record = validate(self.opt, network, self.size_multiple, dataloader.dataset, self.device, self.checks,
+                              current_iter if self.is_train else None, save_img)
+        if record is not None:
+            self._log_record(record, tb_logger)
+
+    @master_only
+    def _log_record(self, record, tb_logger):
+        name, logger = record.dataset['name'], get_root_logger()
+        if record.dataset['good'] is False:
+            logger.warning(record.dataset['check'])
+        lines = [f'Validation {name}']
+        if self.is_train:
+            self.metric_results = record.mean
+            self._initialize_best_metric_results(name)
+        for metric, value in record.mean.items():
+            lines.append(f'\t # {metric}: {value:.4f}')
+            if self.is_train:
+                self._update_best_metric_result(name, metric, value, record.iteration)
+                best = self.best_metric_results[name][metric]
+                lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
+            if tb_logger:
+                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
+        logger.info('\n'.join(lines) + '\n')
 
     # ---------------------------------------------------------------- files
 

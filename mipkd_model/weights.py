@@ -1,5 +1,4 @@
 """Checkpoints: read without running code from them, matched to the network, written whole or not at all."""
-import os
 import pickle
 import re
 from pathlib import Path
@@ -7,6 +6,8 @@ from pathlib import Path
 import torch
 
 from mipkd_arch.errors import UserError
+
+from .files import put_in_place
 
 # Ordered: a checkpoint that has several of these holds the better weights under the earlier name.
 WRAPPERS = ('params_ema', 'params', 'state_dict', 'model_state_dict', 'model')
@@ -121,13 +122,8 @@ def load_weights(network, path, *, strict=True, param_key=None):
 
 def save_atomically(content, path):
     """Write a checkpoint under a temporary name and put it in place only when it is complete."""
-    temporary = f'{path}.part'
-    try:
+    with put_in_place(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def plain_state_dict(network):

@@ -1,21 +1,20 @@
 """``mipkd teacher``: fetch published weights, convert those of other code bases, check them on Set5."""
 import argparse
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from tqdm import tqdm
 
 from mipkd_arch.errors import UserError
-from mipkd_arch.staged import has_view, staged_view
-
-from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.utils import tensor2img
+from mipkd_arch.staged import size_multiple
 
 from ..convert import convert_file
 from ..data.paired_dataset import PairedSRDataset
 from ..data.remedies import how_to_get
+from ..evaluation.evaluate import evaluate, mean_scores
+from ..evaluation.restore import restorer
 from ..teachers import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
 
 SET5 = 'datasets/benchmark/Set5'
@@ -47,17 +46,12 @@ def measure(network, dataset, y_channel):
         y_channel (bool): measure on Y of YCbCr, else on RGB.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    network = network.eval().to(device)
-    run = staged_view(network) if has_view(network) else network  # a view pads as SwinIR needs it
-    scores = []
-    # Published figures are of float32, which TF32 is not.
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for item in tqdm(dataset, 'measure', unit='image'):
-            image = tensor2img(run(item['lq'].unsqueeze(0).to(device).float() / 255))  # (H, W, 3), BGR
-            gt = item['gt'].numpy().transpose(1, 2, 0)[..., ::-1]
-            scores.append([metric(image, gt, crop_border=dataset.scale, test_y_channel=y_channel)
-                           for metric in (calculate_psnr, calculate_ssim)])
-    return np.mean(scores, 0).tolist()
+    metrics = {name: {'type': f'calculate_{name}', 'crop_border': dataset.scale, 'test_y_channel': y_channel}
+               for name in ('psnr', 'ssim')}
+    restore = restorer(network.eval().to(device), dataset.scale, size_multiple(network))
+    results = evaluate(restore, dataset, metrics, dataset.scale, device,
+                       progress=partial(tqdm, desc='measure', unit='image'))
+    return list(mean_scores([result.scores for result in results]).values())
 
 
 def verify(args):

@@ -65,7 +65,7 @@ def verify(pair, limit=120, progress=iter):
     except DataError as error:
         return [Finding(False, str(error))]
     name = known_set(pair.gt)
-    findings = [_count(gt, name)]
+    findings = [judge_count(len(gt.shapes), name, gt.path)]
     try:
         findings.extend(_checksums(gt, lq, progress))
         pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
@@ -81,14 +81,14 @@ def verify(pair, limit=120, progress=iter):
             psnr.append(bicubic_psnr(image, small, pair.scale))
     except DataError as error:
         return [*findings, Finding(False, str(error))]
-    return [*findings, _recipe(recipes), _psnr(float(np.mean(psnr)), name, pair.scale)]
+    return [*findings, _recipe(recipes), judge_psnr(float(np.mean(psnr)), name, pair.scale)]
 
 
-def _count(gt, name):
-    found = len(gt.shapes)
+def judge_count(found, name, where):
+    """Compare a number of images with that of the known set of that name (None: of no known set)."""
     if name is None or found == SETS[name].count:
         return Finding(True, f'{found} images')
-    return Finding(False, f'{gt.path}: has {found} images, but {name} has {SETS[name].count}; fetch it anew')
+    return Finding(False, f'{where}: has {found} images, but {name} has {SETS[name].count}; fetch it anew')
 
 
 def _checksums(gt, lq, progress):
@@ -130,7 +130,8 @@ def _recipe(recipes):
                           'imresize do, not after each pass as MATLAB does; pack without LR to have it made exactly')
 
 
-def _psnr(psnr, name, scale):
+def judge_psnr(psnr, name, scale):
+    """Compare PSNR of bicubic, in dB on Y, with that of the known set of that name (None: of no known set)."""
     known = SETS[name].bicubic.get(scale) if name else None
     if known is None:
         return Finding(True, f'bicubic x{scale} gives {psnr:.3f} dB on Y')

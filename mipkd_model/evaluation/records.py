@@ -6,12 +6,13 @@ the folder that the command was started in.
 """
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
 
 from mipkd_arch.errors import UserError
+
+from ..files import write_json
 
 FORMAT = 'mipkd evaluation 1'
 FOLDER = 'records'
@@ -83,14 +84,7 @@ class Record:
 
 def write_record(record, file):
     """Write a record; the file is complete or, if that fails, as it was before. Returns its path."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({'format': FORMAT, **_writable(asdict(record))}, indent=1, ensure_ascii=False,
-                      allow_nan=False)
-    temporary = file.with_name(f'{file.name}.part')
-    temporary.write_text(text + '\n', encoding='utf-8')
-    os.replace(temporary, file)
-    return file
+    return write_json({'format': FORMAT, **_writable(asdict(record))}, file)
 
 
 def read_record(file):

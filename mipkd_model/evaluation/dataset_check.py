@@ -1,0 +1,67 @@
+"""Whether the images that a network is measured on are those that everyone measures on."""
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data.bicubic import imresize
+from ..data.known import SETS, known_set
+from ..data.verify import judge_count, judge_psnr
+from .metrics import OURS, score
+
+
+class ImageCheck(NamedTuple):
+    """What one pair of images is recognised by."""
+
+    digest: str
+    """SHA-256 of the image's name, sizes and pixels."""
+    bicubic: dict
+    """Values of the metrics for lq enlarged by MATLAB's bicubic."""
+    psnr_y: float
+    """PSNR of that on Y, without a border of ``scale`` pixels."""
+
+
+def check_image(name, lq, gt, metrics, scale):
+    """Look at one pair.
+
+    Args:
+        name (str): of the image.
+        lq, gt (ndarray): uint8 RGB (H, W, 3) and (H * scale, W * scale, 3).
+        metrics (dict): block ``val.metrics``.
+        scale (int): factor between them.
+
+    Returns:
+        ImageCheck: of the pair.
+    """
+    digest = hashlib.sha256(f'{name} {lq.shape} {gt.shape}'.encode())
+    for image in (lq, gt):
+        digest.update(np.ascontiguousarray(image))
+    known = {'type': 'calculate_psnr', 'crop_border': scale, 'test_y_channel': True}
+    wanted = {key: block for key, block in metrics.items() if block['type'] in OURS}
+    values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, None: known})
+    psnr_y = values.pop(None)
+    return ImageCheck(digest.hexdigest(), values, psnr_y)
+
+
+def check_dataset(name, checks, scale):
+    """Compare a data set with what is known of the set of its name: number of images, and PSNR of bicubic.
+
+    Args:
+        name (str): of the data set, such as 'Set5'.
+        checks (list[ImageCheck]): of its images.
+        scale (int): factor between gt and lq.
+
+    Returns:
+        dict: ``sha256`` of all images; ``check``, what was found; ``good``: False where it is not the set of that name,
+        None where no figure of it is known.
+    """
+    known = known_set(Path(name))
+    findings = [judge_count(len(checks), known, name),
+                judge_psnr(float(np.mean([check.psnr_y for check in checks])), known, scale)]
+    compared = known is not None and scale in SETS[known].bicubic
+    good = all(finding.good for finding in findings)
+    # Sorted, for BasicSR's datasets list a folder in any order.
+    digests = ' '.join(sorted(check.digest for check in checks))
+    return {'sha256': hashlib.sha256(digests.encode()).hexdigest(),
+            'check': '; '.join(finding.text for finding in findings), 'good': good if compared or not good else None}

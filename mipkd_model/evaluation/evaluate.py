@@ -1,0 +1,112 @@
+"""A network's output on every image of a data set, measured."""
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from mipkd_arch.errors import UserError
+
+from .dataset_check import ImageCheck, check_image
+from .metrics import score
+
+THREADS = 2
+MAX_WAITING = 4  # images that are kept until they have been measured
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image."""
+    name: str
+    """Of the gt image, or of the lq image where there is no gt."""
+    lq: str
+    """Name of the lq image."""
+    scores: dict
+    """Values by metric; empty without gt."""
+    check: ImageCheck | None
+    """Of the pair, where it was asked for and there is a gt."""
+    output: str | None
+    """File that the output was saved in."""
+
+
+def to_levels(image):
+    """The image of 8 bits that a tensor stands for, as BasicSR's ``tensor2img`` rounds it.
+
+    Args:
+        image (Tensor): (3, H, W), uint8, or float in [0, 1]; what lies outside is clipped.
+
+    Returns:
+        ndarray: uint8 RGB (H, W, 3).
+    """
+    if image.dtype != torch.uint8:
+        image = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return image.permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=None, rank=0, world_size=1,
+             progress=iter):
+    """Super-resolve all images in float32 and measure them; they are shared out among the processes.
+
+    Args:
+        restore (callable): lq (1, 3, H, W) in [0, 1] to (1, 3, scale * H, scale * W).
+        dataset (Dataset): items as BasicSR's paired datasets or PairedSRDataset give them for validation; without
+            ``gt`` nothing is measured.
+        metrics (dict): block ``val.metrics``.
+        scale (int): factor between lq and gt.
+        device (torch.device): where the network is.
+        check (bool): look at the pairs themselves, too.
+        save_as (callable | None): name of the lq image to the file to save the output in.
+        rank, world_size (int): which process of how many this is.
+        progress (callable): wraps the indices of this process's images.
+
+    Returns:
+        list[ImageResult]: of all images in the data set's order, the same in each process.
+    """
+    def finish(item, image, finite):
+        lq_name = Path(item['lq_path']).stem
+        file = save_as(lq_name) if save_as else None
+        if file:
+            _write_image(image, file)
+        if 'gt' not in item:
+            return ImageResult(lq_name, lq_name, {}, None, file)
+        name, lq, gt = Path(item['gt_path']).stem, to_levels(item['lq']), to_levels(item['gt'])
+        if image.shape != gt.shape:
+            raise UserError(f'{name}: the output is {image.shape[1]}x{image.shape[0]}, but gt {gt.shape[1]}x'
+                            f'{gt.shape[0]}; is scale: {scale} that of network and data?')
+        scores = score(image, gt, metrics) if finite else dict.fromkeys(metrics, float('nan'))
+        found = check_image(name, lq, gt, metrics, scale) if check else None
+        return ImageResult(name, lq_name, scores, found, file)
+
+    results, waiting = {}, deque()
+    # Published figures are of float32, which TF32 is not; tuning for each size of image takes longer than it gains.
+    with (ThreadPoolExecutor(THREADS) as pool, torch.no_grad(),
+          torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)):
+        for index in progress(range(rank, len(dataset), world_size)):
+            item = dataset[index]
+            lq = item['lq'].to(device)
+            output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
+            finite = bool(output.isfinite().all())
+            waiting.append((index, pool.submit(finish, item, to_levels(output.nan_to_num()), finite)))
+            if len(waiting) > MAX_WAITING:
+                index, future = waiting.popleft()
+                results[index] = future.result()
+        results.update((index, future.result()) for index, future in waiting)
+    if world_size > 1:
+        parts = [None] * world_size
+        torch.distributed.all_gather_object(parts, results)
+        results = {index: result for part in parts for index, result in part.items()}
+    return [results[index] for index in range(len(dataset))]
+
+
+def mean_scores(scores):
+    """Means by metric of a list of values by metric, summed in the order of the list."""
+    return {name: float(np.mean([values[name] for values in scores])) for name in scores[0]}
+
+
+def _write_image(image, file):
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(file), image[..., ::-1]):
+        raise UserError(f'{file}: cannot be written; is the folder writable and the disk not full?')

@@ -1,0 +1,93 @@
+"""PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast.
+
+What makes the difference: both metrics share one conversion to Y, which is three look-ups for each pixel; the Gaussian
+window of SSIM is run over rows and columns apart; and four windowed means are taken instead of five, for SSIM needs the
+two variances only as their sum.
+"""
+import cv2
+import numpy as np
+
+from basicsr.metrics import calculate_metric
+
+# BT.601 in limited range, for R, G, B in [0, 1], as BasicSR's rgb2ycbcr.
+_LEVELS = (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
+_TERMS = np.stack([_LEVELS * weight for weight in (65.481, 128.553, 24.966)], -1)[None]
+_SUM = np.ones((1, 3))
+_WINDOW = cv2.getGaussianKernel(11, 1.5)
+_REACH = len(_WINDOW) // 2
+C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
+
+
+def to_y(image):
+    """Y of YCbCr, as BasicSR's ``to_y_channel``: not rounded, but to float32.
+
+    Args:
+        image (ndarray): uint8 RGB (H, W, 3).
+
+    Returns:
+        ndarray: float64 (H, W), in [16, 235].
+    """
+    y = cv2.transform(cv2.LUT(np.ascontiguousarray(image), _TERMS), _SUM)
+    y += 16
+    y /= 255
+    return (y.astype(np.float32) * np.float32(255)).astype(np.float64)
+
+
+def psnr(image, gt):
+    """Peak signal-to-noise ratio in dB, inf for equal images.
+
+    Args:
+        image, gt (ndarray): float64 (H, W) or (H, W, C), in [0, 255].
+    """
+    mse = np.square(image - gt).mean()
+    return float(10 * np.log10(255 * 255 / mse)) if mse else float('inf')
+
+
+def ssim(image, gt):
+    """Structural similarity (Wang et al. 2004) with a Gaussian window of 11x11 and sigma 1.5, where it fits whole.
+
+    Args:
+        image, gt (ndarray): float64 (H, W) or (H, W, C), in [0, 255]; the mean over channels is taken.
+    """
+    if image.ndim == 3:
+        return float(np.mean([ssim(*planes) for planes in zip(cv2.split(image), cv2.split(gt), strict=True)]))
+    mean, mean_gt = _windowed(image), _windowed(gt)
+    product, squares = mean * mean_gt, mean * mean + mean_gt * mean_gt
+    covariance = _windowed(image * gt) - product
+    variances = _windowed(image * image + gt * gt) - squares
+    return float(((2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))).mean())
+
+
+def _windowed(plane):
+    return cv2.sepFilter2D(plane, -1, _WINDOW, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+
+
+OURS = {'calculate_psnr': psnr, 'calculate_ssim': ssim}
+"""By BasicSR's names; other metrics of its registry are computed by BasicSR."""
+
+
+def score(image, gt, metrics):
+    """Values of several metrics.
+
+    Args:
+        image, gt (ndarray): uint8 RGB (H, W, 3).
+        metrics (dict): by name a block as of ``val.metrics``: ``type``, ``crop_border`` in pixels of gt,
+            ``test_y_channel`` (default: false, on RGB), or what another metric of BasicSR's takes.
+
+    Returns:
+        dict[str, float]: by name.
+    """
+    values, planes = {}, {}
+    for name, block in metrics.items():
+        if block['type'] not in OURS:
+            options = {key: value for key, value in block.items() if key != 'better'}
+            pair = {'img': image[..., ::-1], 'img2': gt[..., ::-1]}
+            values[name] = float(calculate_metric(pair, options))
+            continue
+        border, on_y = block['crop_border'], block.get('test_y_channel', False)
+        if (border, on_y) not in planes:
+            height, width = gt.shape[:2]
+            cropped = (x[border:height - border, border:width - border] for x in (image, gt))
+            planes[border, on_y] = [to_y(x) if on_y else x.astype(np.float64) for x in cropped]
+        values[name] = OURS[block['type']](*planes[border, on_y])
+    return values

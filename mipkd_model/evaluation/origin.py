@@ -1,0 +1,93 @@
+"""Where a result comes from: option file, weights, versions, device, and the run that trained the weights."""
+import platform
+import shlex
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+from ..files import file_sha256, write_json
+from ..report.training_log import seconds_per_iteration
+from .records import read_json
+
+PACKAGES = ('torch', 'basicsr', 'numpy', 'opencv-python', 'opencv-python-headless')
+RUN_FORMAT = 'mipkd run 1'
+RUN_FILE = 'run.json'
+
+
+def option_file_origin(script, file, changed):
+    """What is recorded of an option file: ``file``, ``sha256``, ``changed`` and the ``command`` that used it.
+
+    Args:
+        script (str): such as 'basicsr/test.py'.
+        file: the option file.
+        changed (list[str] | None): entries of --force_yml.
+    """
+    changed = list(changed or ())
+    command = ['python', script, '-opt', str(file), *(['--force_yml', *changed] if changed else [])]
+    return {'file': str(file), 'sha256': file_sha256(file), 'changed': changed, 'command': shlex.join(command)}
+
+
+def versions(device):
+    """Versions by package, of what decides about numbers on a device."""
+    found = {'mipkd': __version__, 'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # OpenCV comes under one of two names
+    if device.type == 'cuda':
+        found['cuda'] = torch.version.cuda
+    return found
+
+
+def device_name(device):
+    """Name of a GPU; of a CPU, its architecture and the number of threads."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'cpu, {platform.machine()}, {torch.get_num_threads()} threads'
+
+
+def now():
+    """The time in ISO 8601, UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+def write_run(opt, device):
+    """Write ``run.json`` into a training's folder, for the evaluations of its weights; a resumed run keeps its own.
+
+    Args:
+        opt (dict): all options of the run.
+        device (torch.device): what it runs on.
+    """
+    file = Path(opt['path']['log']) / RUN_FILE
+    if opt['path'].get('resume_state') and file.exists():
+        return
+    teacher = opt['path'].get('pretrain_network_t') or (opt.get('network_t') or {}).get('file')
+    batch = opt['datasets']['train'].get('batch_size_per_gpu', 1) * opt['world_size']
+    run = {'format': RUN_FORMAT, 'name': opt['name'], 'seed': opt['manual_seed'],
+           'total_iter': int(opt['train']['total_iter']), 'batch_size': batch, 'option_file': opt.get('option_file'),
+           'teacher': teacher and {'file': str(teacher), 'sha256': file_sha256(teacher)},
+           'versions': versions(device), 'device': device_name(device), 'started': now()}
+    write_json(run, file)
+
+
+def read_run(checkpoint):
+    """What ``run.json`` says of the training that saved a checkpoint, with its median ``seconds_per_iteration``.
+
+    Args:
+        checkpoint: file of the weights, as ``experiments/<name>/models/net_g_latest.pth``.
+
+    Returns:
+        dict | None: None where the weights do not lie in the folder of a run.
+
+    Raises:
+        RecordError: there is a run.json, but not one of this package.
+    """
+    folder = Path(checkpoint).expanduser().absolute().parent.parent
+    if not (folder / RUN_FILE).is_file():
+        return None
+    run = read_json(folder / RUN_FILE, RUN_FORMAT, 'description of a run', 'basicsr/train.py writes them')
+    return {**run, 'seconds_per_iteration': seconds_per_iteration(folder)}

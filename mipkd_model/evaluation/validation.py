@@ -1,0 +1,62 @@
+"""A validation as BasicSR's pipelines ask for it: options in, record out."""
+import time
+from functools import partial
+from os import path as osp
+
+from tqdm import tqdm
+
+from .evaluate import evaluate
+from .recording import make_record
+from .records import FOLDER, write_record
+from .restore import restorer
+
+
+def restorer_of(opt, network, multiple):
+    """The function that super-resolves whole images as ``val`` says.
+
+    Args:
+        opt (dict): all options.
+        network (nn.Module): in eval mode.
+        multiple (int): what sides of lq must be multiples of.
+    """
+    val = opt.get('val') or {}
+    return restorer(network, opt['scale'], multiple, val.get('tile'), val.get('tile_pad', 16),
+                    val.get('self_ensemble', False))
+
+
+def validate(opt, network, multiple, dataset, device, checks, iteration=None, save_img=False):
+    """Measure a network on a data set, all processes sharing the images, and write the record.
+
+    Args:
+        opt (dict): all options.
+        network (nn.Module): the bare network, in eval mode.
+        multiple (int): what sides of lq must be multiples of.
+        dataset (Dataset): for validation; see ``evaluate``.
+        device (torch.device): where the network is.
+        checks (dict): what was found of data sets by their names; one that is not in it is checked and added.
+        iteration (int | None): of the training that is going on, None in a test.
+        save_img (bool): save the outputs.
+
+    Returns:
+        Record | None: the same in all processes; None where there is nothing to measure.
+    """
+    start, val, name = time.perf_counter(), opt['val'], dataset.opt['name']
+    suffix = val.get('suffix') or opt['name'] if iteration is None else iteration
+    folder, shows = opt['path'].get('visualization', ''), val.get('pbar')
+    results = evaluate(
+        restorer_of(opt, network, multiple), dataset, val.get('metrics') or {}, opt['scale'], device,
+        check=name not in checks, rank=opt['rank'], world_size=opt['world_size'],
+        # BasicSR leaves the data set out while training, where images of the same name would overwrite each other.
+        save_as=(lambda image: osp.join(folder, name, f'{image}_{suffix}.png')) if save_img else None,
+        # Unless asked for, only where someone looks: in a log file a bar is many lines.
+        progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or (shows if shows is None else
+                                                                                    not shows)))
+    if not results[0].scores:
+        return None
+    if name not in checks:
+        checks[name] = [result.check for result in results]
+    record = make_record(opt, dataset, network, results, checks[name], iteration, device, time.perf_counter() - start)
+    if opt['rank'] == 0 and 'log' in opt['path']:
+        label = name if iteration is None else f'{name}_{iteration}'
+        write_record(record, osp.join(opt['path']['log'], FOLDER, f'{label}.json'))
+    return record

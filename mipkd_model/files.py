@@ -1,0 +1,47 @@
+"""Files that are whole or not there."""
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from mipkd_arch.errors import UserError
+
+CHUNK = 1 << 20
+
+
+@contextmanager
+def put_in_place(file):
+    """Give a path to write to; it becomes ``file`` when the block ends well, and is removed when it does not.
+
+    Raises:
+        UserError: the folder cannot be made, or the file not be written.
+    """
+    file = Path(file)
+    temporary = file.with_name(f'{file.name}.part')
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, file)
+    except OSError as error:
+        raise UserError(f'{file}: cannot be written ({error.strerror or error}); is there room and may you write '
+                        'there?') from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(content, file):
+    """Write plain data as JSON in place of ``file``. Returns its path."""
+    with put_in_place(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + '\n',
+                             encoding='utf-8')
+    return Path(file)
+
+
+def file_sha256(file):
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with Path(file).expanduser().open('rb') as content:
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,203 @@
+"""Validation in the model: what is honoured, logged and recorded."""
+import json
+import logging
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import runs
+import torch
+import yaml
+from refusals import refusal
+
+from mipkd_arch.errors import UserError
+from mipkd_model.checks import check_options
+from mipkd_model.data.paired_dataset import PairedSRDataset
+from mipkd_model.evaluation.dataset_check import check_image
+from mipkd_model.evaluation.evaluate import evaluate
+from mipkd_model.evaluation.records import find_records, read_record
+from mipkd_model.evaluation.restore import self_ensembled
+
+
+def set_up(folder, family='EDSR', **val):
+    """Options of a run in ``folder`` and the loader that validates it, as BasicSR gives them to a model."""
+    opt = runs.options(folder, family)
+    opt['path'].update(log=str(folder / 'log'), models=str(folder / 'models'),
+                       visualization=str(folder / 'visualization'))
+    opt['val'].update(val)
+    (folder / 'log').mkdir(exist_ok=True)
+    block = {**opt['datasets']['val'], 'phase': 'val', 'scale': opt['scale']}
+    return opt, SimpleNamespace(dataset=PairedSRDataset(block))
+
+
+def written(folder):
+    """The only record in ``folder``."""
+    (record, ), = [tuple(find_records([folder / 'log']).values())]
+    return record
+
+
+def test_a_validation_in_training_is_recorded_with_its_iteration(tmp_path):
+    opt, loader = set_up(tmp_path)
+    model = runs.model(opt)
+    model.validation(loader, 4, None)
+    record = read_record(tmp_path / 'log/records/made_4.json')
+    assert (record.iteration, record.seed, record.name, record.scale) == (4, 3, 'tiny', 2)
+    assert record.checkpoint is None, 'this iteration was not saved'
+    expected = evaluate(model.net_g_ema, loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
+    assert {name: image.scores for name, image in record.images.items()} == {
+        result.name: result.scores for result in expected}
+
+
+def test_a_saved_iteration_is_recorded_with_its_checkpoint(tmp_path):
+    opt, loader = set_up(tmp_path)
+    (tmp_path / 'models').mkdir()
+    model = runs.model(opt)
+    model.save_network([model.net_g, model.net_g_ema], 'net_g', 4, ['params', 'params_ema'])
+    model.validation(loader, 4, None)
+    file = tmp_path / 'models/net_g_4.pth'
+    assert written(tmp_path).checkpoint == {'file': str(file), 'key': 'params_ema',
+                                            'sha256': sha256(file.read_bytes()).hexdigest()}
+
+
+def test_validation_leaves_the_student_in_training_mode_and_its_weights_alone(tmp_path):
+    opt, loader = set_up(tmp_path)
+    opt['train']['ema_decay'] = 0
+    model = runs.model(opt)
+    before = {key: value.clone() for key, value in model.net_g.state_dict().items()}
+    model.validation(loader, 4, None)
+    assert model.net_g.training
+    assert all(torch.equal(value, before[key]) for key, value in model.net_g.state_dict().items())
+
+
+def test_the_best_value_of_a_training_is_kept_and_logged(tmp_path, caplog):
+    opt, loader = set_up(tmp_path)
+    model = runs.model(opt)
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO):
+            model.validation(loader, 2, None)
+            first = model.metric_results['psnr']
+            with torch.no_grad():
+                model.net_g_ema.conv_last.bias += 100
+            model.validation(loader, 4, None)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert model.metric_results['psnr'] < first
+    assert model.best_metric_results['made']['psnr'] == {'better': 'higher', 'val': first, 'iter': 2}
+    assert f'Best: {first:.4f} @ 2 iter' in caplog.messages[-1]
+
+
+def test_self_ensemble_is_honoured_and_recorded(tmp_path):
+    opt, loader = set_up(tmp_path, self_ensemble=True)
+    model = runs.model(opt)
+    model.validation(loader, 4, None)
+    record = written(tmp_path)
+    network = model.net_g_ema.eval()
+    expected = evaluate(self_ensembled(network), loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
+    plain = evaluate(network, loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
+    assert record.images['0000'].scores == expected[0].scores != plain[0].scores
+    assert record.protocol['self_ensemble'] is True
+
+
+def test_tiles_are_honoured_and_recorded(tmp_path):
+    opt, loader = set_up(tmp_path, tile=8, tile_pad=3)
+    model = runs.model(opt)
+    seen = []
+    model.net_g_ema.register_forward_pre_hook(lambda module, inputs: seen.append(max(inputs[0].shape[-2:])))
+    model.validation(loader, 4, None)
+    assert max(seen) == 8 + 2 * 3
+    assert (written(tmp_path).protocol['tile'], written(tmp_path).protocol['tile_pad']) == (8, 3)
+
+
+def test_windows_are_padded_for(tmp_path):
+    opt, loader = set_up(tmp_path, 'SwinIR')
+    model = runs.model(opt)
+    assert any(side % model.size_multiple for shape in loader.dataset.lq.shapes.values() for side in shape[:2])
+    model.validation(loader, 4, None)
+    assert written(tmp_path).mean['psnr'] > 5
+
+
+def test_outputs_are_saved_by_data_set_and_the_record_names_them(tmp_path):
+    opt, loader = set_up(tmp_path)
+    runs.model(opt).validation(loader, 4, None, save_img=True)
+    files = sorted((tmp_path / 'visualization/made').iterdir())
+    assert [file.name for file in files] == [f'{index:04d}_4.png' for index in range(6)]
+    assert [image.output for image in written(tmp_path).images.values()] == list(map(str, files))
+
+
+def test_a_data_set_is_checked_once_in_a_run(tmp_path, monkeypatch):
+    opt, loader = set_up(tmp_path)
+    model = runs.model(opt)
+    calls = []
+    monkeypatch.setattr('mipkd_model.evaluation.evaluate.check_image',
+                        lambda *args: calls.append(args[0]) or check_image(*args))
+    for iteration in (2, 4):
+        model.validation(loader, iteration, None)
+    assert sorted(calls) == [f'{index:04d}' for index in range(6)]
+    first, second = find_records([tmp_path / 'log']).values()
+    assert first.dataset == second.dataset and first.bicubic == second.bicubic
+
+
+def test_wrong_images_of_a_known_name_are_warned_of_and_recorded(tmp_path, caplog):
+    opt, loader = set_up(tmp_path)
+    loader.dataset.opt['name'] = 'Set5'
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    try:
+        runs.model(opt).validation(loader, 4, None)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert any('Set5: has 6 images, but Set5 has 5' in message for message in caplog.messages)
+    assert written(tmp_path).dataset['good'] is False
+
+
+def test_images_without_gt_are_restored_and_nothing_is_recorded(tmp_path):
+    from basicsr.data.single_image_dataset import SingleImageDataset
+    opt, _ = set_up(tmp_path)
+    block = {'name': 'mine', 'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'hr'), 'phase': 'test',
+             'scale': 2, 'io_backend': {'type': 'disk'}}
+    runs.model(opt).validation(SimpleNamespace(dataset=SingleImageDataset(block)), 4, None, save_img=True)
+    assert len(list((tmp_path / 'visualization/mine').iterdir())) == 6
+    assert not (tmp_path / 'log/records').exists()
+
+
+def test_a_training_describes_itself_for_the_evaluations_of_its_weights(tmp_path):
+    opt, loader = set_up(tmp_path)
+    opt['path'].update(log=str(tmp_path / 'experiments/tiny'), models=str(tmp_path / 'experiments/tiny/models'))
+    Path(opt['path']['models']).mkdir(parents=True)
+    trained = runs.model(opt)
+    trained.save_network([trained.net_g, trained.net_g_ema], 'net_g', -1, ['params', 'params_ema'])
+    run = json.loads((tmp_path / 'experiments/tiny/run.json').read_text())
+    assert (run['seed'], run['batch_size'], run['total_iter']) == (3, 2, 4)
+    assert run['teacher']['sha256'] == sha256((tmp_path / 'teacher.pth').read_bytes()).hexdigest()
+
+    test = {**opt, 'manual_seed': 77, 'table': {'pair': 'EDSR', 'method': 'MiPKD'}}
+    test['path'] = {'log': str(tmp_path / 'log'), 'param_key_g': 'params_ema',
+                    'pretrain_network_g': str(tmp_path / 'experiments/tiny/models/net_g_latest.pth')}
+    from basicsr.models import build_model
+    build_model({**test, 'rank': 0, 'world_size': 1, 'dist': False, 'is_train': False}).validation(loader, 'x', None)
+    record = read_record(tmp_path / 'log/records/made.json')
+    assert (record.seed, record.iteration, record.pair, record.method) == (3, None, 'EDSR', 'MiPKD')
+    assert record.training['name'] == 'tiny'
+
+
+@pytest.mark.parametrize('change, says', [
+    ({'metrics': {'psnr': {'type': 'calculate_psmr'}}}, "val.metrics.psnr.type: no 'calculate_psmr' is registered"),
+    ({'metrics': {'psnr': 'calculate_psnr'}}, 'val.metrics.psnr: needs a block with a type'),
+    ({'metrics': {'psnr': {'type': 'calculate_psnr'}}}, 'val.metrics.psnr.crop_border: missing'),
+    ({'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': -1}}}, 'val.metrics.psnr.crop_border: -1'),
+    ({'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_chanel': True}}},
+     'val.metrics.psnr.test_y_chanel: calculate_psnr has no such option (did you mean'),
+    ({'tile': 0}, 'val.tile: 0'), ({'tile': 'big'}, "val.tile: 'big'"), ({'tile_pad': 1.5}, 'val.tile_pad: 1.5'),
+    ({'self_ensemble': 'yes'}, "val.self_ensemble: 'yes' is neither true nor false")])
+def test_a_mistake_in_the_validation_block_is_refused_before_anything_starts(tmp_path, change, says):
+    opt = runs.options(tmp_path)
+    opt['val'].update(change)
+    assert refusal(check_options, opt, True, kind=UserError).startswith(says)
+
+
+def test_the_place_in_tables_must_be_text(tmp_path):
+    opt = yaml.safe_load(yaml.safe_dump({**runs.options(tmp_path), 'table': {'pair': 3}}))
+    assert refusal(check_options, opt, True, kind=UserError) == 'table.pair: 3 is not a text'
