@@ -1,44 +1,34 @@
 """The matrix of runs: names, option files, and the command that writes them."""
-import argparse
 import inspect
-from functools import cache, partial
+from functools import partial
+from string import ascii_letters, digits
 
 import pytest
 import runs
 import tiny
-import torch
 import yaml
+from matrix import command, network_of, networks_of, opt_of
 from refusals import refusal
 
 from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
+from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_model.assemble import make_losses, make_network, make_views
 from mipkd_model.checks import check_options, read_options
-from mipkd_model.commands import options
 from mipkd_model.distiller import Distiller
-from mipkd_model.matrix.methods import METHODS, MIXING, STAGED, blocks_of
+from mipkd_model.matrix.methods import METHODS, STAGED, TEACHER, VARIANTS, blocks_of
 from mipkd_model.matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
-from mipkd_model.matrix.option_file import option_text
 from mipkd_model.matrix.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
+from mipkd_model.matrix.test_file import text_of_test
+from mipkd_model.matrix.train_file import text_of_training
 from mipkd_model.teachers import OFFICIAL
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-STORED = [ENTRY, *(Run(Pair(name, name, scale), 'MiPKD') for name in ('EDSR', 'RCAN', 'SwinIR') for scale in SCALES)]
+RUNS = [ENTRY, *(Run(Pair(name, name, scale), 'MiPKD') for name in ('EDSR', 'RCAN', 'SwinIR') for scale in SCALES)]
+# Beside them the teacher that the README's run is compared with; the others are written by the command.
+STORED = [*(run.name for run in RUNS), *(run.test_name for run in RUNS), 'test_Teacher_EDSR_x4']
 refused = partial(refusal, kind=UserError)
-
-
-def command(*arguments):
-    """Run ``mipkd options``."""
-    parser = argparse.ArgumentParser()
-    options.add(parser.add_subparsers())
-    args = parser.parse_args(['options', *map(str, arguments)])
-    args.run(args)
-
-
-def opt_of(pair, method):
-    """The parsed option file of a pair and a method."""
-    return yaml.safe_load(option_text(Run(parse_pair(pair), method), 'options/x.yml'))
 
 
 @pytest.fixture(scope='module')
@@ -64,37 +54,28 @@ def test_every_file_of_a_method_passes_the_checks(written, method):
             assert opt['datasets']['train']['gt_size'] == 48 * run.pair.scale
             assert {metric['crop_border'] for metric in opt['val']['metrics'].values()} == {run.pair.scale}
             # Nothing is asked for that no loss uses.
-            assert ('cuts_g' in opt['train']) == ('cuts_t' in opt['train']) == (not STAGED.isdisjoint(METHODS[method]))
-            mixers = not MIXING.isdisjoint(METHODS[method])
+            staged = not STAGED.isdisjoint(blocks_of(method))
+            assert ('cuts_g' in opt['train']) == ('cuts_t' in opt['train']) == staged
+            mixers = 'MiPKD' in method
             assert all((key in opt['train']) == mixers for key in ('mixer_opt', 'mixer_lr'))
             assert ('find_unused_parameters' in opt) == mixers
 
 
 def test_lines_of_the_files_are_not_too_long():
-    for run in chosen_runs():
-        assert max(map(len, option_text(run, f'options/{run.name}.yml').splitlines())) <= 120, run.name
+    for run in [ENTRY, *chosen_runs((*METHODS, *VARIANTS))]:
+        for name, text_of in ((run.name, text_of_training), (run.test_name, text_of_test)):
+            assert max(map(len, text_of(run, f'options/{name}.yml').splitlines())) <= 120, name
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_a_block_spells_out_the_defaults_of_its_loss(method):
     for text in METHODS[method]:
         block, = yaml.safe_load(text).values()
-        arguments = inspect.signature(LOSS_REGISTRY.get(block.pop('type'))).parameters.values()
-        assert block == {**{argument.name: argument.default for argument in arguments},
+        kind = LOSS_REGISTRY.get(block.pop('type')) if 'type' in block else FeaturePriorMixer
+        arguments = inspect.signature(kind).parameters.values()
+        assert block == {**{argument.name: argument.default for argument in arguments
+                            if argument.default is not argument.empty},
                          **({'variant': 'channel_mean'} if method == 'FitNet-mean' and 'variant' in block else {})}
-
-
-@cache
-def network_of(block):
-    block = yaml.safe_load(block)
-    # Nothing is allocated on the meta device; SwinIR cannot be built there.
-    with torch.device('cpu' if block['type'].startswith('SwinIR') else 'meta'):
-        return make_network({'network_g': block, 'path': {}}, 'g')[0]
-
-
-def networks_of(opt):
-    """Student and teacher, without trained weights."""
-    return [network_of(yaml.safe_dump(opt[f'network_{label}'])) for label in 'gt']
 
 
 @pytest.mark.parametrize('teacher, student', [pair for pair in PAIRS if pair[0] != 'DAT_light'])
@@ -123,20 +104,26 @@ def test_the_pairs_of_the_paper_have_the_papers_sizes(family, scale, sizes):
     networks = networks_of(opt_of(f'{family}_x{scale}', 'MiPKD'))
     counts = [sum(p.numel() for p in network.parameters()) for network in reversed(networks)]
     assert '/'.join(f'{count / 1e6:.2f}M' for count in counts) == sizes
-    text = option_text(Run(Pair(family, family, scale), 'MiPKD'), 'options/x.yml')
+    text = text_of_training(Run(Pair(family, family, scale), 'MiPKD'), 'options/x.yml')
     assert all(f'{size} parameters' in text for size in sizes.split('/'))
 
 
-@pytest.mark.parametrize('run', STORED, ids=[run.name for run in STORED])
-def test_a_stored_file_is_what_the_command_writes(run):
-    file = f'options/{run.name}.yml'
-    assert (runs.ROOT / file).read_text() == option_text(run, file), f'remove it, then: mipkd options --name {run.name}'
+@pytest.mark.parametrize('name', STORED)
+def test_a_stored_file_is_what_the_command_writes(name, capsys):
+    command('--name', name, '--out', '-')
+    assert (runs.ROOT / f'options/{name}.yml').read_text() == capsys.readouterr().out, (
+        f'remove it, then: mipkd options --name {name}')
+
+
+def test_every_stored_file_is_one_that_the_command_writes():
+    assert {file.stem for file in (runs.ROOT / 'options').glob('*.yml')} == set(STORED)
 
 
 def test_the_entry_file_differs_from_that_of_its_run_in_name_and_start_alone():
-    entry, other = (yaml.safe_load(option_text(parse_run(name), 'options/x.yml'))
+    entry, other = (yaml.safe_load(text_of_training(parse_run(name), 'options/x.yml'))
                     for name in ('train_MiPKD_x4', 'train_MiPKD_EDSR_x4'))
     assert (entry.pop('name'), other.pop('name')) == ('train_MiPKD_x4', 'train_MiPKD_EDSR_x4')
+    assert (entry['table'].pop('method'), other['table'].pop('method')) == ('MiPKD from scratch', 'MiPKD')
     assert entry['path'].pop('pretrain_network_g') is None and entry['path'].pop('strict_load_g') is True
     assert other['path'].pop('pretrain_network_g') and other['path'].pop('strict_load_g') is False
     assert entry == other
@@ -144,11 +131,11 @@ def test_the_entry_file_differs_from_that_of_its_run_in_name_and_start_alone():
 
 def test_names_are_different_and_lead_back_to_pair_and_method():
     every = [Run(Pair(teacher, student, scale), method) for teacher in TEACHERS for student in STUDENTS
-             for scale in SCALES for method in (*METHODS, 'FAKD+DUKD', 'MiPKD+DUKD')] + [ENTRY]
-    assert len({run.name for run in every}) == len(every)
+             for scale in SCALES for method in (*METHODS, *VARIANTS, TEACHER, 'FAKD+DUKD', 'MiPKD+DUKD')] + [ENTRY]
+    assert len({name for run in every for name in (run.name, run.test_name)}) == 2 * len(every)
     for run in every:
-        assert parse_run(run.name) == run and parse_pair(run.pair.name) == run.pair
-        assert run.name.replace('+', '').replace('-', '').replace('_', '').isalnum()
+        assert parse_run(run.name) == parse_run(run.test_name) == run and parse_pair(run.pair.name) == run.pair
+        assert set(run.name) <= set(ascii_letters + digits + '+-_.')
 
 
 def test_the_long_name_of_a_pair_is_the_same_pair():
@@ -160,7 +147,7 @@ def test_an_edsr_student_starts_at_x4_from_the_x2_student_of_the_same_teacher_an
     path = opt_of(f'RCAN-{student}_x4', 'FAKD')['path']
     assert path['pretrain_network_g'] == f'experiments/train_FAKD_RCAN-{student}_x2/models/net_g_latest.pth'
     assert path['strict_load_g'] is False
-    assert f'-opt options/train_FAKD_RCAN-{student}_x2.yml' in option_text(
+    assert f'-opt options/train_FAKD_RCAN-{student}_x2.yml' in text_of_training(
         Run(parse_pair(f'RCAN-{student}_x4'), 'FAKD'), 'options/x.yml')
 
 
@@ -208,11 +195,27 @@ def test_a_combination_has_the_blocks_of_all_its_methods_once():
     (['EDSR_depth_x4', 'FAKD'], "PAIR: 'EDSR_depth_x4' is not known (did you mean 'RCAN-EDSR_depth_x4'?)"),
     (['EDSR_x5', 'FAKD'], "PAIR: 'EDSR_x5' is not known (did you mean 'EDSR_x"),
     (['--name', 'train_FADK_EDSR_x4'], "METHOD: 'FADK' is not known"),
-    (['--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR>"),
+    (['--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR>, as t"),
     (['--name', 'train_FAKD'], "--name: 'train_FAKD' is not train_<METHOD>_<PAIR>"),
+    (['EDSR_x4', 'MiPKD-encoder-shard'], "METHOD: 'MiPKD-encoder-shard' is not known (did you mean 'MiPKD-encoder-sh"),
+    (['EDSR_x4', 'MiPKD-kind-mlp+MiPKD'], "METHOD: 'MiPKD-kind-mlp+MiPKD' gives mixer_opt twice, with different opti"),
+    (['EDSR_x4', 'Techer', '--test'], "METHOD: 'Techer' is not known (did you mean 'Teacher'?)"),
+    (['EDSR_x4', 'Teacher'], "METHOD: 'Teacher' is not trained; the file that measures a teacher is written by METHO"),
+    (['EDSR_x4', 'FAKD+Teacher', '--test'], "METHOD: 'FAKD+Teacher' is not trained"),
+    (['--name', 'train_Teacher_EDSR_x4'], "METHOD: 'Teacher' is not trained"),
+    (['--name', 'test_FAKD_EDSR_x4', '--test'], '--test: has no meaning with --name; it goes with PAIR METHOD and'),
+    (['--list', '--test'], '--test: has no meaning with --list'),
+    (['--all', '--test'], '--out: missing; --all writes into the folder that --out names'),
+    (['--ablation', 'encoder', 'EDSR_x4'], "--ablation: 'encoder' is not known (did you mean 'encoders'?); allowed"),
+    (['--ablation', 'encoders'], 'PAIR: missing; mipkd options --ablation encoders EDSR_x4 writes that of EDSR_x4'),
+    (['--ablation', 'encoders', 'EDRS_x4'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?)"),
+    (['--ablation', 'encoders', 'EDSR_x4', 'FAKD'], 'METHOD: FAKD has no meaning with --ablation, which has its meth'),
+    (['--ablation', 'encoders', 'EDSR_x4', '--test'], '--test: has no meaning with --ablation'),
+    (['--ablation', 'encoders', 'EDSR_x4', '--out', '-'], '--out: - has no meaning with --ablation'),
+    (['--ablation', 'encoders', '--all'], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation and --l'),
     (['--all'], '--out: missing; --all writes into the folder that --out names'),
-    ([], 'mipkd options: takes one of PAIR METHOD, --name, --all and --list, found none'),
-    (['EDSR_x4', 'FAKD', '--list'], 'mipkd options: takes one of PAIR METHOD, --name, --all and --list, found PAIR '),
+    ([], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation and --list, found none'),
+    (['EDSR_x4', 'FAKD', '--list'], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation and --list, f'),
 ])
 def test_a_mistake_is_one_line_that_says_what_is_allowed(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,7 @@ def file(request):
 
 
 def test_there_are_option_files():
-    assert {'train_MiPKD_x4.yml', 'test_MiPKD_x4.yml'} <= {file.name for file in FILES}
+    assert {'train_MiPKD_x4.yml', 'test_MiPKD_x4.yml', 'test_Teacher_EDSR_x4.yml'} <= {file.name for file in FILES}
 
 
 def test_an_option_file_passes_the_checks(file):
@@ -66,9 +66,11 @@ def test_the_paper_pair_has_the_papers_sizes():
     assert (opt['train']['total_iter'], opt['datasets']['train']['gt_size']) == (250000, 192)
 
 
-def test_a_test_file_builds_the_student_its_training_file_trains():
-    assert (read_options(runs.ROOT / 'options/test_MiPKD_x4.yml')['network_g']
-            == read_options(runs.ROOT / 'options/train_MiPKD_x4.yml')['network_g'])
+@pytest.mark.parametrize('file', sorted((runs.ROOT / 'options').glob('test_MiPKD*.yml')), ids=lambda file: file.name)
+def test_a_test_file_builds_the_student_its_training_file_trains(file):
+    test, train = read_options(file), read_options(file.with_name(file.name.replace('test_', 'train_')))
+    assert test['network_g'] == train['network_g'] and test['scale'] == train['scale']
+    assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
 
 
 @pytest.fixture(scope='module')

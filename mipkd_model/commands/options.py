@@ -3,13 +3,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, one_of
 
-from ..matrix.methods import METHODS
+from ..matrix.ablations import ABLATIONS
+from ..matrix.methods import METHODS, TEACHER
 from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
-from ..matrix.option_file import option_text, write_option_file
+from ..matrix.option_file import write_option_files
 from ..matrix.runs import Pair, Run, chosen_runs, parse_pair, parse_run
+from ..matrix.test_file import text_of_test
+from ..matrix.train_file import text_of_training
 
+FOLDER = 'options'
 EXAMPLE = 'example: mipkd options EDSR_x2 FAKD; mipkd options --list says what there is'
 LEGEND = f'''
 x   written by: mipkd options <pair>_x<scale> METHOD, for example mipkd options EDSR_x2 FAKD
@@ -17,7 +21,11 @@ x   written by: mipkd options <pair>_x<scale> METHOD, for example mipkd options 
 -   the sizes of this teacher are in the file of its weights alone
 
 METHOD may join several: FAKD+DUKD. Any teacher ({", ".join(TEACHERS)}) goes with any student
-({", ".join(STUDENTS)}).'''
+({", ".join(STUDENTS)}).
+With --test the file is that of the test of the trained student; METHOD {TEACHER} tests the teacher itself.
+
+Ablations of MiPKD, written by mipkd options --ablation NAME <pair>_x<scale>, and the methods that each compares:
+''' + '\n'.join(f'{name:<13} {", ".join(ablation.variants)}' for name, ablation in ABLATIONS.items())
 
 
 def add(commands):
@@ -28,33 +36,51 @@ def add(commands):
     """
     parser = commands.add_parser('options', help='write the option file of a pair and a method', epilog=EXAMPLE,
                                  description='Write the complete option file of a teacher, a student, a scale and a '
-                                             'method; or list them.')
+                                             'method, for training or testing; or list them.')
     parser.add_argument('pair', nargs='?', metavar='PAIR',
                         help='<teacher>-<student>_x<scale>; EDSR_x4 is short for EDSR-EDSR_x4')
     parser.add_argument('method', nargs='?', metavar='METHOD',
-                        help=f'one of {", ".join(METHODS)}, or several joined by +')
-    parser.add_argument('--name', help='instead of PAIR METHOD: the name of the run, train_<METHOD>_<PAIR>')
+                        help=f'one of {", ".join(METHODS)}, several joined by +, a variant of MiPKD that --list names, '
+                             f'or, with --test, {TEACHER}')
+    parser.add_argument('--test', action='store_true',
+                        help='with PAIR METHOD or --all: files for testing instead of training')
+    parser.add_argument('--name', help='instead of PAIR METHOD: the name of the training or test, '
+                                       'train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR>')
     parser.add_argument('--all', action='store_true', help='write every chosen pair and method into the folder --out')
-    parser.add_argument('--list', action='store_true', help='print the chosen pairs and the methods')
-    parser.add_argument('--out', metavar='FILE', help='file to write, - for the screen (default: options/<name>.yml)')
+    parser.add_argument('--ablation', metavar='NAME',
+                        help='with PAIR: write all files for training and testing of an ablation of MiPKD, and of the '
+                             f'x2 students that it starts from: {", ".join(ABLATIONS)}')
+    parser.add_argument('--list', action='store_true', help='print the chosen pairs, the methods and the ablations')
+    parser.add_argument('--out', metavar='PATH',
+                        help=f'file to write, - for the screen (default: {FOLDER}/<name>.yml); folder for --all and '
+                             f'--ablation (default of --ablation: {FOLDER})')
     parser.set_defaults(run=options)
 
 
 def options(args):
     """Do what the parsed arguments ask for."""
-    asked = [name for name, given in (('PAIR METHOD', args.pair), ('--name', args.name), ('--all', args.all),
+    asked = [name for name, given in (('PAIR METHOD', args.pair and args.ablation is None), ('--name', args.name),
+                                      ('--all', args.all), ('--ablation', args.ablation is not None),
                                       ('--list', args.list)) if given]
     if len(asked) != 1:
-        raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all and --list, found '
+        raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all, --ablation and --list, found '
                         f'{" and ".join(asked) or "none"}')
-    if args.list and args.out:
-        raise UserError(f'--out: {args.out} has no meaning with --list, which prints')
+    kind, = asked
+    if args.test and kind not in ('PAIR METHOD', '--all'):
+        raise UserError(f'--test: has no meaning with {kind}; it goes with PAIR METHOD and --all. A --name begins with '
+                        'test_ for a test, and --ablation writes tests, too')
     if args.list:
+        if args.out:
+            raise UserError(f'--out: {args.out} has no meaning with --list, which prints')
         print(table() + '\n' + LEGEND)
     elif args.all:
-        _write_all(args.out)
+        _write_all(args.out, args.test)
+    elif args.ablation is not None:
+        _write_ablation(args)
+    elif args.name:
+        _write(parse_run(args.name), args.name.startswith('test_'), args.out)
     else:
-        _write(parse_run(args.name) if args.name else _run(args), args.out)
+        _write(_run(args), args.test, args.out)
 
 
 def table():
@@ -83,19 +109,48 @@ def _run(args):
     return Run(pair, args.method)
 
 
-def _write(run, out):
+def _file(run, is_test, folder):
+    return Path(folder, f'{run.test_name if is_test else run.name}.yml')
+
+
+def _text(run, is_test, file):
+    return (text_of_test if is_test else text_of_training)(run, file)
+
+
+def _write(run, is_test, out):
+    file = _file(run, is_test, FOLDER)
     if out == '-':
-        print(option_text(run, f'options/{run.name}.yml'), end='')
+        print(_text(run, is_test, file), end='')
         return
-    file = Path(out or f'options/{run.name}.yml')
-    write_option_file(run, file)
+    file = Path(out or file)
+    write_option_files({file: _text(run, is_test, file)})
     print(file)
 
 
-def _write_all(out):
+def _write_into(folder, runs):
+    """Write files into a folder, from pairs of a run and whether its test is meant."""
+    files = [(run, is_test, _file(run, is_test, folder)) for run, is_test in runs]
+    write_option_files({file: _text(run, is_test, file)
+                        for run, is_test, file in tqdm(files, 'make option files', unit='file')})
+    print(f'{folder}: {len(files)} option files')
+
+
+def _write_all(out, is_test):
     if out is None or out == '-':
         raise UserError('--out: missing; --all writes into the folder that --out names')
-    runs = chosen_runs()
-    for run in tqdm(runs, 'write option files', unit='file'):
-        write_option_file(run, Path(out) / f'{run.name}.yml')
-    print(f'{out}: {len(runs)} option files')
+    methods = (*METHODS, TEACHER) if is_test else METHODS
+    _write_into(out, [(run, is_test) for run in chosen_runs(methods)])
+
+
+def _write_ablation(args):
+    variants = ABLATIONS[one_of('--ablation', args.ablation, tuple(ABLATIONS))].variants
+    if args.pair is None:
+        raise UserError(f'PAIR: missing; mipkd options --ablation {args.ablation} EDSR_x4 writes that of EDSR_x4')
+    if args.method is not None:
+        raise UserError(f'METHOD: {args.method} has no meaning with --ablation, which has its methods: '
+                        f'{", ".join(variants)}')
+    if args.out == '-':
+        raise UserError('--out: - has no meaning with --ablation, which writes into a folder')
+    runs = [Run(parse_pair(args.pair), method) for method in variants]
+    starts = [run.start for run in runs if run.start]
+    _write_into(args.out or FOLDER, [*((run, False) for run in starts + runs), *((run, True) for run in runs)])

@@ -1,5 +1,10 @@
-"""The methods that are compared. A method is the losses that its option file has in ``train``, and nothing else."""
-from mipkd_arch.errors import UserError, one_of
+"""The methods that are compared, and variants of MiPKD.
+
+A method is the losses that its option file has in ``train``, and the mixers where a loss needs them; nothing else.
+"""
+import re
+
+from mipkd_arch.errors import UserError, near_miss
 
 PIXEL = '''\
 pixel_opt:             # student against ground truth
@@ -103,28 +108,62 @@ METHODS = {
     'CSD': (PIXEL, CSD),
     'CrossKD': (PIXEL, CROSSKD),
     'DUKD': (PIXEL, KD, DUKD),
-    'MiPKD': (PIXEL, KD, FEATURE_PRIOR, BLOCK_PRIOR),
+    'MiPKD': (MIXER_OPT, PIXEL, KD, FEATURE_PRIOR, BLOCK_PRIOR),
 }
 """Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
 
-MIXING = {FEATURE_PRIOR, BLOCK_PRIOR}
-"""Blocks that need the mixers, whose own block is ``MIXER_OPT``."""
-STAGED = MIXING | {FITNET, FITNET_MEAN, AT, RKD, FAKD, CROSSKD}
-"""Blocks that look at maps between the stages."""
+
+def _varied(block, option, value):
+    """MiPKD's blocks with another value of one option of one of them; comments stay in their column."""
+    changed = re.sub(rf'(?m)^(  {option}: )(\S+ *)', lambda found: found[1] + str(value).ljust(len(found[2])), block)
+    return tuple(changed if text == block else text for text in METHODS['MiPKD'])
+
+
+VARIANTS = {
+    'MiPKD-feature': (MIXER_OPT, PIXEL, KD, FEATURE_PRIOR),
+    'MiPKD-block': (MIXER_OPT, PIXEL, KD, BLOCK_PRIOR),
+    'MiPKD-encoder-shared': _varied(MIXER_OPT, 'encoder', 'shared'),
+    'MiPKD-encoder-none': _varied(MIXER_OPT, 'encoder', 'none'),
+    'MiPKD-kind-mlp': _varied(MIXER_OPT, 'kind', 'mlp'),
+    'MiPKD-autoencoder-none': _varied(FEATURE_PRIOR, 'autoencoder_weight', 0.0),
+    'MiPKD-mask-similarity': _varied(MIXER_OPT, 'mask', 'similarity'),
+    'MiPKD-mask-grid': _varied(MIXER_OPT, 'mask', 'grid'),
+    'MiPKD-feat-0.1': _varied(FEATURE_PRIOR, 'loss_weight', 0.1),
+    'MiPKD-feat-10': _varied(FEATURE_PRIOR, 'loss_weight', 10.0),
+    'MiPKD-block-0.01': _varied(BLOCK_PRIOR, 'loss_weight', 0.01),
+    'MiPKD-block-1': _varied(BLOCK_PRIOR, 'loss_weight', 1.0),
+}
+"""What the ablations compare with MiPKD: blocks of each variant, as in ``METHODS``."""
+
+TEACHER = 'Teacher'
+"""The method of a network that is measured as it is, beside the trained ones; it has no blocks."""
+
+STAGED = {'feature_prior_opt', 'block_prior_opt', 'fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt'}
+"""Names of the blocks that look at maps between the stages."""
 
 
 def blocks_of(method):
     """The blocks of a method, or of several joined by ``+``: those of the first, then what the next ones add.
 
+    Returns:
+        dict[str, str]: their texts by name, such as ``kd_opt``, in the order of the file.
+
     Raises:
-        UserError: a method that is not known or named twice, or two that set one block differently.
+        UserError: a method that is not known, not trained or named twice, or two that set one block differently.
     """
-    blocks, parts = {}, method.split('+')
+    blocks, parts, known = {}, method.split('+'), {**METHODS, **VARIANTS}
+    if TEACHER in parts:
+        raise UserError(f'METHOD: {method!r} is not trained; the file that measures a teacher is written by METHOD '
+                        f'{TEACHER}, alone, with --test')
     for part in parts:
-        if parts.count(one_of('METHOD', part, METHODS)) > 1:
+        if part not in known:
+            raise UserError(f'METHOD: {part!r} is not known{near_miss(part, [*known, TEACHER])}; allowed are '
+                            f'{", ".join(map(repr, METHODS))}, {TEACHER!r} with --test, and variants of MiPKD (mipkd '
+                            'options --list)')
+        if parts.count(part) > 1:
             raise UserError(f'METHOD: {method!r} names {part} twice; once is enough')
-        for text in METHODS[part]:
+        for text in known[part]:
             name = text.partition(':')[0]
             if blocks.setdefault(name, text) != text:
                 raise UserError(f'METHOD: {method!r} gives {name} twice, with different options; take one of them')
-    return tuple(blocks.values())
+    return blocks

@@ -1,9 +1,9 @@
-"""Pairs and runs by name: ``SwinIR-EDSR_x4`` is a pair, ``train_FAKD_SwinIR-EDSR_x4`` a run."""
+"""Pairs and runs by name: ``SwinIR-EDSR_x4`` is a pair, ``train_FAKD_SwinIR-EDSR_x4`` a run, ``test_...`` its test."""
 from dataclasses import dataclass, replace
 
 from mipkd_arch.errors import UserError, near_miss
 
-from .methods import METHODS, blocks_of
+from .methods import METHODS, TEACHER, blocks_of
 from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
 
 
@@ -46,19 +46,44 @@ def parse_pair(name):
 
 @dataclass(frozen=True)
 class Run:
-    """A pair trained by a method."""
+    """A pair trained by a method, or, with the method ``TEACHER``, a pair's teacher, which has a test alone."""
     pair: Pair
     method: str
-    """A name in ``METHODS``, or several joined by ``+``."""
+    """A name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``."""
     is_entry: bool = False
     """Whether it is the one that the README starts with, which waits for no other run."""
 
     def __post_init__(self):
-        blocks_of(self.method)  # raises where there is no such method
+        if not self.is_teacher:
+            blocks_of(self.method)  # raises where there is no such method
+
+    @property
+    def is_teacher(self):
+        return self.method == TEACHER
 
     @property
     def name(self):
-        return ENTRY_NAME if self.is_entry else f'train_{self.method}_{self.pair.name}'
+        """Of the training, and of its option file."""
+        return f'train_{self._stem}'
+
+    @property
+    def test_name(self):
+        """Of the test, and of its option file."""
+        return f'test_{self._stem}'
+
+    @property
+    def _stem(self):
+        return 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
+
+    @property
+    def row(self):
+        """What tables call it, in the block of its pair."""
+        return f'{self.method} from scratch' if self.is_entry else self.method
+
+    @property
+    def student_file(self):
+        """The trained student."""
+        return f'experiments/{self.name}/models/net_g_latest.pth'
 
     @property
     def start(self):
@@ -68,26 +93,26 @@ class Run:
         return replace(self, pair=replace(self.pair, scale=2))
 
 
-ENTRY_NAME = 'train_MiPKD_x4'
 ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)
 
 
 def parse_run(name):
-    """The run of that name, which is ``train_<METHOD>_<PAIR>`` or ``ENTRY_NAME``.
+    """The run whose training or test has that name: ``train_`` or ``test_<METHOD>_<PAIR>``, or one of ``ENTRY``.
 
     Raises:
         UserError: there is none.
     """
-    if name == ENTRY_NAME:
+    if name in (ENTRY.name, ENTRY.test_name):
         return ENTRY
-    prefix, _, rest = name.partition('_')
+    phase, _, rest = name.partition('_')
     method, _, pair = rest.partition('_')
-    if prefix != 'train' or not pair:
-        raise UserError(f'--name: {name!r} is not train_<METHOD>_<PAIR>, as train_FAKD_EDSR_x2 is')
+    if phase not in ('train', 'test') or not pair:
+        raise UserError(f'--name: {name!r} is not train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR>, as '
+                        'train_FAKD_EDSR_x2 is')
     return Run(parse_pair(pair), method)
 
 
-def chosen_runs():
+def chosen_runs(methods=tuple(METHODS)):
     """Every chosen pair at every scale by every method."""
     return [Run(Pair(teacher, student, scale), method)
-            for teacher, student in PAIRS for scale in SCALES for method in METHODS]
+            for teacher, student in PAIRS for scale in SCALES for method in methods]
