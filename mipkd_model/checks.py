@@ -182,7 +182,7 @@ def _check_batch(opt, losses):
 def _check_type(where, value, registry):
     """Return what is registered under the name, which BasicSR also looks up with its own suffix behind."""
     for name in (value, f'{value}_basicsr'):
-        if name in registry:
+        if isinstance(value, str) and name in registry:
             return registry.get(name)
     raise UserError(f'{where}: no {value!r} is registered{near_miss(value, registry.keys())}; known are '
                     f'{", ".join(sorted(registry.keys()))}')

@@ -4,16 +4,16 @@ import sys
 
 from mipkd_arch.errors import exit_status
 
-from .commands import options, teacher
+from .commands import figure, options, profile, table, teacher
 
 
 def build_parser():
     """The parser of all commands; each sets ``run``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.',
-                                     epilog='example: mipkd teacher get EDSR_Lx4')
+                                     epilog='example: mipkd table results')
     commands = parser.add_subparsers(title='commands', required=True)
-    options.add(commands)
-    teacher.add(commands)
+    for command in (options, teacher, table, figure, profile):
+        command.add(commands)
     return parser
 
 

@@ -2,7 +2,7 @@
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mipkd_arch.errors import UserError
@@ -27,7 +27,8 @@ def put_in_place(file):
         raise UserError(f'{file}: cannot be written ({error.strerror or error}); is there room and may you write '
                         'there?') from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing is there
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(content, file):

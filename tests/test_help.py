@@ -15,9 +15,10 @@ SCRIPTS = {
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
     'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
     'bicubic benchmark': ['benchmarks/bicubic.py'], 'methods study': ['benchmarks/methods.py'],
-    'inference benchmark': ['benchmarks/inference.py'],
+    'validation benchmark': ['benchmarks/validation.py'],
 }
-MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify']]
+MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
+         ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile']]
 
 
 @pytest.mark.parametrize('command', SCRIPTS.values(), ids=SCRIPTS)

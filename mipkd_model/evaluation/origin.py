@@ -9,8 +9,8 @@ import torch
 
 from .. import __version__
 from ..files import file_sha256, write_json
-from ..report.training_log import seconds_per_iteration
 from .records import read_json
+from .training_log import seconds_per_iteration
 
 PACKAGES = ('torch', 'basicsr', 'numpy', 'opencv-python', 'opencv-python-headless')
 RUN_FORMAT = 'mipkd run 1'

@@ -1,0 +1,109 @@
+"""``mipkd figure``: crops, training curves and difference maps, drawn from records."""
+from mipkd_arch.errors import UserError
+
+# The report modules come with matplotlib, which takes half a second to import, so that only what draws imports them.
+
+OUT = 'file to write: .pdf, .png or .svg'
+RECORD = 'results/<name>, or a file of its records/; the images must have been saved: val.save_img: true'
+
+
+def crops(args):
+    """Draw enlarged crops."""
+    from ..report.crops import choose_box, draw_crops, parse_box
+    from ..report.pictures import checked_out, read_pictures, records_of, save_figure
+    out = checked_out(args.out)
+    if args.box and args.box_size:
+        raise UserError(f'--box-size: {args.box_size} has no meaning with --box, which has a size')
+    box = parse_box(args.box, '--box', 4) if args.box else None
+    size = parse_box(args.box_size, '--box-size', 2) if args.box_size else None
+    pictures = read_pictures(records_of(args.records, args.dataset), args.image)
+    box = choose_box(pictures, box, size)
+    save_figure(draw_crops(pictures, box, args.columns), out)
+    print(f'{out}: --box {",".join(map(str, box))}')
+
+
+def curves(args):
+    """Draw curves of training."""
+    from ..report.curves import draw_curves, group_runs, read_losses, read_runs
+    from ..report.pictures import checked_out, save_figure
+    out = checked_out(args.out)
+    lines = group_runs(read_runs(args.experiments, args.dataset))
+    losses = read_losses(lines, args.loss) if args.loss else None
+    print(save_figure(draw_curves(lines, args.metric, losses), out))
+
+
+def maps(args):
+    """Draw maps of differences."""
+    from ..report.maps import draw_maps
+    from ..report.pictures import checked_out, read_pictures, records_of, save_figure
+    out = checked_out(args.out)
+    teachers = records_of([args.teacher], args.dataset)
+    if len(teachers) > 1:
+        raise UserError(f'TEACHER_RECORD: {args.teacher} has {len(teachers)} records of {args.dataset}, of '
+                        f'{", ".join(record.name for record in teachers)}; name one of them')
+    records = records_of([args.teacher, *args.students], args.dataset)
+    if len(records) < 2:
+        raise UserError(f'STUDENT_RECORD: names the record of the teacher, {args.teacher}; name at least one other')
+    print(save_figure(draw_maps(read_pictures(records, args.image)), out))
+
+
+def add(commands):
+    """Add the parsers of ``mipkd figure``."""
+    parser = commands.add_parser(
+        'figure', help='figures for a paper', description='Figures for a paper, from records of evaluations.',
+        epilog='example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
+               '--image barbara --out crops.pdf')
+    parts = parser.add_subparsers(title='commands', required=True)
+
+    command = parts.add_parser(
+        'crops', help='enlarged crops of HR, bicubic and each method',
+        description='Draw the HR image with a box, and beside it what is in the box: of HR, bicubic and each method, '
+                    'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
+                    'of the crop; the best of the students is bold, the second underlined.',
+        epilog='example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
+               '--image barbara --out crops.pdf')
+    command.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
+    _which_image(command)
+    command.add_argument('--box', metavar='X,Y,W,H',
+                         help='left, top, width and height of the box in pixels of the HR image (default: where the '
+                              'squared errors of the methods have the greatest variance from one method to another, '
+                              'summed over the box)')
+    command.add_argument('--box-size', metavar='W,H',
+                         help='size of the box that is chosen (default: a fifth of the shorter side, a multiple of 8)')
+    command.add_argument('--columns', type=int, metavar='N',
+                         help='crops in a row (default: two rows; up to three crops in one row)')
+    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
+    command.set_defaults(run=crops)
+
+    command = parts.add_parser(
+        'curves', help='validation and losses of runs over their iterations',
+        description='Draw what validation during training gave, a line for each run; runs of one pair and method with '
+                    'different seeds are one line, their mean, within their minimum and maximum.',
+        epilog='example: mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss '
+               'l_pix --out curves.pdf')
+    command.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')
+    command.add_argument('--metric', metavar='NAME', help='name of the metric in val.metrics (default: the PSNR)')
+    command.add_argument('--dataset', metavar='NAME', help='data set of the validation (default: the only one)')
+    command.add_argument('--loss', nargs='+', metavar='NAME',
+                         help='losses for a second panel, such as l_pix, from the log files of the runs: as logged, '
+                              'faintly, and their running mean over 1/20 of the points')
+    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
+    command.set_defaults(run=curves)
+
+    command = parts.add_parser(
+        'maps', help='where students differ from their teacher',
+        description='Draw, on Y and in grey levels of 255: |teacher - HR|, and for each student |student - teacher| '
+                    'and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red '
+                    'where the teacher is. Below each is its mean over the whole image.',
+        epilog='example: mipkd figure maps results/test_Teacher_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
+               '--image barbara --out maps.pdf')
+    command.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
+    command.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
+    _which_image(command)
+    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
+    command.set_defaults(run=maps)
+
+
+def _which_image(command):
+    command.add_argument('--dataset', required=True, metavar='NAME', help='data set of the image, such as Set14')
+    command.add_argument('--image', required=True, metavar='NAME', help='name of the HR image, without its suffix')

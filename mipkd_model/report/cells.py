@@ -1,0 +1,176 @@
+"""Which records count in which cell of a table, and what they give there."""
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mipkd_arch.errors import UserError
+
+from ..data.known import ALIASES, SETS
+from ..evaluation.records import Record
+
+METRICS = {'psnr': 2, 'ssim': 4}
+"""Decimals that are printed, by metric."""
+DATASETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
+"""The columns of the paper's tables."""
+ORDER = ('Bicubic', 'Teacher', 'Scratch', 'Logits-KD', 'FitNet', 'FitNet-mean', 'AT', 'RKD', 'FAKD', 'CSD', 'CrossKD',
+         'DUKD', 'MiPKD')
+"""Rows of a table; combinations of them follow, then DCKD and its combinations, then all others."""
+NO_STUDENTS = ('Bicubic', 'Teacher')
+_TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
+
+
+class RowName(NamedTuple):
+    """Names one row of a pair's table."""
+    scale: int
+    method: str
+    ensemble: bool = False
+    """Whether it was measured with self-ensemble, which the field writes as ``+`` behind the method."""
+
+    @property
+    def label(self):
+        return self.method + '+' * self.ensemble
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that counts in a cell."""
+    file: Path
+    record: Record
+    psnr: float | None
+    ssim: float | None
+    iteration: int | None
+    """Of a validation in the middle of training; None for a finished test and for bicubic."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the runs of a cell give."""
+    runs: tuple
+    """``Run`` by seed and file."""
+    left_out: tuple = ()
+    """Files of records that do not count, for a newer one is of the same run or checkpoint."""
+    overtaken: tuple = ()
+    """Files of validations that do not count, for a later one of the run or a finished test does."""
+
+    def mean(self, metric):
+        """Over the runs; None where one of them has no such metric."""
+        values = self._values(metric)
+        return None if None in values else sum(values) / len(values)
+
+    def spread(self, metric):
+        """Sample standard deviation over the runs, None for a single one."""
+        values = self._values(metric)
+        if len(values) < 2 or not all(value is not None and math.isfinite(value) for value in values):
+            return None
+        return statistics.stdev(values)
+
+    def _values(self, metric):
+        return [getattr(run, metric) for run in self.runs]
+
+
+def printed(value, metric):
+    """A value with the decimals of its metric, ``?`` for None."""
+    return '?' if value is None else f'{value:.{METRICS[metric]}f}'
+
+
+def in_order(method):
+    """Sorting key of rows."""
+    parts = method.split('+')
+    if method in ORDER:
+        return 0, [ORDER.index(method)], method
+    if all(part in ORDER for part in parts):
+        return 1, [ORDER.index(part) for part in parts], method
+    return (2, [len(parts)], method) if parts[0] == 'DCKD' else (3, [], method)
+
+
+def dataset_order(name):
+    """Sorting key of columns: the known data sets, then others."""
+    known = list(SETS)
+    return (known.index(name) if name in known else len(known)), name
+
+
+def dataset_of(record):
+    """The data set's usual name."""
+    return ALIASES.get(record.dataset['name'], record.dataset['name'])
+
+
+def scores_of(file, record, y_channel=True):
+    """PSNR and SSIM of a record by the protocol of the tables: a border of ``scale`` pixels left out.
+
+    Args:
+        file (Path): of the record, for errors.
+        record (Record): what was measured.
+        y_channel (bool): on Y of YCbCr, else on RGB.
+
+    Returns:
+        tuple: dicts with ``psnr`` in dB and ``ssim``, None where not measured so: of the network, of bicubic.
+
+    Raises:
+        UserError: it has neither by this protocol.
+    """
+    names = {}
+    blocks = record.protocol.get('metrics') or {}
+    for name, block in blocks.items():
+        metric = _TYPES.get(block.get('type'))
+        if metric and block.get('crop_border') == record.scale and block.get('test_y_channel', False) == y_channel:
+            names.setdefault(metric, name)
+    if not any(name in record.mean for name in names.values()):
+        found = ', '.join(f'{name} ({block.get("type")}, crop_border {block.get("crop_border")}, test_y_channel '
+                          f'{str(block.get("test_y_channel", False)).lower()})' for name, block in blocks.items())
+        raise UserError(f'{file}: has no PSNR or SSIM {"on Y" if y_channel else "on RGB"} with crop_border '
+                        f'{record.scale}, found {found or "no metrics"}; evaluate anew with such val.metrics, or try '
+                        f'--channel {"rgb" if y_channel else "y"}')
+    return tuple({metric: values.get(names.get(metric)) for metric in METRICS}
+                 for values in (record.mean, record.bicubic))
+
+
+def measured_cells(records, y_channel=True):
+    """Sort records into the cells of the tables.
+
+    Args:
+        records (dict[Path, Record]): as ``find_records`` gives them.
+        y_channel (bool): figures on Y, else on RGB.
+
+    Returns:
+        dict[tuple, Measured]: by pair, ``RowName`` and data set.
+
+    Raises:
+        UserError: a record has no figures by the protocol.
+    """
+    runs, bicubic = {}, {}
+    for file, record in records.items():
+        scores, of_bicubic = scores_of(file, record, y_channel)
+        method = '+'.join(sorted(record.method.split('+'), key=in_order))  # FAKD+DUKD and DUKD+FAKD are one method
+        row = RowName(record.scale, method, bool(record.protocol.get('self_ensemble')))
+        place = record.pair, dataset_of(record)
+        runs.setdefault((place, row), []).append(Run(file, record, **scores, iteration=record.iteration))
+        bicubic.setdefault((place, RowName(record.scale, 'Bicubic')), []).append(
+            Run(file, record, **of_bicubic, iteration=None))
+    cells = {(place[0], row, place[1]): _measured(found) for (place, row), found in runs.items()}
+    for (place, row), found in bicubic.items():
+        cells[place[0], row, place[1]] = Measured((max(found, key=_age), ))
+    return cells
+
+
+def _age(run):
+    return run.iteration or 0, run.record.finished
+
+
+def _measured(runs):
+    """Of all runs of one cell, those that count."""
+    overtaken = []
+    if any(run.iteration is None for run in runs):
+        overtaken = [run for run in runs if run.iteration is not None]
+    names, checkpoints, chosen, left_out = set(), set(), [], []
+    for run in sorted((run for run in runs if run not in overtaken), key=_age, reverse=True):
+        checkpoint = (run.record.checkpoint or {}).get('sha256')
+        if run.record.name in names or checkpoint in checkpoints:
+            (left_out if run.iteration is None else overtaken).append(run)
+            continue
+        names.add(run.record.name)
+        checkpoints.update({checkpoint} - {None})
+        chosen.append(run)
+    chosen.sort(key=lambda run: (run.record.seed is None, run.record.seed or 0, str(run.file)))
+    return Measured(tuple(chosen), *(tuple(run.file for run in group) for group in (left_out, overtaken)))

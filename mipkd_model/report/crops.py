@@ -1,0 +1,222 @@
+"""The figure of enlarged crops: the HR image with a box at the left, what each method makes of the box at the right."""
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea, VPacker
+from matplotlib.patches import Rectangle
+
+from mipkd_arch.errors import UserError, number_in
+
+from .pictures import WIDTH, hide_ticks, labels, metric_name, style, text_width
+
+METRICS = {'calculate_psnr': ('PSNR', '{:.2f}'), 'calculate_ssim': ('SSIM', '{:.4f}')}
+TEACHER = 'Teacher'
+GAP, PAD, LINE = 0.06, 2 / 72, 0.115  # inches: between pictures, from picture to caption, height of a line of text
+COLOUR = '#e8000b'
+DPI = 450  # about, see below
+
+
+def parse_box(text, where, count):
+    """Parse ``count`` whole numbers with commas between them.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        numbers = tuple(int(part) for part in text.split(','))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        form = 'X,Y,W,H' if count == 4 else 'W,H'
+        raise UserError(f'{where}: {text!r} is not of the form {form}, whole numbers of pixels of the HR image')
+    return numbers
+
+
+def check_box(box, shape):
+    """Return the box (x, y, w, h) if it lies in an image of shape (H, W, 3).
+
+    Raises:
+        UserError: it does not, or is empty.
+    """
+    (x, y, width, height), (image_height, image_width) = box, shape[:2]
+    if min(width, height) < 1 or min(x, y) < 0 or x + width > image_width or y + height > image_height:
+        raise UserError(f'--box: {width}x{height} at ({x}, {y}) does not lie in the image, which is '
+                        f'{image_width}x{image_height}')
+    return box
+
+
+def default_box_size(shape):
+    """(w, h) of the box that is chosen: a square, a fifth of the shorter side down to a multiple of 8, at least 8."""
+    side = min(min(shape[:2]), max(8, min(shape[:2]) // 5 // 8 * 8))
+    return side, side
+
+
+def most_different_box(gt, outputs, size):
+    """Where the methods differ most from one another in their error.
+
+    For each pixel, the variance over the methods of their squared error, which is the mean over R, G and B; of all
+    boxes, the one with the greatest sum.
+
+    Args:
+        gt (ndarray): uint8 (H, W, 3).
+        outputs (list[ndarray]): the same of each method.
+        size (tuple[int, int]): (w, h) of the box in pixels.
+
+    Returns:
+        tuple[int, int, int, int]: (x, y, w, h); of equal boxes the topmost, then leftmost.
+
+    Raises:
+        UserError: the box is larger than the image.
+    """
+    width, height = size
+    if not (1 <= width <= gt.shape[1] and 1 <= height <= gt.shape[0]):
+        raise UserError(f'--box-size: {width},{height} does not fit into the image, which is '
+                        f'{gt.shape[1]}x{gt.shape[0]}')
+    errors = [np.square(output.astype(np.float64) - gt).mean(2) for output in outputs]
+    sums = np.pad(np.var(errors, axis=0).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    total = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    y, x = np.unravel_index(total.argmax(), total.shape)
+    return int(x), int(y), width, height
+
+
+def choose_box(pictures, box=None, size=None):
+    """The box that is asked for, or the one of that size where the records differ most.
+
+    A single record is compared with bicubic.
+
+    Args:
+        pictures (Pictures): the image and what was made of it.
+        box (tuple | None): (x, y, w, h) in pixels of gt.
+        size (tuple | None): (w, h), by default a fifth of the shorter side.
+
+    Raises:
+        UserError: it does not lie in the image.
+    """
+    if box:
+        return check_box(box, pictures.gt.shape)
+    compared = pictures.outputs if len(pictures.outputs) > 1 else [pictures.bicubic, *pictures.outputs]
+    return most_different_box(pictures.gt, compared, size or default_box_size(pictures.gt.shape))
+
+
+def draw_crops(pictures, box, columns=None):
+    """Draw the figure.
+
+    The crops are HR, bicubic and the records in their order. Below each is the PSNR in dB and the SSIM of the whole
+    image as its record has them; among the students the best value is bold, the second underlined. Teacher and bicubic
+    are left out of that.
+
+    Args:
+        pictures (Pictures): the image and what was made of it.
+        box (tuple): (x, y, w, h) in pixels of gt.
+        columns (int | None): crops in a row; by default two rows, of up to three crops one.
+
+    Returns:
+        Figure: the axes are the whole image, then the crops.
+
+    Raises:
+        UserError: more columns than crops; the records measured PSNR or SSIM in different ways.
+    """
+    x, y, width, height = box
+    images = [pictures.gt, pictures.bicubic, *pictures.outputs]
+    if columns is None:
+        columns = len(images) if len(images) <= 3 else math.ceil(len(images) / 2)
+    number_in('--columns', columns, 1, len(images), integer=True)
+    rows = math.ceil(len(images) / columns)
+    captions = _captions(pictures)
+    title = f'{pictures.image} ({pictures.dataset} ×{pictures.scale})'
+    with style():
+        # All heights and widths follow from the width of a crop and from both sides being equally high.
+        below = PAD + LINE * max(map(len, captions))
+        crop_ratio, image_ratio = height / width, pictures.gt.shape[0] / pictures.gt.shape[1]
+        heights = rows * below + (rows - 1) * GAP - PAD - LINE
+        crop = (WIDTH - columns * GAP - heights / image_ratio) / (rows * crop_ratio / image_ratio + columns)
+        # Nor may a caption be wider than its picture.
+        crop = max(crop, (text_width(title) * image_ratio - heights) / (rows * crop_ratio),
+                   *(text_width(''.join(text for text, _ in line)) for caption in captions for line in caption))
+        whole = rows * crop * crop_ratio + heights  # height of the whole image
+        figure_width = whole / image_ratio + columns * (crop + GAP)
+        figure_height = whole + PAD + LINE
+        # So that a pixel of a crop becomes the same whole number of pixels everywhere.
+        figure = Figure((figure_width, figure_height), dpi=max(1, round(DPI * crop / width)) * width / crop)
+
+        def place(left, top, wide, high):
+            axes = figure.add_axes((left / figure_width, 1 - (top + high) / figure_height, wide / figure_width,
+                                    high / figure_height))
+            hide_ticks(axes)
+            return axes
+
+        axes = place(0, 0, whole / image_ratio, whole)
+        axes.imshow(pictures.gt, interpolation='antialiased', aspect='auto')
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=COLOUR, linewidth=1))
+        _caption(axes, [[(title, '')]])
+        for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+            row, column = divmod(index, columns)
+            axes = place(whole / image_ratio + GAP + column * (crop + GAP),
+                         row * (crop * crop_ratio + below + GAP), crop, crop * crop_ratio)
+            axes.imshow(image[y:y + height, x:x + width], interpolation='nearest', aspect='auto')
+            _caption(axes, caption)
+    return figure
+
+
+def _captions(pictures):
+    """For HR, bicubic and each record its lines, each a list of (text, mark): '', 'best' or 'second'."""
+    records = pictures.records
+    chosen = {}  # name of the metric by title
+    for kind, (title, _) in METRICS.items():
+        names = [metric_name(record, kind) for record in records]
+        blocks = [name and record.protocol['metrics'][name] for name, record in zip(names, records, strict=True)]
+        for record, block in zip(records, blocks, strict=True):
+            if block != blocks[0]:
+                raise UserError(f'{record.name}: measured {title} as {block}, but {records[0].name} as {blocks[0]}; '
+                                'evaluate both with the same val.metrics')
+        if names[0]:
+            chosen[kind] = names
+    images = [record.images[pictures.image] for record in records]
+    columns = []  # texts and marks of bicubic and the records, for each metric
+    for kind, names in chosen.items():
+        form = METRICS[kind][1].format
+        texts = [form(image.scores[name]) for image, name in zip(images, names, strict=True)]
+        marks = _marks(texts, [record.method != TEACHER for record in records])
+        columns.append([(form(images[0].bicubic[names[0]]), ''), *zip(texts, marks, strict=True)])
+    titles = '/'.join(METRICS[kind][0] for kind in chosen)
+    captions = [[[('HR', '')], [(titles, '')]]]
+    for number, label in enumerate(['Bicubic', *labels(records)]):
+        values = [column[number] for column in columns]
+        line = [part for value in values for part in (('/', ''), value)][1:]
+        captions.append([[(label, '')], line])
+    return captions if chosen else [caption[:1] for caption in captions]
+
+
+def _marks(texts, counted):
+    """'best' for the greatest of the counted texts of numbers, 'second' for the next, if at least two are counted."""
+    values = [float(text) if count else math.nan for text, count in zip(texts, counted, strict=True)]
+    ranks = sorted({value for value in values if not math.isnan(value)}, reverse=True)
+    marks = dict(zip(ranks, ('best', 'second'), strict=False)) if sum(counted) > 1 else {}
+    return [marks.get(value, '') for value in values]
+
+
+def _caption(axes, lines):
+    """Put lines of text below axes, in the middle."""
+    packed = [HPacker(children=[_text(*part) for part in line], align='baseline', pad=0, sep=0) for line in lines]
+    box = VPacker(children=packed, align='center', pad=0, sep=1)
+    axes.add_artist(AnnotationBbox(box, (0.5, 0), xybox=(0, -PAD * 72), xycoords='axes fraction',
+                                   boxcoords='offset points', box_alignment=(0.5, 1), frameon=False, pad=0,
+                                   annotation_clip=False))
+
+
+def _text(text, mark):
+    kind = Underlined if mark == 'second' else TextArea
+    return kind(text, textprops={'fontweight': 'bold' if mark == 'best' else 'normal'})
+
+
+class Underlined(TextArea):
+    """Text with a line below it, which Matplotlib has for formulas only."""
+
+    def draw(self, renderer):
+        super().draw(renderer)
+        box = self.get_window_extent(renderer)
+        y = box.y0 + renderer.points_to_pixels(0.8)
+        Line2D([box.x0, box.x1], [y, y], linewidth=0.5, color='black', solid_capstyle='butt',
+               figure=self.get_figure()).draw(renderer)

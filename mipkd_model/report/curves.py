@@ -1,0 +1,244 @@
+"""The figure of training curves: a metric on the validation images, and losses, over the iterations of several runs."""
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator
+
+from mipkd_arch.errors import UserError, near_miss, one_of
+
+from ..evaluation.records import FOLDER, Record, find_records
+from ..evaluation.training_log import PATTERN, read_log
+from .pictures import WIDTH, check_same, metric_name, style
+
+TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
+SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
+FEW = 15  # points that are marked
+DASHES = ('-', '--', ':', '-.')
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+    folder: Path
+    """As ``experiments/<name>``."""
+    records: list[Record]
+    """Of validation on one data set, by ascending iteration."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one line shows."""
+    label: str
+    runs: list[Run]
+    """The same training with several seeds, or a single one."""
+
+
+def read_runs(paths, dataset=None):
+    """Read what validation during training has recorded.
+
+    Args:
+        paths (iterable): folders such as ``experiments/<name>``, or one that holds several of them.
+        dataset (str | None): name of the data set; None takes the only one.
+
+    Returns:
+        list[Run]: in the order of ``paths``.
+
+    Raises:
+        UserError: a path has no records of validation, or none of the data set; data sets or scales differ.
+    """
+    runs = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise UserError(f'{path}: no such folder of a training; experiments/<name> is one')
+        found = find_records([path]) if any(path.glob(f'**/{FOLDER}/*.json')) else {}
+        found = {file: record for file, record in found.items() if record.iteration is not None}
+        if not found:
+            raise UserError(f'{path}: holds no records of validation during training; train with --force_yml '
+                            'val:val_freq=5000 or another number of iterations, which has them written')
+        names = list(dict.fromkeys(record.dataset['name'] for record in found.values()))
+        if dataset is None and len(names) > 1:
+            raise UserError(f'--dataset: missing; {path} has {", ".join(names)}')
+        chosen = dataset or names[0]
+        if chosen not in names:
+            raise UserError(f'--dataset: {path} has no validation on {chosen!r}{near_miss(chosen, names)}; it has '
+                            f'{", ".join(names)}')
+        for file, record in found.items():
+            if record.dataset['name'] == chosen:
+                runs.setdefault(file.parent.parent, {})[file] = record
+    check_same({file: record for records in runs.values() for file, record in records.items()})
+    return [Run(folder, sorted(records.values(), key=lambda record: record.iteration))
+            for folder, records in runs.items()]
+
+
+def group_runs(runs):
+    """Join the runs of one pair and method whose seeds differ, and name every line.
+
+    A line is called by its method; where several lines have it, by the name of the run or, for several seeds, by method
+    and pair.
+
+    Args:
+        runs (list[Run]): each with at least one record.
+
+    Returns:
+        list[Curve]: in the order of the runs.
+    """
+    groups = {}
+    for run in runs:
+        groups.setdefault((run.records[-1].method, run.records[-1].pair), []).append(run)
+    parts = []
+    for group in groups.values():
+        seeds = [run.records[-1].seed for run in group]
+        together = None not in seeds and len(set(seeds)) == len(seeds)
+        parts.extend([group] if together else [[run] for run in group])
+    count = Counter(part[0].records[-1].method for part in parts)
+    curves = []
+    for part in parts:
+        last = part[0].records[-1]
+        label = last.method if count[last.method] == 1 else last.name
+        if len(part) > 1:
+            label = last.method if count[last.method] == 1 else f'{last.method}, {last.pair}'
+            label += f' ({len(part)} seeds)'
+        curves.append(Curve(label, part))
+    return curves
+
+
+def common(runs, series):
+    """Values at the iterations that all runs have.
+
+    Args:
+        runs (list[Run]): whose they are.
+        series (list): of (iterations, values) of each run, both of N numbers.
+
+    Returns:
+        tuple[ndarray, ndarray]: iterations (M,) and values (runs, M).
+
+    Raises:
+        UserError: they have none in common.
+    """
+    points = [dict(zip(map(int, iterations), values, strict=True)) for iterations, values in series]
+    shared = sorted(set.intersection(*map(set, points)))
+    if not shared:
+        raise UserError(f'{", ".join(str(run.folder) for run in runs)}: have no iteration in common, so no mean; draw '
+                        'one of them alone')
+    return np.array(shared), np.array([[values[iteration] for iteration in shared] for values in points])
+
+
+def smooth(values):
+    """Running mean over 1/20 of the points, at both ends over those that there are; NaN counts nowhere."""
+    half = len(values) // SMOOTH // 2
+    window = np.ones(2 * half + 1)
+    known = np.isfinite(values)
+    total = np.convolve(np.where(known, values, 0), window)[half:half + len(values)]
+    count = np.convolve(known, window)[half:half + len(values)]
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def read_losses(curves, names):
+    """Losses from the log files of the runs.
+
+    Args:
+        curves (list[Curve]): the lines.
+        names (list[str]): losses, such as ``l_pix``.
+
+    Returns:
+        dict: by (loss, label of the curve) iterations (M,) and values (runs, M); a curve whose runs lack a loss is
+            left out.
+
+    Raises:
+        UserError: a run has logged nothing, or no run has a loss of that name.
+    """
+    logs = {}
+    for curve in curves:
+        for run in curve.runs:
+            logs[run.folder] = log = read_log(run.folder)
+            if not log.losses:
+                raise UserError(f'{run.folder}: has no losses in a {PATTERN}; logger.print_freq says how often they '
+                                'are logged')
+    known = list(dict.fromkeys(name for log in logs.values() for name in log.losses))
+    losses = {}
+    for name in names:
+        one_of('--loss', name, known)
+        for curve in curves:
+            found = [logs[run.folder] for run in curve.runs]
+            if all(name in log.losses for log in found):
+                losses[name, curve.label] = common(
+                    curve.runs, [(log.iterations, log.losses[name]) for log in found])
+    return losses
+
+
+def draw_curves(curves, metric=None, losses=None):
+    """Draw the figure.
+
+    Several seeds are shown as their mean, within their minimum and maximum. A loss is shown as logged, faintly, and as
+    its running mean over 1/20 of the points.
+
+    Args:
+        curves (list[Curve]): a line each.
+        metric (str | None): name of the metric in the records; None takes PSNR.
+        losses (dict | None): what ``read_losses`` gave, for a second panel.
+
+    Returns:
+        Figure: the axes are that of the metric and, with losses, that of the losses.
+
+    Raises:
+        UserError: a run has no metric of that name, or no iteration is common to all seeds.
+    """
+    first = curves[0].runs[0].records[0]
+    name = metric or metric_name(first, 'calculate_psnr') or next(iter(first.mean))
+    losses = losses or {}
+    values = {curve.label: _metric_values(curve, name) for curve in curves}
+    kind = first.protocol['metrics'].get(name, {}).get('type')
+    with style():
+        figure = Figure((WIDTH if losses else WIDTH / 2, 2.5), dpi=300, layout='constrained')
+        panels = figure.subplots(1, 2 if losses else 1, squeeze=False)[0]
+        panels[0].set_ylabel(f'{first.dataset["name"]} ×{first.scale}, {TITLES.get(kind, name)}')
+        colours = {curve.label: f'C{index % 10}' for index, curve in enumerate(curves)}
+        for label, (iterations, rows) in values.items():
+            _line(panels[0], iterations, rows, colours[label], label=label,
+                  marker='o' if len(iterations) < FEW else None)
+        panels[0].legend(frameon=False)
+        if losses:
+            names = list(dict.fromkeys(loss for loss, _ in losses))
+            dashes = {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(names)}
+            for (loss, label), (iterations, rows) in losses.items():
+                panels[1].plot(iterations, rows.mean(0), color=colours[label], alpha=0.2, linewidth=0.4)
+                _line(panels[1], iterations, np.array([smooth(row) for row in rows]), colours[label],
+                      linestyle=dashes[loss])
+            _log_scale(panels[1])
+            panels[1].set_ylabel('loss' if len(names) > 1 else f'loss {names[0]}')
+            if len(names) > 1:
+                handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dashes[loss]) for loss in names]
+                panels[1].legend(handles, names, frameon=False)
+        for axes in panels:
+            axes.set_xlabel('iteration')
+            axes.xaxis.set_major_formatter(EngFormatter(sep=''))
+            axes.grid(linewidth=0.3, alpha=0.5)
+            axes.spines[['top', 'right']].set_visible(False)
+    return figure
+
+
+def _metric_values(curve, name):
+    for run in curve.runs:
+        for record in run.records:
+            one_of(f'--metric: {run.folder}', name, list(record.mean))
+    return common(curve.runs, [([record.iteration for record in run.records],
+                                [record.mean[name] for record in run.records]) for run in curve.runs])
+
+
+def _log_scale(axes):
+    """Logarithmic y with plain numbers; over less than two decades 2 and 5 are marked, too."""
+    axes.set_yscale('log')
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('')
+
+
+def _line(axes, iterations, rows, colour, **options):
+    axes.plot(iterations, rows.mean(0), color=colour, linewidth=1, markersize=2, **options)
+    if len(rows) > 1:
+        axes.fill_between(iterations, rows.min(0), rows.max(0), color=colour, alpha=0.2, linewidth=0)

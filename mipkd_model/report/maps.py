@@ -1,0 +1,87 @@
+"""The figure of difference maps: where students differ from their teacher, and whether that is for the better."""
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from ..evaluation.metrics import to_y
+from .pictures import WIDTH, hide_ticks, labels, style, text_width
+
+TO_GT, TO_TEACHER = 'viridis', 'inferno'
+# An odd number of colours has one in the middle, which is white.
+SIGNED = LinearSegmentedColormap.from_list('advantage', ['#b2182b', '#f4a582', 'white', '#92c5de', '#2166ac'], N=257)
+SHOWN = 99.5  # percent of the pixels lie within the colours; the few beyond would leave all others dark
+DPI = 300
+
+
+def difference(image, other):
+    """|image - other| on Y in grey levels, float64 (H, W), of two uint8 RGB images (H, W, 3)."""
+    return np.abs(to_y(image) - to_y(other))
+
+
+def advantage(student, teacher, gt):
+    """|teacher - gt| - |student - gt| on Y in grey levels, float64 (H, W): positive where the student is nearer."""
+    return difference(teacher, gt) - difference(student, gt)
+
+
+def draw_maps(pictures):
+    """Draw the figure.
+
+    The first row shows HR, the teacher and |teacher - HR|. Each student has a row: its output, |student - teacher|, and
+    |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR than the teacher and red where it
+    is farther. Differences are of Y, in grey levels of 255. All students share both scales of colours; each scale ends
+    at the 99.5th percentile of its maps. The mean of each map, over the whole image, is below it.
+
+    Args:
+        pictures (Pictures): the teacher's record first, then those of at least one student.
+
+    Returns:
+        Figure: the axes are the cells row by row, then the three colour bars.
+    """
+    teacher, *students = pictures.outputs
+    teacher_name, *names = labels(pictures.records)
+    to_gt = difference(teacher, pictures.gt)
+    to_teacher = [difference(student, teacher) for student in students]
+    signed = [advantage(student, teacher, pictures.gt) for student in students]
+    limit = _limit(np.abs(signed))
+    cool = {'cmap': TO_GT, 'vmin': 0, 'vmax': _limit(to_gt)}
+    hot = {'cmap': TO_TEACHER, 'vmin': 0, 'vmax': _limit(to_teacher)}
+    diverging = {'cmap': SIGNED, 'vmin': -limit, 'vmax': limit}
+
+    height, width = pictures.gt.shape[:2]
+    with style():
+        rows = [[(pictures.gt, f'HR, {pictures.image} ({pictures.dataset} ×{pictures.scale})', {}),
+                 (teacher, teacher_name, {}),
+                 (to_gt, _caption(f'|{teacher_name} − HR|', f'{to_gt.mean():.2f}'), cool)]]
+        for name, student, distance, gain in zip(names, students, to_teacher, signed, strict=True):
+            rows.append([(student, name, {}),
+                         (distance, _caption(f'|{name} − {teacher_name}|', f'{distance.mean():.2f}'), hot),
+                         (gain, _caption(f'{name} nearer to HR', f'{gain.mean():+.2f}'), diverging)])
+        wide = max(WIDTH / 3, *(text_width(line) for row in rows for _, caption, _ in row
+                                for line in caption.split('\n')))
+        high = len(rows) * (wide * height / width + 0.16) + 0.4
+        figure = Figure((3 * wide, high), dpi=DPI, layout='compressed')
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.01, hspace=0)
+        cells = figure.subplots(len(rows), 3)
+        for axes, (image, caption, colours) in zip(cells.flat, sum(rows, []), strict=True):
+            hide_ticks(axes)
+            axes.imshow(image, interpolation='antialiased', **colours)
+            axes.set_xlabel(caption, labelpad=2)
+        for column, (axes, what, extend) in enumerate((
+                (cells[0, 2], f'|{teacher_name} − HR| (grey levels)', 'max'),
+                (cells[1, 1], f'|student − {teacher_name}| (grey levels)', 'max'),
+                (cells[1, 2], 'student nearer to HR by (grey levels)', 'both'))):
+            bar = figure.colorbar(axes.images[0], ax=cells[:, column], location='bottom', fraction=0.2 / high,
+                                  pad=0.06 / high, aspect=30, extend=extend)
+            bar.set_label(what, labelpad=2)
+            bar.outline.set_linewidth(0.5)
+    return figure
+
+
+def _limit(maps):
+    """The end of a scale of colours; 1 for maps that are zero everywhere."""
+    return float(np.percentile(maps, SHOWN)) or 1.0
+
+
+def _caption(what, mean):
+    line = f'{what}, mean {mean.replace("-", "−")}'
+    return line if text_width(line) < WIDTH / 3 else line.replace(', mean', '\nmean')

@@ -1,0 +1,119 @@
+"""What networks cost to run and methods to train, as tables."""
+import argparse
+import csv
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from records import record, written
+
+from mipkd_model.commands import table as command
+from mipkd_model.matrix.runs import parse_pair
+from mipkd_model.report.cost_table import network_grid, network_rows, training_grid, training_rows
+from mipkd_model.report.layouts import grid_text
+
+COSTS = {('teacher', 'EDSR'): (40_000_000, 300 * 10**9), ('student', 'EDSR'): (2_500_000, 20 * 10**9)}
+
+
+def costs(role, network, _):
+    found = COSTS.get((role, network))
+    return found and SimpleNamespace(parameters=found[0], macs=found[1])
+
+
+def trained(seconds, method='MiPKD', device='H100', **fields):
+    return record(method, training={'seconds_per_iteration': seconds, 'device': device}, **fields)
+
+
+def rows_of(*records):
+    return training_rows({Path(f'{index}.json'): made for index, made in enumerate(records)})
+
+
+def shown(grid):
+    lines = grid_text([grid], 'markdown').splitlines()
+    return [[cell.strip() for cell in line[1:-1].split('|')] for line in lines if line.startswith('| ')][1:]
+
+
+def test_networks_stand_beside_the_reference_with_their_ratio():
+    assert shown(network_grid(network_rows([parse_pair('EDSR_x4')], costs))) == [
+        ['EDSR', 'x4', 'teacher', '40.00M', '43.09M', '300.00G', '3293.35G'],
+        ['', '', 'student', '2.50M', '2.70M', '20.00G', '207.28G'],
+        ['', '', 'teacher / student', '16.00', '', '15.00', '']]
+
+
+def test_what_is_not_known_of_a_network_is_visibly_unknown():
+    rows = shown(network_grid(network_rows([parse_pair('DAT_light-EDSR_x2')], costs)))
+    assert rows[0] == ['DAT_light-EDSR', 'x2', 'teacher', '?', '?', '?', '?']
+    assert rows[1][2:] == ['student', '2.50M', '2.55M', '20.00G', '?']
+    assert rows[2][2:] == ['teacher / student', '?', '', '?', '']
+
+
+def test_the_time_of_a_method_is_compared_with_logits_kd_on_the_same_device():
+    rows = rows_of(trained(0.5, 'Logits-KD'), trained(0.875), trained(2.0, 'FAKD', 'A100'), record('Scratch'))
+    assert [(row['method'], row['device'], row['difference'], row['published_difference']) for row in rows] == [
+        ('FAKD', 'A100', None, None), ('Logits-KD', 'H100', None, None), ('MiPKD', 'H100', 0.375, 0.38)]
+    assert shown(training_grid(rows))[-1] == ['', '', 'MiPKD', 'H100', '0.875', '+0.375', '+0.38']
+
+
+def test_other_pairs_and_scales_are_not_compared():
+    rows = rows_of(trained(0.5, 'Logits-KD', scale=2), trained(0.6, 'Logits-KD', pair='RCAN'), trained(0.9))
+    assert {row['difference'] for row in rows} == {None}
+
+
+def test_a_run_counts_once_however_many_data_sets_it_was_tested_on():
+    row, = rows_of(trained(0.5), trained(0.5, dataset='Set14'))
+    assert (row['runs'], row['std']) == (1, None)
+
+
+def test_several_runs_have_mean_and_spread():
+    rows = rows_of(trained(0.5), trained(0.7, name='other'))
+    assert rows[0]['seconds_per_iteration'] == pytest.approx(0.6)
+    assert shown(training_grid(rows))[0][4] == '0.600 ± 0.141 (n = 2)'
+
+
+def test_without_any_time_the_table_says_so():
+    assert 'no record says how long a step' in grid_text([training_grid([])], 'terminal')
+
+
+@pytest.fixture
+def mipkd(capsys):
+    def run(*arguments):
+        parser = argparse.ArgumentParser()
+        command.add(parser.add_subparsers())
+        args = parser.parse_args(['table', '--cost', *map(str, arguments)])
+        args.run(args)
+        return capsys.readouterr().out
+    return run
+
+
+def test_the_command_counts_the_networks_of_a_pair_without_any_record(tmp_path, monkeypatch, mipkd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'results').mkdir()
+    text = mipkd('--arch', 'EDSR', '--scale', 4)
+    # What others count of these networks: 43.09M and 2.70M parameters, 3293.35G and 207.28G MACs.
+    assert 'teacher            43.09M        43.09M       3293.35G  3293.35G' in text
+    assert 'student            2.70M         2.70M        207.28G   207.28G' in text
+
+
+def test_a_teacher_whose_sizes_are_in_a_missing_file_is_unknown(tmp_path, monkeypatch, mipkd):
+    monkeypatch.chdir(tmp_path)
+    rows = csv.DictReader(io.StringIO(mipkd('--arch', 'DAT_light-EDSR', '--scale', 4, '--format', 'csv')))
+    # 3x3 convolutions of 64 channels: one, two in each of 32 blocks, one after them, two of the upsampler, the last.
+    student = 1792 + 32 * 2 * 36928 + 36928 + 2 * 147712 + 1731
+    assert {row['network']: row['parameters'] for row in rows} == {
+        'teacher': '', 'student': str(student), 'teacher / student': ''}
+
+
+def test_csv_has_both_tables(tmp_path, mipkd):
+    written(tmp_path, pair='Mine', training={'seconds_per_iteration': 0.25, 'device': 'cpu'})
+    text = mipkd(tmp_path, '--format', 'csv', '--arch', 'EDSR', 'Mine', '--scale', 4)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row['table'], row['pair'], row['parameters'], row['seconds_per_iteration']) for row in rows] == [
+        ('networks', 'EDSR', '43089923', ''), ('networks', 'EDSR', '2699267', ''),
+        ('networks', 'EDSR', rows[2]['parameters'], ''), ('training', 'Mine', '', '0.25')]
+    assert float(rows[2]['parameters']) == pytest.approx(43089923 / 2699267)
+
+
+def test_a_pair_of_ones_own_has_times_but_no_networks(tmp_path, mipkd):
+    written(tmp_path, pair='Mine', training={'seconds_per_iteration': 0.25, 'device': 'cpu'})
+    assert mipkd(tmp_path, '--arch', 'Mine').startswith('Training: ')
