@@ -6,10 +6,10 @@ from tqdm import tqdm
 
 import mipkd_model  # noqa: F401
 from mipkd_model.data.bicubic import imresize
+from mipkd_model.evaluation.evaluate import mean_scores, to_levels
+from mipkd_model.evaluation.metrics import score
 
 from basicsr.data import build_dataset
-from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.utils import tensor2img
 
 TITLES = {'bicubic': 'bicubic', 'before': 'student, before', 'distilled': 'student, distilled', 'teacher': 'teacher',
           'gt': 'original'}
@@ -37,21 +37,20 @@ def compare(networks, dataset_opt, scale, picture):
     dataset = build_dataset({**dataset_opt, 'phase': 'val', 'scale': scale})
     columns = {'bicubic': lambda lq: upscale_bicubic(lq, scale), **networks}
     scores = {column: [] for column in columns}
+    metrics = {name: {'type': f'calculate_{name}', 'crop_border': scale, 'test_y_channel': True}
+               for name in ('psnr', 'ssim')}
     rows = []
     for item in tqdm(dataset, 'validate', unit='image'):
-        lq, gt = (item[key][None].float() / 255 for key in ('lq', 'gt'))
-        images = {'gt': tensor2img(gt)}
+        lq, images = item['lq'][None].float() / 255, {'gt': to_levels(item['gt'])}
         with torch.no_grad():
             for column, run in columns.items():
-                images[column] = image = tensor2img(run(lq))
-                psnr, ssim = (metric(image, images['gt'], crop_border=scale, test_y_channel=True)
-                              for metric in (calculate_psnr, calculate_ssim))
-                scores[column].append((psnr, ssim))
-        rows.append((item['gt_path'], images, {column: scores[column][-1][0] for column in columns}))
+                images[column] = to_levels(run(lq)[0])
+                scores[column].append(score(images[column], images['gt'], metrics))
+        rows.append((images, {column: scores[column][-1]['psnr'] for column in columns}))
     draw(rows, [*columns, 'gt'], picture)
-    means = {column: np.mean(values, axis=0) for column, values in scores.items()}
-    return {column: {'psnr': round(float(psnr), 4), 'ssim': round(float(ssim), 5)}
-            for column, (psnr, ssim) in means.items()}
+    means = {column: mean_scores(values) for column, values in scores.items()}
+    return {column: {'psnr': round(values['psnr'], 4), 'ssim': round(values['ssim'], 5)}
+            for column, values in means.items()}
 
 
 def most_detailed(gt):
@@ -68,10 +67,10 @@ def draw(rows, columns, picture):
     side = CROP * ZOOM
     sheet = Image.new('RGB', (len(columns) * (side + 4) - 4, len(rows) * (side + BAR + 4) - 4), 'white')
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    for y, (_, images, psnr) in enumerate(rows):
+    for y, (images, psnr) in enumerate(rows):
         top, left = most_detailed(images['gt'].astype(float))
         for x, column in enumerate(columns):
-            crop = images[column][top:top + CROP, left:left + CROP, ::-1]  # BGR, as OpenCV has it
+            crop = images[column][top:top + CROP, left:left + CROP]
             at = (x * (side + 4), y * (side + BAR + 4))
             sheet.paste(Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), Image.NEAREST), at)
             caption = TITLES[column] + (f'  {psnr[column]:.2f} dB' if column in psnr else '')

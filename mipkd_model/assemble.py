@@ -119,9 +119,26 @@ def _make_view(opt, label, network, looking):
                                'that compare images alone serve any network') from None
         except StagedViewError as error:
             raise StagedViewError(f'train.cuts_{label}: {error}') from None
-    if view.upscale != opt['scale']:
-        raise UserError(f'network_{label}.upscale: {view.upscale} is not the scale: {opt["scale"]} of the option file')
+    check_upscale(opt, label, network, view.upscale)
     return view
+
+
+def check_upscale(opt, label, network, upscale=None):
+    """Check that a network has the option file's scale.
+
+    Args:
+        opt (dict): all options.
+        label (str): 'g' or 't'.
+        network (nn.Module): the network.
+        upscale (int | None): its factor; None: what its view or itself says, or makes of an image.
+
+    Raises:
+        UserError: it has another.
+    """
+    if upscale is None:
+        upscale = staged_view(network).upscale if has_view(network) else _upscale_of(label, network)
+    if upscale != opt['scale']:
+        raise UserError(f'network_{label}.upscale: {upscale} is not the scale: {opt["scale"]} of the option file')
 
 
 def _upscale_of(label, network):

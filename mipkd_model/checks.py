@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from mipkd_arch.errors import UserError, near_miss, number_in
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 from basicsr.utils.registry import (
@@ -19,10 +19,11 @@ from basicsr.utils.registry import (
     MODEL_REGISTRY,
 )
 
-from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
+from .assemble import check_upscale, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
+from .evaluation.recording import tested_origin
 from .precision import autocast
 from .teachers import how_to_get_weights, named_weights
 
@@ -112,6 +113,7 @@ def check_options(opt, is_train):
         UserError: on the first thing that is wrong.
     """
     check_blocks(opt, is_train)
+    _check_name('name', opt['name'])
     _check_type('model_type', opt['model_type'], MODEL_REGISTRY)
     for key in opt:
         if key.startswith('network_') and opt[key] is not None:
@@ -161,8 +163,14 @@ def check_networks(opt, is_train):
     if opt['model_type'] != 'MiPKDModel':
         return  # BasicSR's other models have rules of their own
     with torch.random.fork_rng(devices=[]):  # a run draws the same numbers with and without the check
-        student, _ = make_network(opt, 'g')
-        if is_train:
+        student, report = make_network(opt, 'g')
+        if not is_train:
+            check_upscale(opt, 'g', student)
+            if report is None:
+                raise UserError('path.pretrain_network_g: missing; a network without trained weights is not worth a '
+                                'test')
+            tested_origin(opt)
+        else:
             losses = make_losses(opt['train'])
             _check_batch(opt, losses)
             teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
@@ -217,31 +225,61 @@ def _check_arguments(where, block, target, given=()):
 
 def _check_validation(opt):
     val = opt.get('val') or {}
-    for name, block in (val.get('metrics') or {}).items():
-        where = f'val.metrics.{name}'
-        check_call(where, {key: value for key, value in block.items() if key != 'better'}
-                   if isinstance(block, dict) else block, METRIC_REGISTRY, given=('img', 'img2', 'input_order'))
-        if 'crop_border' in block:
-            number_in(f'{where}.crop_border', block['crop_border'], 0, integer=True)
-    for key in ('tile', 'tile_pad'):
+    metrics = val.get('metrics') or {}
+    if not isinstance(metrics, dict) or not all(isinstance(name, str) for name in metrics):
+        raise UserError(f'val.metrics: {metrics!r} is not a block of metrics by their names')
+    for name, block in metrics.items():
+        _check_metric(f'val.metrics.{name}', block)
+    for key, low in (('tile', 1), ('tile_pad', 0)):
         if val.get(key) is not None:
-            number_in(f'val.{key}', val[key], 1 if key == 'tile' else 0, integer=True)
-    if not isinstance(val.get('self_ensemble', False), bool):
-        raise UserError(f'val.self_ensemble: {val["self_ensemble"]!r} is neither true nor false')
+            number_in(f'val.{key}', val[key], low, integer=True)
+    for key in ('self_ensemble', 'save_img', 'pbar'):
+        _check_switch(f'val.{key}', val.get(key, False))
     for key, value in (opt.get('table') or {}).items():
         if not isinstance(value, str):
             raise UserError(f'table.{key}: {value!r} is not a text')
 
 
+def _check_metric(where, block):
+    options = {key: value for key, value in block.items() if key != 'better'} if isinstance(block, dict) else block
+    check_call(where, options, METRIC_REGISTRY, given=('img', 'img2', 'input_order'))
+    if block['type'].endswith('_pt'):
+        raise UserError(f'{where}.type: {block["type"]} takes tensors; take {block["type"].removesuffix("_pt")}')
+    if 'crop_border' in block:
+        number_in(f'{where}.crop_border', block['crop_border'], 0, integer=True)
+    _check_switch(f'{where}.test_y_channel', block.get('test_y_channel', False))
+    one_of(f'{where}.better', block.get('better', 'higher'), ('higher', 'lower'))
+
+
+def _check_switch(where, value):
+    if not isinstance(value, bool):
+        raise UserError(f'{where}: {value!r} is neither true nor false')
+
+
+def _check_name(where, name):
+    """Names become parts of paths."""
+    if not isinstance(name, str) or not name.strip() or {'/', '\\'} & set(name) or name in ('.', '..'):
+        raise UserError(f'{where}: {name!r} is no name of a file; give a text without / and \\')
+
+
 def _check_datasets(opt, is_train):
     if is_train and 'train' not in opt['datasets']:
         raise UserError('datasets.train: missing, there is nothing to train on')
+    if not is_train and not opt['datasets']:
+        raise UserError('datasets: is empty, there is nothing to test on')
+    names = {}
     for phase, block in opt['datasets'].items():
         where = f'datasets.{phase}'
         allowed = ('train', 'val') if is_train else ('test', 'val')
         if phase.split('_')[0] not in allowed:
             raise UserError(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
         _check_type(f'{where}.type', block['type'], DATASET_REGISTRY)
+        if phase != 'train':
+            _check_name(f'{where}.name', block.get('name'))
+            if block['name'] in names:
+                raise UserError(f'{where}.name: {block["name"]} is the name of {names[block["name"]]} too; each data '
+                                'set needs its own, for its records')
+            names[block['name']] = f'datasets.{phase}'
         if block['type'] == PairedSRDataset.__name__ and opt['model_type'] != 'MiPKDModel':
             raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {opt["model_type"]} does not '
                             'take; use PairedImageDataset, or model_type: MiPKDModel')

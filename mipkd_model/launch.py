@@ -8,7 +8,9 @@ import os
 import sys
 from os import path as osp
 
-from mipkd_arch.errors import exit_status
+import torch
+
+from mipkd_arch.errors import UserError, exit_status
 
 import basicsr.test
 import basicsr.train
@@ -44,6 +46,8 @@ def parse_options(root_path, is_train=True):
         print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',
               flush=True)
         opt['num_gpu'] = 1
+    if opt['num_gpu'] and not torch.cuda.is_available():
+        raise UserError(f'num_gpu: {opt["num_gpu"]}, but torch sees no GPU; set num_gpu: auto, or 0 for the CPU')
     if is_train and opt.get('path') is not None:
         opt['path'].setdefault('resume_state', None)
         if opt.get('network_t') is not None:

@@ -20,6 +20,7 @@ from .distiller import Distiller
 from .draws import Draws
 from .ema import update_ema, warm_decay
 from .evaluation.origin import write_run
+from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
 from .precision import autocast
 from .weights import load_weights, plain_state_dict, save_atomically
@@ -48,6 +49,8 @@ class MiPKDModel(SRModel):
         self.checks = {}  # of the data sets that are validated on
         if self.is_train:
             self.init_training_settings()
+        else:
+            self.origin = tested_origin(opt)  # now, for the file may be another one when the test has ended
 
     # ---------------------------------------------------------------- set-up
 
@@ -86,7 +89,7 @@ class MiPKDModel(SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         if self.opt['rank'] == 0 and 'log' in self.opt['path']:
-            write_run(self.opt, self.device)
+            write_run(self.opt, self.device, has_teacher=self.net_t is not None)
 
     def setup_optimizers(self):
         """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
@@ -165,9 +168,12 @@ class MiPKDModel(SRModel):
             tb_logger: TensorBoard's writer, or None.
             save_img (bool): save the outputs.
         """
+        # BasicSR's loop may count on after the last iteration.
+        iteration = min(current_iter, int(self.opt['train']['total_iter'])) if self.is_train else None
+        origin = trained_origin(self.opt, iteration) if self.is_train else self.origin
         with self._eval_mode() as network:
             record = validate(self.opt, network, self.size_multiple, dataloader.dataset, self.device, self.checks,
-                              current_iter if self.is_train else None, save_img)
+                              origin, iteration, save_img)
         if record is not None:
             self._log_record(record, tb_logger)
 

@@ -49,6 +49,13 @@ def _is_state_dict(value):
     return isinstance(value, dict) and bool(value) and all(torch.is_tensor(v) for v in value.values())
 
 
+def weights_key(checkpoint):
+    """The first of ``WRAPPERS`` under which a checkpoint has weights; None where it has none, or is bare weights."""
+    if _is_state_dict(checkpoint) or not isinstance(checkpoint, dict):
+        return None
+    return next((key for key in WRAPPERS if _is_state_dict(checkpoint.get(key))), None)
+
+
 def find_state_dict(checkpoint, path, param_key=None):
     """Find the state dict inside a checkpoint and return it without wrapper prefixes.
 
@@ -60,13 +67,8 @@ def find_state_dict(checkpoint, path, param_key=None):
     Raises:
         WeightsError: lists the keys that were found.
     """
-    if param_key is not None:
-        found = checkpoint.get(param_key) if isinstance(checkpoint, dict) else None
-    elif _is_state_dict(checkpoint):
-        found = checkpoint
-    else:
-        candidates = [checkpoint.get(key) for key in WRAPPERS] if isinstance(checkpoint, dict) else []
-        found = next(filter(_is_state_dict, candidates), None)
+    key = weights_key(checkpoint) if param_key is None else param_key
+    found = checkpoint if key is None else checkpoint.get(key) if isinstance(checkpoint, dict) else None
     if not _is_state_dict(found):
         keys = ', '.join(map(str, list(checkpoint)[:12])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         asked = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'

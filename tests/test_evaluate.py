@@ -198,3 +198,15 @@ def test_the_benchmark_sets_are_recognised(name, scale):
     checks = [check_image(result['gt_path'], to_levels(result['lq']), to_levels(result['gt']), {}, scale)
               for result in (data[index] for index in range(len(data)))]
     assert check_dataset(name, checks, scale)['good'] is True
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_a_gpu_gives_the_values_of_a_cpu(folder, network):
+    data = dataset(folder)
+    first = evaluate(network, data, METRICS, 2, CPU)
+    second = evaluate(network.cuda(), data, METRICS, 2, torch.device('cuda'))
+    network.cpu()
+    for ours, theirs in zip(second, first, strict=True):
+        # A value that lies between two levels may be rounded either way.
+        assert ours.scores['psnr'] == pytest.approx(theirs.scores['psnr'], abs=1e-3)

@@ -39,8 +39,8 @@ def check_image(name, lq, gt, metrics, scale):
         digest.update(np.ascontiguousarray(image))
     known = {'type': 'calculate_psnr', 'crop_border': scale, 'test_y_channel': True}
     wanted = {key: block for key, block in metrics.items() if block['type'] in OURS}
-    values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, None: known})
-    psnr_y = values.pop(None)
+    values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, '': known})
+    psnr_y = values.pop('')
     return ImageCheck(digest.hexdigest(), values, psnr_y)
 
 

@@ -1,6 +1,7 @@
 """A network's output on every image of a data set, measured."""
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from mipkd_arch.errors import UserError
 
+from ..files import put_in_place
 from .dataset_check import ImageCheck, check_image
 from .metrics import score
 
@@ -81,9 +83,7 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
         return ImageResult(name, lq_name, scores, found, file)
 
     results, waiting = {}, deque()
-    # Published figures are of float32, which TF32 is not; tuning for each size of image takes longer than it gains.
-    with (ThreadPoolExecutor(THREADS) as pool, torch.no_grad(),
-          torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)):
+    with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _float32():
         for index in progress(range(rank, len(dataset), world_size)):
             item = dataset[index]
             lq = item['lq'].to(device)
@@ -101,12 +101,25 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
     return [results[index] for index in range(len(dataset))]
 
 
+@contextmanager
+def _float32():
+    """Float32 as such: published figures are not of TF32. Nor is cuDNN tuned, which each size of image would need."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('highest')
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def mean_scores(scores):
     """Means by metric of a list of values by metric, summed in the order of the list."""
     return {name: float(np.mean([values[name] for values in scores])) for name in scores[0]}
 
 
 def _write_image(image, file):
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(file), image[..., ::-1]):
-        raise UserError(f'{file}: cannot be written; is the folder writable and the disk not full?')
+    written, png = cv2.imencode('.png', image[..., ::-1])
+    assert written, 'PNG takes any image of 8 bits'
+    with put_in_place(file) as temporary:
+        temporary.write_bytes(png)

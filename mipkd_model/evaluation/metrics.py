@@ -7,6 +7,8 @@ two variances only as their sum.
 import cv2
 import numpy as np
 
+from mipkd_arch.errors import UserError
+
 from basicsr.metrics import calculate_metric
 
 # BT.601 in limited range, for R, G, B in [0, 1], as BasicSR's rgb2ycbcr.
@@ -22,11 +24,13 @@ def to_y(image):
     """Y of YCbCr, as BasicSR's ``to_y_channel``: not rounded, but to float32.
 
     Args:
-        image (ndarray): uint8 RGB (H, W, 3).
+        image (ndarray): uint8 RGB (H, W, 3); an image (H, W, 1) is its own Y.
 
     Returns:
-        ndarray: float64 (H, W), in [16, 235].
+        ndarray: float64 (H, W), in [16, 235] for RGB.
     """
+    if image.shape[2] == 1:
+        return image[..., 0].astype(np.float64)
     y = cv2.transform(cv2.LUT(np.ascontiguousarray(image), _TERMS), _SUM)
     y += 16
     y /= 255
@@ -70,7 +74,7 @@ def score(image, gt, metrics):
     """Values of several metrics.
 
     Args:
-        image, gt (ndarray): uint8 RGB (H, W, 3).
+        image, gt (ndarray): uint8 RGB (H, W, 3), or gray (H, W, 1).
         metrics (dict): by name a block as of ``val.metrics``: ``type``, ``crop_border`` in pixels of gt,
             ``test_y_channel`` (default: false, on RGB), or what another metric of BasicSR's takes.
 
@@ -87,6 +91,9 @@ def score(image, gt, metrics):
         border, on_y = block['crop_border'], block.get('test_y_channel', False)
         if (border, on_y) not in planes:
             height, width = gt.shape[:2]
+            if 2 * border >= min(height, width):
+                raise UserError(f'val.metrics.{name}.crop_border: {border} leaves nothing of an image of '
+                                f'{width}x{height}')
             cropped = (x[border:height - border, border:width - border] for x in (image, gt))
             planes[border, on_y] = [to_y(x) if on_y else x.astype(np.float64) for x in cropped]
         values[name] = OURS[block['type']](*planes[border, on_y])

@@ -55,22 +55,31 @@ def now():
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
-def write_run(opt, device):
-    """Write ``run.json`` into a training's folder, for the evaluations of its weights; a resumed run keeps its own.
+def write_run(opt, device, has_teacher):
+    """Write ``run.json`` into a training's folder, for the evaluations of its weights.
+
+    A resumed run adds to it: ``resumed`` lists what was written before, without these lists.
 
     Args:
         opt (dict): all options of the run.
         device (torch.device): what it runs on.
+        has_teacher (bool): a loss compares with the teacher of the options.
+
+    Raises:
+        RecordError: the folder of a resumed run has a run.json, but not one of this package.
     """
     file = Path(opt['path']['log']) / RUN_FILE
-    if opt['path'].get('resume_state') and file.exists():
-        return
-    teacher = opt['path'].get('pretrain_network_t') or (opt.get('network_t') or {}).get('file')
+    before = _read(file) if opt['path'].get('resume_state') and file.exists() else None
+    teacher = None
+    if has_teacher:
+        teacher = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
     batch = opt['datasets']['train'].get('batch_size_per_gpu', 1) * opt['world_size']
     run = {'format': RUN_FORMAT, 'name': opt['name'], 'seed': opt['manual_seed'],
            'total_iter': int(opt['train']['total_iter']), 'batch_size': batch, 'option_file': opt.get('option_file'),
            'teacher': teacher and {'file': str(teacher), 'sha256': file_sha256(teacher)},
            'versions': versions(device), 'device': device_name(device), 'started': now()}
+    if before:
+        run['resumed'] = [*before.pop('resumed', []), before]
     write_json(run, file)
 
 
@@ -89,5 +98,8 @@ def read_run(checkpoint):
     folder = Path(checkpoint).expanduser().absolute().parent.parent
     if not (folder / RUN_FILE).is_file():
         return None
-    run = read_json(folder / RUN_FILE, RUN_FORMAT, 'description of a run', 'basicsr/train.py writes them')
-    return {**run, 'seconds_per_iteration': seconds_per_iteration(folder)}
+    return {**_read(folder / RUN_FILE), 'seconds_per_iteration': seconds_per_iteration(folder)}
+
+
+def _read(file):
+    return read_json(file, RUN_FORMAT, 'description of a run', 'basicsr/train.py writes them')

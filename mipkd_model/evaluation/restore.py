@@ -5,12 +5,28 @@ that they can be put into each other.
 """
 import torch
 
+from mipkd_arch.errors import UserError
 from mipkd_arch.staged import crop_to, pad_to_multiple
+
+TILE_PAD = 16  # lq pixels
 
 
 def padded(run, multiple, scale):
-    """Pad lq by reflection to multiples and crop the output, as windows of attention need it."""
-    return lambda lq: crop_to(run(pad_to_multiple(lq, multiple)), lq, scale)
+    """Pad lq by reflection to multiples and crop the output, as windows of attention need it.
+
+    Raises:
+        UserError: when it runs, for an output of another scale.
+    """
+    def run_padded(lq):
+        seen = pad_to_multiple(lq, multiple)
+        output = run(seen)
+        if output.shape[-2:] != (scale * seen.shape[-2], scale * seen.shape[-1]):
+            (height, width), (out_height, out_width) = seen.shape[-2:], output.shape[-2:]
+            raise UserError(f'scale: {scale} of the option file, but the network makes {out_width}x{out_height} of '
+                            f'{width}x{height}')
+        return crop_to(output, lq, scale)
+
+    return run_padded
 
 
 def tiled(run, tile, tile_pad, scale):
@@ -55,9 +71,21 @@ def self_ensembled(run):
     return run_all
 
 
-def restorer(network, scale, multiple=1, tile=None, tile_pad=16, self_ensemble=False):
-    """The function that super-resolves whole images with a network; options as in ``val``."""
+def restorer(network, scale, multiple=1, tile=None, tile_pad=None, self_ensemble=False):
+    """The function that super-resolves whole images with a network.
+
+    Args:
+        network (nn.Module): in eval mode.
+        scale (int): factor between lq and the output.
+        multiple (int): what sides of lq must be multiples of.
+        tile, tile_pad (int | None), self_ensemble (bool): as in ``val``.
+    """
     run = padded(network, multiple, scale)
     if tile:
-        run = tiled(run, tile, tile_pad, scale)
+        run = tiled(run, tile, pad_of(tile_pad), scale)
     return self_ensembled(run) if self_ensemble else run
+
+
+def pad_of(tile_pad):
+    """``val.tile_pad``, or what it is where it is not given."""
+    return TILE_PAD if tile_pad is None else tile_pad

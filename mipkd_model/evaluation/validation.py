@@ -5,6 +5,8 @@ from os import path as osp
 
 from tqdm import tqdm
 
+from basicsr.utils import get_root_logger
+
 from .evaluate import evaluate
 from .recording import make_record
 from .records import FOLDER, write_record
@@ -20,11 +22,11 @@ def restorer_of(opt, network, multiple):
         multiple (int): what sides of lq must be multiples of.
     """
     val = opt.get('val') or {}
-    return restorer(network, opt['scale'], multiple, val.get('tile'), val.get('tile_pad', 16),
+    return restorer(network, opt['scale'], multiple, val.get('tile'), val.get('tile_pad'),
                     val.get('self_ensemble', False))
 
 
-def validate(opt, network, multiple, dataset, device, checks, iteration=None, save_img=False):
+def validate(opt, network, multiple, dataset, device, checks, origin, iteration=None, save_img=False):
     """Measure a network on a data set, all processes sharing the images, and write the record.
 
     Args:
@@ -34,6 +36,7 @@ def validate(opt, network, multiple, dataset, device, checks, iteration=None, sa
         dataset (Dataset): for validation; see ``evaluate``.
         device (torch.device): where the network is.
         checks (dict): what was found of data sets by their names; one that is not in it is checked and added.
+        origin (Origin): of the weights.
         iteration (int | None): of the training that is going on, None in a test.
         save_img (bool): save the outputs.
 
@@ -52,10 +55,13 @@ def validate(opt, network, multiple, dataset, device, checks, iteration=None, sa
         progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or (shows if shows is None else
                                                                                     not shows)))
     if not results[0].scores:
+        why = 'it has no gt' if val.get('metrics') else 'there are no val.metrics'
+        get_root_logger().warning(f'{name}: nothing is measured, for {why}.')
         return None
     if name not in checks:
         checks[name] = [result.check for result in results]
-    record = make_record(opt, dataset, network, results, checks[name], iteration, device, time.perf_counter() - start)
+    record = make_record(opt, dataset, network, results, checks[name], origin, iteration, device,
+                         time.perf_counter() - start)
     if opt['rank'] == 0 and 'log' in opt['path']:
         label = name if iteration is None else f'{name}_{iteration}'
         write_record(record, osp.join(opt['path']['log'], FOLDER, f'{label}.json'))
