@@ -6,6 +6,7 @@ old names and turns the import failures that users meet most often into one line
 import importlib
 import sys
 import types
+import warnings
 
 INSTALL_HINT = ('pip install torch torchvision setuptools wheel && '
                 'pip install --no-build-isolation basicsr==1.4.2')
@@ -69,6 +70,8 @@ def prepare():
     _import('lmdb', 'pip install lmdb')
     _supply_functional_tensor()
     _supply_distutils()
+    # BasicSR's SwinIR asks for it in a way that torch warns of each time one is built.
+    warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)
     basicsr = _import('basicsr', INSTALL_HINT)
     if getattr(basicsr, '__file__', None) is None:
         # This repository's launcher folder has the library's name and no __init__.py: alone, it is an empty package.

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from records import record, written
+from refusals import refusal
 
+from mipkd_arch.errors import UserError
 from mipkd_model.commands import table as command
 from mipkd_model.matrix.ablations import ABLATIONS
 from mipkd_model.report.ablation_tables import ablation_grid, ablation_rows, ablation_table, agreement, published_order
@@ -48,7 +50,7 @@ def test_a_variant_that_is_not_measured_is_visibly_unknown():
     ((32.1, 32.0, 31.9), 'yes'),
     ((32.1, 31.9, 32.0), 'no: none > shared'),
     ((32.0, 32.1, 31.9), 'no: shared > separate'),
-    ((32.001, 31.999, 31.9), 'no: shared = separate'),
+    ((32.001, 31.999, 31.9), 'equal: shared = separate'),
     ((32.1, None, 31.9), '?'),
     ((31.0, None, 31.9), 'no: none > separate'),
 ])
@@ -86,12 +88,13 @@ def test_rows_for_csv_name_variant_and_agreement():
     assert row['as_published'] == 'no: shared > separate' and not any('published_' in key for key in row)
 
 
-def test_the_command_shows_edsr_x4_or_what_is_chosen(tmp_path, capsys):
+def test_the_command_shows_the_pairs_that_have_variants_or_what_is_chosen(tmp_path, capsys):
+    written(tmp_path, pair='SwinIR', dataset='Mine')
     written(tmp_path, psnr=32.1, dataset='Mine')
     written(tmp_path, method='MiPKD-kind-mlp', psnr=32.0, dataset='Mine')
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
-    for options, title in (([], 'EDSR x4'), (['--arch', 'RCAN', '--scale', '2'], 'RCAN x2')):
+    for options, title in (([], 'EDSR x4'), (['--arch', 'SwinIR', '--scale', '4'], 'SwinIR x4')):
         args = parser.parse_args(['table', str(tmp_path), '--ablation', 'kind', *options])
         args.run(args)
         assert capsys.readouterr().out.startswith(f'Encoders and decoders, {title}: ')
@@ -100,3 +103,12 @@ def test_the_command_shows_edsr_x4_or_what_is_chosen(tmp_path, capsys):
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row['variant'], row['dataset'], row['psnr'], row['as_published']) for row in rows] == [
         ('CNN', 'Mine', '32.1', 'yes'), ('MLP', 'Mine', '32', 'yes')]
+
+
+def test_an_ablation_without_records_says_which_records_there_are(tmp_path):
+    written(tmp_path)
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    args = parser.parse_args(['table', str(tmp_path), '--ablation', 'kind'])
+    line = refusal(args.run, args, kind=UserError)
+    assert 'records are of EDSR x4 Bicubic, EDSR x4 MiPKD' in line and 'mipkd options --ablation kind EDSR_x4' in line

@@ -9,7 +9,6 @@ import pytest
 from records import record, written
 
 from mipkd_model.commands import table as command
-from mipkd_model.matrix.runs import parse_pair
 from mipkd_model.report.cost_table import network_grid, network_rows, training_grid, training_rows
 from mipkd_model.report.layouts import grid_text
 
@@ -35,14 +34,14 @@ def shown(grid):
 
 
 def test_networks_stand_beside_the_reference_with_their_ratio():
-    assert shown(network_grid(network_rows([parse_pair('EDSR_x4')], costs))) == [
+    assert shown(network_grid(network_rows([('EDSR', 4, 'EDSR', 'EDSR')], costs))) == [
         ['EDSR', 'x4', 'teacher', '40.00M', '43.09M', '300.00G', '3293.35G'],
         ['', '', 'student', '2.50M', '2.70M', '20.00G', '207.28G'],
         ['', '', 'teacher / student', '16.00', '', '15.00', '']]
 
 
 def test_what_is_not_known_of_a_network_is_visibly_unknown():
-    rows = shown(network_grid(network_rows([parse_pair('DAT_light-EDSR_x2')], costs)))
+    rows = shown(network_grid(network_rows([('DAT_light-EDSR', 2, 'DAT_light', 'EDSR')], costs)))
     assert rows[0] == ['DAT_light-EDSR', 'x2', 'teacher', '?', '?', '?', '?']
     assert rows[1][2:] == ['student', '2.50M', '2.55M', '20.00G', '?']
     assert rows[2][2:] == ['teacher / student', '?', '', '?', '']
@@ -110,10 +109,17 @@ def test_csv_has_both_tables(tmp_path, mipkd):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row['table'], row['pair'], row['parameters'], row['seconds_per_iteration']) for row in rows] == [
         ('networks', 'EDSR', '43089923', ''), ('networks', 'EDSR', '2699267', ''),
-        ('networks', 'EDSR', rows[2]['parameters'], ''), ('training', 'Mine', '', '0.25')]
+        ('networks', 'EDSR', rows[2]['parameters'], ''), ('networks', 'Mine', '', ''),
+        ('networks', 'Mine', '2699267', ''), ('networks', 'Mine', '', ''), ('training', 'Mine', '', '0.25')]
     assert float(rows[2]['parameters']) == pytest.approx(43089923 / 2699267)
 
 
-def test_a_pair_of_ones_own_has_times_but_no_networks(tmp_path, mipkd):
-    written(tmp_path, pair='Mine', training={'seconds_per_iteration': 0.25, 'device': 'cpu'})
-    assert mipkd(tmp_path, '--arch', 'Mine').startswith('Training: ')
+def test_networks_of_a_pair_of_ones_own_are_those_of_its_records(tmp_path, mipkd):
+    small = {'type': 'EDSRStudent', 'num_feat': 16, 'num_block': 2, 'upscale': 4}
+    written(tmp_path, pair='Mine', network=small)
+    written(tmp_path, pair='Mine', method='Teacher', network={**small, 'num_block': 4})
+    rows = list(csv.DictReader(io.StringIO(mipkd(tmp_path, '--format', 'csv'))))
+    # Two blocks more are four 3x3 convolutions of 16 channels more.
+    assert [row['network'] for row in rows] == ['teacher', 'student', 'teacher / student']
+    assert int(rows[0]['parameters']) - int(rows[1]['parameters']) == 4 * (9 * 16 * 16 + 16)
+    assert int(float(rows[0]['macs'])) - int(float(rows[1]['macs'])) == 4 * 9 * 16 * 16 * 256 * 256

@@ -1,6 +1,7 @@
 """Measuring a network on a data set."""
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from mipkd_model.data.verify import bicubic_psnr
 from mipkd_model.evaluation.dataset_check import check_dataset, check_image
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores, to_levels
 from mipkd_model.evaluation.metrics import score
+from mipkd_model.evaluation.records import read_record
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.metrics import calculate_psnr, calculate_ssim
@@ -115,11 +117,24 @@ def _in_two_processes(rank, folder, port, answers):
 
     found = evaluate(tiny.edsr(2).eval(), dataset(folder), METRICS, 2, CPU, check=True, rank=rank, world_size=2,
                      progress=watch)
+    _test_model(folder, dist=True, rank=rank, world_size=2)
     answers.put((rank, seen, found))
     torch.distributed.destroy_process_group()
 
 
+def _test_model(folder, **changes):
+    """Test the network whose weights are in ``folder`` as BasicSR's pipeline does; the record goes there."""
+    from basicsr.models import build_model
+    opt = {'name': f'test_{changes["world_size"]}', 'model_type': 'MiPKDModel', 'scale': 2, 'num_gpu': 0,
+           'manual_seed': 0, 'is_train': False, 'network_g': {'type': 'EDSR', **tiny.EDSR_SIZES, 'upscale': 2},
+           'path': {'pretrain_network_g': str(folder / 'network.pth'), 'log': f'{folder}/{changes["world_size"]}'},
+           'val': {'metrics': METRICS}, **changes}
+    loader = SimpleNamespace(dataset=dataset(folder))
+    build_model(opt).validation(loader, 'test', None)
+
+
 def test_two_processes_share_the_images_and_get_the_values_of_one(folder, network):
+    torch.save(network.state_dict(), folder / 'network.pth')
     import socket
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -135,6 +150,9 @@ def test_two_processes_share_the_images_and_get_the_values_of_one(folder, networ
     alone = evaluate(network, dataset(folder), METRICS, 2, CPU, check=True)
     assert [seen for _, seen, _ in found] == [[0, 2, 4], [1, 3, 5]]
     assert found[0][2] == alone and found[1][2] == alone
+    _test_model(folder, dist=False, rank=0, world_size=1)
+    one, two = (read_record(folder / f'{count}/records/made.json') for count in (1, 2))
+    assert two.images == one.images and two.mean == one.mean and two.dataset == one.dataset
 
 
 def test_the_check_of_an_image_has_the_score_of_bicubic(folder):

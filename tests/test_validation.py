@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import pytest
 import runs
 import torch
-import yaml
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_options
 from mipkd_model.data.paired_dataset import PairedSRDataset
 from mipkd_model.evaluation.dataset_check import check_image
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.evaluation.records import find_records, read_record
 from mipkd_model.evaluation.restore import self_ensembled
+
+from basicsr.archs import build_network
 
 
 def set_up(folder, family='EDSR', **val):
@@ -183,21 +183,122 @@ def test_a_training_describes_itself_for_the_evaluations_of_its_weights(tmp_path
     assert record.training['name'] == 'tiny'
 
 
-@pytest.mark.parametrize('change, says', [
-    ({'metrics': {'psnr': {'type': 'calculate_psmr'}}}, "val.metrics.psnr.type: no 'calculate_psmr' is registered"),
-    ({'metrics': {'psnr': 'calculate_psnr'}}, 'val.metrics.psnr: needs a block with a type'),
-    ({'metrics': {'psnr': {'type': 'calculate_psnr'}}}, 'val.metrics.psnr.crop_border: missing'),
-    ({'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': -1}}}, 'val.metrics.psnr.crop_border: -1'),
-    ({'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_chanel': True}}},
-     'val.metrics.psnr.test_y_chanel: calculate_psnr has no such option (did you mean'),
-    ({'tile': 0}, 'val.tile: 0'), ({'tile': 'big'}, "val.tile: 'big'"), ({'tile_pad': 1.5}, 'val.tile_pad: 1.5'),
-    ({'self_ensemble': 'yes'}, "val.self_ensemble: 'yes' is neither true nor false")])
-def test_a_mistake_in_the_validation_block_is_refused_before_anything_starts(tmp_path, change, says):
-    opt = runs.options(tmp_path)
-    opt['val'].update(change)
-    assert refusal(check_options, opt, True, kind=UserError).startswith(says)
+def model_of_test(opt, folder, **changes):
+    """A model that tests the student in ``folder / 'student.pth'``, as BasicSR's pipeline builds it."""
+    from basicsr.models import build_model
+    path = {'log': str(folder / 'log'), 'pretrain_network_g': str(folder / 'student.pth')}
+    return build_model({**opt, 'path': path, 'rank': 0, 'world_size': 1, 'dist': False, 'is_train': False, **changes})
 
 
-def test_the_place_in_tables_must_be_text(tmp_path):
-    opt = yaml.safe_load(yaml.safe_dump({**runs.options(tmp_path), 'table': {'pair': 3}}))
-    assert refusal(check_options, opt, True, kind=UserError) == 'table.pair: 3 is not a text'
+@pytest.fixture
+def student(tmp_path):
+    """Options, loader and the file of a student's weights, averaged and not."""
+    opt, loader = set_up(tmp_path)
+    states = [build_network(opt['network_g']).state_dict() for _ in range(2)]
+    torch.save({'params': states[0], 'params_ema': states[1]}, tmp_path / 'student.pth')
+    return opt, loader
+
+
+def test_a_test_says_which_weights_of_the_file_were_measured(student, tmp_path):
+    opt, loader = student
+    model_of_test(opt, tmp_path).validation(loader, 'x', None)
+    assert written(tmp_path).checkpoint['key'] == 'params_ema' and written(tmp_path).seconds > 0
+
+
+def test_the_hash_is_that_of_the_weights_that_were_loaded(student, tmp_path):
+    opt, loader = student
+    loaded = sha256((tmp_path / 'student.pth').read_bytes()).hexdigest()
+    model = model_of_test(opt, tmp_path)
+    torch.save({'params': {}}, tmp_path / 'student.pth')
+    model.validation(loader, 'x', None)
+    assert written(tmp_path).checkpoint['sha256'] == loaded
+
+
+def test_a_foreign_description_beside_the_weights_is_refused_before_anything_is_measured(student, tmp_path):
+    opt, loader = student
+    (tmp_path / 'models').mkdir()
+    (tmp_path / 'student.pth').rename(tmp_path / 'models/student.pth')
+    (tmp_path / 'run.json').write_text('{"a": 1}')
+    path = {'pretrain_network_g': str(tmp_path / 'models/student.pth')}
+    assert 'run.json: is not a description of a run' in refusal(model_of_test, opt, tmp_path, path=path, kind=UserError)
+
+
+def test_outputs_of_a_test_end_in_its_name_or_the_suffix_that_is_asked_for(student, tmp_path):
+    opt, loader = student
+    for suffix, ending in ((None, 'tiny'), ('mine', 'mine')):
+        model = model_of_test({**opt, 'val': {**opt['val'], 'suffix': suffix}}, tmp_path)
+        model.opt['path']['visualization'] = str(tmp_path / ending)
+        model.validation(loader, 'x', None, save_img=True)
+        assert (tmp_path / ending / f'made/0000_{ending}.png').exists()
+
+
+@pytest.mark.parametrize('pbar, shown', [(True, True), (False, False), (None, False)])
+def test_a_progress_bar_is_shown_where_asked_for_and_not_in_a_log_file(student, tmp_path, capfd, pbar, shown):
+    opt, loader = student
+    model = model_of_test({**opt, 'val': {**opt['val'], 'pbar': pbar}}, tmp_path)
+    capfd.readouterr()
+    model.validation(loader, 'x', None)
+    assert ('made: 100%' in capfd.readouterr().err) == shown
+
+
+def test_only_the_first_process_writes_the_record(student, tmp_path, monkeypatch):
+    opt, loader = student
+    model = model_of_test(opt, tmp_path)
+    model.opt.update(rank=1, world_size=2)
+    monkeypatch.setattr(torch.distributed, 'all_gather_object', lambda parts, mine: parts.__setitem__(
+        slice(None), [{index: next(iter(mine.values())) for index in range(0, 6, 2)}, mine]))
+    model.validation(loader, 'x', None)
+    assert not (tmp_path / 'log/records').exists()
+
+
+def test_tensorboard_gets_the_means_of_a_training(tmp_path):
+    opt, loader = set_up(tmp_path)
+    model, scalars = runs.model(opt), []
+    model.validation(loader, 4, SimpleNamespace(add_scalar=lambda *args: scalars.append(args)))
+    assert scalars == [('metrics/made/psnr', written(tmp_path).mean['psnr'], 4)]
+
+
+def test_iterations_that_the_loop_counts_beyond_the_last_are_recorded_as_the_last(tmp_path):
+    opt, loader = set_up(tmp_path)
+    model = runs.model(opt)
+    (tmp_path / 'models').mkdir()
+    model.save_network([model.net_g, model.net_g_ema], 'net_g', -1, ['params', 'params_ema'])
+    model.validation(loader, 7, None)
+    record = written(tmp_path)
+    assert record.iteration == 4 and record.checkpoint['file'].endswith('net_g_latest.pth')
+
+
+def test_a_resumed_training_keeps_what_it_was_before(tmp_path):
+    opt, _ = set_up(tmp_path)
+    opt['train']['pixel_opt'] = dict(runs.LOSSES['pixel_opt'])
+    model = runs.model(opt)
+    first = json.loads((tmp_path / 'log/run.json').read_text())
+    opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
+    model.opt['path'].update(opt['path'])
+    model.save(0, 3)
+    opt['train']['total_iter'] = 9
+    opt['path'].update(pretrain_network_g=str(tmp_path / 'net_g_3.pth'), resume_state=str(tmp_path / '3.state'))
+    runs.model(opt)
+    run = json.loads((tmp_path / 'log/run.json').read_text())
+    del first['format']
+    assert run['total_iter'] == 9 and run['resumed'] == [first] and first['total_iter'] == 4
+
+
+def test_a_training_without_a_loss_that_needs_one_has_no_teacher(tmp_path):
+    opt, _ = set_up(tmp_path)
+    for name in runs.LOSSES:
+        if name != 'pixel_opt':
+            del opt['train'][name]
+    runs.model(opt)
+    assert json.loads((tmp_path / 'log/run.json').read_text())['teacher'] is None
+
+
+def test_a_set_that_cannot_be_measured_is_said_to_be(tmp_path, caplog):
+    opt, loader = set_up(tmp_path, metrics=None)
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    try:
+        runs.model(opt).validation(loader, 4, None)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.messages[-1] == 'made: nothing is measured, for there are no val.metrics.'

@@ -1,6 +1,6 @@
 """``mipkd table``: from the records of evaluations to the paper's tables, beside the published figures."""
 import sys
-from functools import cache
+from collections import Counter
 from pathlib import Path
 
 from mipkd_arch.errors import UserError, one_of
@@ -14,7 +14,7 @@ from ..matrix.networks import SCALES, student_block, teacher_block
 from ..matrix.runs import Pair, parse_pair
 from ..report.ablation_tables import ablation_grid, ablation_rows, ablation_table
 from ..report.cells import DATASETS, ORDER, in_order, measured_cells
-from ..report.cost_table import network_grid, network_rows, training_grid, training_rows
+from ..report.cost_table import network_grid, network_rows, recorded_networks, training_grid, training_rows
 from ..report.grids import pair_grid, sources_grid
 from ..report.layouts import LAYOUTS, csv_text, grid_text
 from ..report.macs import network_cost
@@ -70,7 +70,7 @@ def _refuse_contradictions(args):
 def _pairs(args):
     y_channel = args.channel != 'rgb'
     shown = args.published or ('beside' if y_channel else 'none')
-    measured = {} if shown == 'only' else measured_cells(_records(args), y_channel)
+    measured = {} if shown == 'only' else measured_cells(_records(args), y_channel, _tell)
     if not args.method:  # beside its variants MiPKD would not be what is compared
         measured = {place: cell for place, cell in measured.items() if place[1].method not in VARIANTS}
     facts = published_cells() if shown != 'none' else {}
@@ -88,7 +88,9 @@ def _pairs(args):
         asked = ' '.join(f'--{name} {" ".join(map(str, value))}' for name in ('arch', 'scale', 'dataset', 'method')
                          if (value := getattr(args, name)))
         found = ', '.join(sorted({f'{pair} x{row.scale} {row.label}' for pair, row, _ in measured}))
-        raise UserError(f'{asked or "mipkd table"}: no figure is of that; records are of {found or "ablations alone"}')
+        sets = ', '.join(sorted({dataset for *_, dataset in measured}))
+        raise UserError(f'{asked or "mipkd table"}: no figure is of that; records are of '
+                        f'{f"{found} on {sets}" if found else "ablations alone"}')
     grids = []
     for of_pair in tables:
         grids.append(pair_grid(of_pair, shown, y_channel))
@@ -100,16 +102,25 @@ def _pairs(args):
 def _ablation(args):
     ablation = ABLATIONS[one_of('--ablation', args.ablation, tuple(ABLATIONS))]
     y_channel = args.channel != 'rgb'
-    measured = measured_cells(_records(args), y_channel)
-    pairs = _allowed('--arch', args.arch, PAIRS, {pair for pair, *_ in measured}) or ['EDSR']
-    scales = _allowed('--scale', args.scale, SCALES, {row.scale for _, row, _ in measured}) or [4]
+    measured = measured_cells(_records(args), y_channel, _tell)
+    found = Counter((pair, row.scale) for pair, row in {(pair, row) for pair, row, _ in measured}
+                    if row.method in ablation.variants)
+    pairs = _allowed('--arch', args.arch, PAIRS, {pair for pair, *_ in measured})
+    scales = _allowed('--scale', args.scale, SCALES, {row.scale for _, row, _ in measured})
+    # One variant alone compares nothing, unless it is asked for, to see what is still to be run.
+    places = sorted((place for place, count in found.items() if (place[0] in pairs if pairs else count > 1)
+                     and (not scales or place[1] in scales)), key=lambda place: (pair_order(place[0]), place[1]))
+    if not places:
+        found = ', '.join(sorted({f'{pair} x{row.scale} {row.label}' for pair, row, _ in measured}))
+        raise UserError(f'--ablation: no two records are of variants of {args.ablation} '
+                        f'({", ".join(ablation.variants)}); records are of {found}. mipkd options --ablation '
+                        f'{args.ablation} EDSR_x4 writes the option files of the variants')
     datasets = _allowed('--dataset', args.dataset, DATASETS, {dataset for *_, dataset in measured})
     grids, rows = [], []
-    for pair in pairs:
-        for scale in scales:
-            of_pair = ablation_table(ablation, measured, pair, scale, datasets)
-            grids.append(ablation_grid(args.ablation, ablation, of_pair, scale, y_channel))
-            rows += ablation_rows(args.ablation, ablation, of_pair)
+    for pair, scale in places:
+        of_pair = ablation_table(ablation, measured, pair, scale, datasets)
+        grids.append(ablation_grid(args.ablation, ablation, of_pair, scale, y_channel))
+        rows += ablation_rows(args.ablation, ablation, of_pair)
     return grids, rows
 
 
@@ -120,22 +131,36 @@ def _cost(args):
     in_records = {record.pair for record in records.values()}
     pairs = _allowed('--arch', args.arch, PAIRS, titles | in_records)
     scales = _allowed('--scale', args.scale, SCALES, {record.scale for record in records.values()})
-    chosen = pairs or sorted({*PAIRS, *(in_records & titles)}, key=pair_order)
-    networks = network_rows([parse_pair(f'{pair}_x{scale}') for pair in chosen if pair in titles
-                             for scale in SCALES if not scales or scale in scales], _network_cost)
+    blocks = recorded_networks(records)
+    networks = []
+    for pair in pairs or sorted(in_records or PAIRS, key=pair_order):
+        for scale in sorted({*SCALES, *(of for name, of, _ in blocks if name == pair)}):
+            if scales and scale not in scales:
+                continue
+            if pair in titles and scale in SCALES:
+                known = parse_pair(f'{pair}_x{scale}')
+                networks.append((pair, scale, known.teacher, known.student))
+            elif of_pair := [blocks.get((pair, scale, role)) for role in ('teacher', 'student')]:
+                networks += [(pair, scale, *of_pair)] if any(of_pair) else []
+    networks = network_rows(networks, _network_cost)
     training = training_rows({file: record for file, record in records.items()
                               if (not pairs or record.pair in pairs) and (not scales or record.scale in scales)})
-    # A pair of the user's own is no pair of known networks.
     grids = [*([network_grid(networks)] if networks else []), training_grid(training)]
     return grids, networks + training
 
 
-@cache
 def _network_cost(role, network, scale):
-    block = teacher_block(network, scale)[0] if role == 'teacher' else student_block(network, scale)
-    if 'file' in block and not Path(block['file']).is_file():
+    """Cost of a network, by its name or option block; None where there is none, or its file is not there."""
+    block = network
+    if isinstance(network, str):
+        block = teacher_block(network, scale)[0] if role == 'teacher' else student_block(network, scale)
+    if block is None or 'file' in block and not Path(block['file']).is_file():
         return None
     return network_cost(block)
+
+
+def _tell(text):
+    print(f'note: {text}', file=sys.stderr)
 
 
 def _records(args):
@@ -166,8 +191,8 @@ def add(commands):
                         help=f'records, or folders with records, before the options (default: {RESULTS})')
     parser.add_argument('--arch', nargs='+', metavar='PAIR',
                         help=f'{", ".join(PAIRS)}, or other pairs of the records (default: those of the records, all '
-                             'with --published only; EDSR for --ablation)')
-    parser.add_argument('--scale', nargs='+', type=int, metavar='N', help='scales (default: all; 4 for --ablation)')
+                             'with --published only)')
+    parser.add_argument('--scale', nargs='+', type=int, metavar='N', help='scales (default: all)')
     parser.add_argument('--dataset', nargs='+', metavar='NAME',
                         help=f'columns (default: {", ".join(DATASETS)} and what else the records have)')
     parser.add_argument('--method', nargs='+', metavar='METHOD',

@@ -16,6 +16,9 @@ from ..files import write_json
 
 FORMAT = 'mipkd evaluation 1'
 FOLDER = 'records'
+NESTED = {'option_file': ('file', 'sha256', 'changed'), 'checkpoint': ('file', 'sha256', 'key'), 'network': ('type', ),
+          'dataset': ('name', 'gt', 'lq', 'sha256', 'check', 'good'), 'protocol': ('metrics', 'self_ensemble')}
+"""What blocks of a record have, at least."""
 
 
 class RecordError(UserError):
@@ -100,6 +103,15 @@ def read_record(file):
         if entry.name not in found or not _is_a(found[entry.name], hints[entry.name]):
             raise RecordError(f'{file}: is no whole record: {entry.name} is {found.get(entry.name, "missing")!r}; '
                               'evaluate anew')
+    for name, keys in NESTED.items():
+        missing = [key for key in keys if found[name] is not None and key not in found[name]]
+        if missing:
+            raise RecordError(f'{file}: is no whole record: {name} has no {missing[0]}; evaluate anew')
+    metrics, training = found['protocol']['metrics'], found['training'] or {}
+    blocks = [*(metrics.values() if isinstance(metrics, dict) else [None]), training.get('option_file') or {}]
+    if not all(isinstance(block, dict) for block in blocks):
+        raise RecordError(f'{file}: is no whole record: protocol.metrics or training.option_file is no block; '
+                          'evaluate anew')
     try:
         images = {name: ImageRecord(**{**image, 'scores': _numbers(image['scores']),
                                        'bicubic': _numbers(image['bicubic'])})

@@ -24,18 +24,23 @@ def agreement(order, values, labels):
         labels (dict): what the methods are called in the answer.
 
     Returns:
-        str: ``yes``; ``no:`` and what contradicts, as printed; ``?`` where nothing does but something is not measured.
+        str: ``yes``; ``no:`` and what contradicts, as printed; ``equal:`` and what is, where nothing contradicts; ``?``
+        where neither is the case but something is not measured.
     """
-    wrong, unknown = [], False
+    wrong, equal, unknown = [], [], False
     for better, worse in order:
         pair = [values.get(method) for method in (better, worse)]
         if None in pair:
             unknown = True
             continue
         high, low = (float(printed(value, 'psnr')) for value in pair)
-        if not high > low:
-            wrong.append(f'{labels[worse]} {"=" if high == low else ">"} {labels[better]}')
-    return f'no: {", ".join(wrong)}' if wrong else UNKNOWN if unknown else 'yes'
+        if high < low:
+            wrong.append(f'{labels[worse]} > {labels[better]}')
+        elif not high > low:
+            equal.append(f'{labels[worse]} = {labels[better]}')
+    if wrong or equal:
+        return f'no: {", ".join(wrong)}' if wrong else f'equal: {", ".join(equal)}'
+    return UNKNOWN if unknown else 'yes'
 
 
 def ablation_table(ablation, measured, pair, scale, datasets=None):

@@ -21,6 +21,10 @@ NO_STUDENTS = ('Bicubic', 'Teacher')
 _TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
 
 
+class ProtocolError(UserError):
+    """A record was measured by another protocol than the tables'."""
+
+
 class RowName(NamedTuple):
     """Names one row of a pair's table."""
     scale: int
@@ -50,9 +54,9 @@ class Measured:
     runs: tuple
     """``Run`` by seed and file."""
     left_out: tuple = ()
-    """Files of records that do not count, for a newer one is of the same run or checkpoint."""
+    """Files of records that do not count, for a newer one is of the same training, test or checkpoint."""
     overtaken: tuple = ()
-    """Files of validations that do not count, for a later one of the run or a finished test does."""
+    """Files of validations that do not count, for a later one or a finished test does."""
 
     def mean(self, metric):
         """Over the runs; None where one of them has no such metric."""
@@ -108,7 +112,7 @@ def scores_of(file, record, y_channel=True):
         tuple: dicts with ``psnr`` in dB and ``ssim``, None where not measured so: of the network, of bicubic.
 
     Raises:
-        UserError: it has neither by this protocol.
+        ProtocolError: it has neither by this protocol.
     """
     names = {}
     blocks = record.protocol.get('metrics') or {}
@@ -119,35 +123,43 @@ def scores_of(file, record, y_channel=True):
     if not any(name in record.mean for name in names.values()):
         found = ', '.join(f'{name} ({block.get("type")}, crop_border {block.get("crop_border")}, test_y_channel '
                           f'{str(block.get("test_y_channel", False)).lower()})' for name, block in blocks.items())
-        raise UserError(f'{file}: has no PSNR or SSIM {"on Y" if y_channel else "on RGB"} with crop_border '
-                        f'{record.scale}, found {found or "no metrics"}; evaluate anew with such val.metrics, or try '
-                        f'--channel {"rgb" if y_channel else "y"}')
+        raise ProtocolError(f'{file}: has no PSNR or SSIM {"on Y" if y_channel else "on RGB"} with crop_border '
+                            f'{record.scale}, found {found or "no metrics"}; evaluate anew with such val.metrics')
     return tuple({metric: values.get(names.get(metric)) for metric in METRICS}
                  for values in (record.mean, record.bicubic))
 
 
-def measured_cells(records, y_channel=True):
-    """Sort records into the cells of the tables.
+def measured_cells(records, y_channel=True, tell=lambda text: None):
+    """Sort records into the cells of the tables; those of another protocol are left out.
 
     Args:
         records (dict[Path, Record]): as ``find_records`` gives them.
         y_channel (bool): figures on Y, else on RGB.
+        tell (callable): is told of each record that is left out.
 
     Returns:
         dict[tuple, Measured]: by pair, ``RowName`` and data set.
 
     Raises:
-        UserError: a record has no figures by the protocol.
+        ProtocolError: no record has figures by the protocol.
     """
-    runs, bicubic = {}, {}
+    runs, bicubic, refused = {}, {}, []
     for file, record in records.items():
-        scores, of_bicubic = scores_of(file, record, y_channel)
+        try:
+            scores, of_bicubic = scores_of(file, record, y_channel)
+        except ProtocolError as error:
+            refused.append(error)
+            continue
         method = '+'.join(sorted(record.method.split('+'), key=in_order))  # FAKD+DUKD and DUKD+FAKD are one method
         row = RowName(record.scale, method, bool(record.protocol.get('self_ensemble')))
         place = record.pair, dataset_of(record)
         runs.setdefault((place, row), []).append(Run(file, record, **scores, iteration=record.iteration))
         bicubic.setdefault((place, RowName(record.scale, 'Bicubic')), []).append(
             Run(file, record, **of_bicubic, iteration=None))
+    if refused and not runs:
+        raise refused[0]
+    for error in refused:
+        tell(f'left out: {error}')
     cells = {(place[0], row, place[1]): _measured(found) for (place, row), found in runs.items()}
     for (place, row), found in bicubic.items():
         cells[place[0], row, place[1]] = Measured((max(found, key=_age), ))
@@ -159,18 +171,28 @@ def _age(run):
 
 
 def _measured(runs):
-    """Of all runs of one cell, those that count."""
-    overtaken = []
+    """Of all runs of one cell, those that count: finished tests, else validations of one iteration, each run once."""
+    overtaken, seen, chosen, left_out = [], set(), [], []
     if any(run.iteration is None for run in runs):
         overtaken = [run for run in runs if run.iteration is not None]
-    names, checkpoints, chosen, left_out = set(), set(), [], []
     for run in sorted((run for run in runs if run not in overtaken), key=_age, reverse=True):
-        checkpoint = (run.record.checkpoint or {}).get('sha256')
-        if run.record.name in names or checkpoint in checkpoints:
+        names = _identities(run.record)
+        if not seen.isdisjoint(names):
             (left_out if run.iteration is None else overtaken).append(run)
             continue
-        names.add(run.record.name)
-        checkpoints.update({checkpoint} - {None})
+        seen |= names
         chosen.append(run)
+    last = max(run.iteration or 0 for run in chosen)  # trainings that are not as far are not compared with those
+    overtaken += [run for run in chosen if (run.iteration or 0) < last]
+    chosen = [run for run in chosen if (run.iteration or 0) == last]
     chosen.sort(key=lambda run: (run.record.seed is None, run.record.seed or 0, str(run.file)))
     return Measured(tuple(chosen), *(tuple(run.file for run in group) for group in (left_out, overtaken)))
+
+
+def _identities(record):
+    """What two records of one run have in common: the training, or the test where that is not known; the weights."""
+    run = record.training or {'name': record.name, 'seed': record.seed}
+    names = {('run', run.get('name'), run.get('seed'))}
+    if record.checkpoint:
+        names.add(('checkpoint', record.checkpoint['sha256']))
+    return names

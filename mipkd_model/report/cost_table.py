@@ -27,25 +27,35 @@ _UNITS = {'parameters': (1e6, '{:.2f}M', '{:.2f}M'), 'macs': (1e9, '{:.2f}G', '{
 """How many one is, how counted ones are shown, how those of ``REFERENCE`` are."""
 
 
+def recorded_networks(records):
+    """The networks that records are of: dict of option blocks by pair, scale and ``teacher`` or ``student``."""
+    found = {}
+    for record in records.values():
+        role = 'teacher' if record.method == 'Teacher' else 'student'
+        found.setdefault((record.pair, record.scale, role), record.network)
+    return found
+
+
 def network_rows(pairs, costs):
     """Costs of the networks of pairs.
 
     Args:
-        pairs (list[Pair]): which pairs and scales.
-        costs (callable): ('teacher' or 'student', its name, scale) to an object with ``parameters`` and ``macs``, or
-            to None where they are not known.
+        pairs (list[tuple]): title and scale of each, and what teacher and student are: their names, or anything else
+            that ``costs`` knows.
+        costs (callable): ('teacher' or 'student', which, scale) to an object with ``parameters`` and ``macs``, or to
+            None where they are not known.
 
     Returns:
         list[dict]: for each network its ``parameters`` and ``macs``, and the same as ``reference_parameters`` and
         ``reference_macs``; for each pair a third one with the ratios. None where it is not known.
     """
     rows = []
-    for pair in pairs:
+    for title, scale, *networks in pairs:
         of_pair = []
-        for role, network in (('teacher', pair.teacher), ('student', pair.student)):
-            cost = costs(role, network, pair.scale)
-            known = REFERENCE.get((role, network), {}).get(pair.scale, (None, None))
-            of_pair.append({'table': 'networks', 'pair': pair.title, 'scale': pair.scale, 'network': role,
+        for role, network in zip(('teacher', 'student'), networks, strict=True):
+            cost = costs(role, network, scale)
+            known = REFERENCE.get((role, network) if isinstance(network, str) else None, {}).get(scale, (None, None))
+            of_pair.append({'table': 'networks', 'pair': title, 'scale': scale, 'network': role,
                             **{count: cost and getattr(cost, count) for count in COUNTS},
                             **{f'reference_{count}': value and round(value * _UNITS[count][0])
                                for count, value in zip(COUNTS, known, strict=True)}})
@@ -115,7 +125,7 @@ def training_grid(rows):
         last = row['pair'], row['scale']
         spread = '' if row['std'] is None else f' ± {row["std"]:.3f} (n = {row["runs"]})'
         lines.append((*names, row['method'], row['device'], f'{row["seconds_per_iteration"]:.3f}{spread}',
-                      *(UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
+                      *('' if row['method'] == BASE else UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
                         for key, digits in (('difference', 3), ('published_difference', 2)))))
     notes = [] if lines else ['no record says how long a step of its training took']
     if any('±' in line[4] for line in lines):

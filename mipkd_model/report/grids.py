@@ -1,4 +1,6 @@
 """A pair's table as a grid, with notes on every mark in it, and the table of where its figures come from."""
+from collections import Counter
+from pathlib import Path
 from string import ascii_lowercase
 
 from .cells import METRICS, printed
@@ -105,7 +107,7 @@ def _figures(cell, value, ranks, show=printed, spreads=None):
         text, look = show(value(metric), metric), _LOOKS.get(ranks.get(metric))
         spans.append(Span(text, look) if look else text)
         if spreads and spreads[metric] is not None:
-            spans.append(f' ± {printed(spreads[metric], metric)}')
+            spans.append(Span(f' ± {printed(spreads[metric], metric)}', 'spread'))
         spans.append('/')
     return tuple(spans[:-1])
 
@@ -133,7 +135,7 @@ def _notes(table, shown, letters, lines):
     if looks:
         second = [', ', Span('second', 'second')] if 'second' in looks else []
         apart = ', measured and published apart' if shown == 'beside' else ''
-        yield (Span('best', 'best'), *second, f': among the students of a scale and a data set, as printed{apart}')
+        yield (Span('best', 'best'), *second, f': among the students shown, by scale and data set, as printed{apart}')
     if any(UNKNOWN in span for span in spans if isinstance(span, str)):
         yield {'beside': '?: not measured, or not published', 'only': '?: not published',
                'none': '?: not measured'}[shown]
@@ -150,6 +152,21 @@ def _notes(table, shown, letters, lines):
                        f'{SOURCES[fact.source].text}')
     for text, reason in other_figures(table.pair).items() if letters else ():
         yield f'published, but not for these rows ({reason}): {text}'
+
+
+def unlike_runs(runs):
+    """In what else than the seed the runs of a cell differ, in words; empty where they do not."""
+    looks = {
+        'network': [run.record.network for run in runs],
+        'tiles': [(run.record.protocol.get('tile'), run.record.protocol.get('tile_pad')) for run in runs],
+        'precision': [run.record.protocol.get('precision') for run in runs],
+        'iterations of training': [(run.record.training or {}).get('total_iter') for run in runs],
+    }
+    found = [name for name, values in looks.items() if any(value != values[0] for value in values)]
+    seeds = [run.record.seed for run in runs if run.record.seed is not None]
+    if len(set(seeds)) < len(seeds):
+        found.append('training, for a seed is there twice')
+    return ', '.join(found)
 
 
 def measured_notes(table):
@@ -173,16 +190,22 @@ def measured_notes(table):
         counts = '; '.join(f'{row} ({", ".join(datasets)})' for row, datasets in several.items())
         yield f'±: mean and sample standard deviation over runs; {counts}'
     if any(row.ensemble for row in table.rows):
-        yield '+ behind a method: with self-ensemble, compared only among themselves'
+        yield 'a + behind a method: with self-ensemble, compared only among themselves'
     if doubtful:
         yield f'!: not the known images; {"; ".join(doubtful)}'
     if unfinished:
         where = '; '.join(f'{run} ({", ".join(dict.fromkeys(datasets))})' for run, datasets in unfinished.items())
         yield f'†: validation in the middle of training, not a finished test; {where}'
     if left_out:
-        yield f'left out, for a newer record is of the same run or checkpoint: {", ".join(left_out)}'
+        yield f'left out, for a newer record is of the same training, test or checkpoint: {", ".join(left_out)}'
     if overtaken:
-        yield f'left out, validations followed by a later one or by a finished test: {", ".join(overtaken)}'
+        folders = Counter(str(Path(file).parent) for file in overtaken)
+        yield ('left out, validations followed by a later one or by a finished test: '
+               + ', '.join(f'{count} in {folder}' for folder, count in folders.items()))
+    for row, cells in table.rows.items():
+        for dataset, cell in cells.items():
+            if cell.measured and row.method != 'Bicubic' and (unlike := unlike_runs(cell.measured.runs)):
+                yield f'x{row.scale} {row.label}, {dataset}: the runs differ in more than the seed: {unlike}'
     for where, by_images in images.items():
         if len(by_images) > 1:
             yield f'{where}: measured on {len(by_images)} different sets of images: {", ".join(by_images.values())}'

@@ -7,12 +7,12 @@ from itertools import takewhile
 
 from tabulate import SEPARATING_LINE, tabulate
 
-LATEX_PACKAGES = ('booktabs', 'multirow')
+LATEX_PACKAGES = ('adjustbox', 'booktabs', 'multirow')
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of text with a look: ``best``, ``second``, ``code``."""
+    """A piece of text with a look: ``best``, ``second``, ``spread``, ``code``."""
     text: str
     look: str
 
@@ -60,10 +60,11 @@ def csv_text(rows):
 
 LAYOUTS = ('terminal', 'markdown', 'latex', 'csv')
 
-_ANSI = {'best': '\033[1m{}\033[0m', 'second': '\033[4m{}\033[0m', 'code': '{}'}
-_MARKS = {'best': '*{}*', 'second': '_{}_', 'code': '{}'}
-_MARKDOWN = {'best': '**{}**', 'second': '<u>{}</u>', 'code': '`{}`'}
-_LATEX = {'best': r'\textbf{{{}}}', 'second': r'\underline{{{}}}', 'code': r'\texttt{{{}}}'}
+_ANSI = {'best': '\033[1m{}\033[0m', 'second': '\033[4m{}\033[0m', 'spread': '{}', 'code': '{}'}
+_MARKS = {'best': '*{}*', 'second': '_{}_', 'spread': '{}', 'code': '{}'}
+_MARKDOWN = {'best': '**{}**', 'second': '<u>{}</u>', 'spread': '{}', 'code': '`{}`'}
+_LATEX = {'best': r'\textbf{{{}}}', 'second': r'\underline{{{}}}', 'spread': r'{{\scriptsize{}}}',
+          'code': r'\texttt{{{}}}'}
 _LATEX_CHARACTERS = {
     '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '%': r'\%', '_': r'\_', '&': r'\&', '#': r'\#', '$': r'\$',
     '^': r'\textasciicircum{}', '~': r'\textasciitilde{}', '<': r'\textless{}', '>': r'\textgreater{}',
@@ -121,8 +122,11 @@ def _latex(grid):
         lines.append(' & '.join(cells) + r' \\')
     columns = 'l' * grid.keys + 'c' * (len(grid.head) - grid.keys)
     notes = [rf'\par {_text(note, _LATEX, _latex_escape)}' for note in grid.notes]
-    return '\n'.join(['% ' + grid.title, rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *lines, r'\bottomrule',
-                      r'\end{tabular}', *([r'{\footnotesize', *notes, r'\par}'] if notes else [])])
+    # Shrunk where it is wider than the text.
+    return '\n'.join([
+        '% ' + grid.title, r'\begin{adjustbox}{max width=\linewidth}', rf'\begin{{tabular}}{{{columns}}}', r'\toprule',
+        *lines, r'\bottomrule', r'\end{tabular}', r'\end{adjustbox}',
+        *([r'{\footnotesize', *notes, r'\par}'] if notes else [])])
 
 
 def _latex_escape(text, _):

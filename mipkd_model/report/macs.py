@@ -5,7 +5,6 @@ and weights by values, are among them. Biases, norms, activations, pooling, resi
 not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
 """
 import sys
-import warnings
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,7 @@ def build(block, where):
         raise UserError(f'{where}.file: {file} is not there. {how_to_get_weights(str(file))}')
     try:
         # BasicSR prints where it finds a type under a longer name; stdout is for the result.
-        with redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'torch.meshgrid')  # BasicSR's SwinIR
+        with redirect_stdout(sys.stderr):
             return make_network({'network_g': block, 'path': {}}, 'g')[0].eval()
     except UserError as error:
         raise UserError(f'{where}: {one_line(error)}') from None

@@ -1,0 +1,98 @@
+"""Which records of one method are runs of their own, which count, and what is said of the others."""
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from records import record
+from refusals import refusal
+
+from mipkd_model.report.cells import ProtocolError, RowName, measured_cells
+from mipkd_model.report.grids import measured_notes, unlike_runs
+from mipkd_model.report.table import pair_tables
+
+
+def measured(*records, **options):
+    """What the cell of MiPKD, EDSR x4, on Set5 holds."""
+    found = measured_cells({Path(f'r{index}/{index}.json'): made for index, made in enumerate(records)}, **options)
+    return found['EDSR', RowName(4, 'MiPKD'), 'Set5']
+
+
+def notes(*records):
+    table, = pair_tables(measured_cells({Path(f'r{index}/{index}.json'): made for index, made in enumerate(records)}),
+                         published=False)
+    return list(measured_notes(table))
+
+
+def checkpoint(digits):
+    return {'file': 'net_g.pth', 'sha256': digits * 64, 'key': 'params'}
+
+
+def training(name='train_a', seed=0, **more):
+    return {'name': name, 'seed': seed, 'option_file': None, **more}
+
+
+def test_two_checkpoints_of_one_training_are_one_run_of_which_the_newer_record_counts():
+    early = record(psnr=30, name='a', checkpoint=checkpoint('1'), training=training())
+    late = record(psnr=31, name='b', checkpoint=checkpoint('2'), training=training(), finished='2027-01-01T00:00:00')
+    found = measured(early, late)
+    assert [run.psnr for run in found.runs] == [31] and found.spread('psnr') is None
+    assert found.left_out == (Path('r0/0.json'), )
+
+
+def test_seeds_whose_tests_have_the_same_name_are_two_runs():
+    found = measured(record(psnr=30, checkpoint=checkpoint('1'), seed=0, training=training(seed=0)),
+                     record(psnr=31, checkpoint=checkpoint('2'), seed=1, training=training(seed=1)))
+    assert [run.psnr for run in found.runs] == [30, 31]
+
+
+def test_the_same_weights_under_two_names_are_one_run():
+    assert len(measured(record(name='a', checkpoint=checkpoint('1')),
+                        record(name='b', checkpoint=checkpoint('1'))).runs) == 1
+
+
+def test_networks_without_checkpoints_are_told_apart_by_their_tests():
+    assert len(measured(record(name='a', checkpoint=None), record(name='b', checkpoint=None)).runs) == 2
+
+
+def test_trainings_that_are_not_as_far_as_others_are_not_averaged_with_them():
+    found = measured(record(psnr=28, name='a', iteration=500, checkpoint=None),
+                     record(psnr=32, name='b', iteration=250000, checkpoint=None, seed=1))
+    assert [run.psnr for run in found.runs] == [32] and found.overtaken == (Path('r0/0.json'), )
+
+
+def test_trainings_that_are_equally_far_are_averaged():
+    found = measured(*(record(psnr=psnr, name=name, iteration=500, checkpoint=None, seed=seed)
+                       for psnr, name, seed in ((28, 'a', 0), (30, 'b', 1))))
+    assert found.mean('psnr') == 29
+
+
+def test_validations_that_do_not_count_are_counted_by_folder():
+    records = [record(name='a', iteration=iteration, checkpoint=None) for iteration in (500, 1000, 1500)]
+    found = measured_cells({Path(f'experiments/a/records/Set5_{one.iteration}.json'): one for one in records})
+    table, = pair_tables(found, published=False)
+    assert ('left out, validations followed by a later one or by a finished test: 2 in experiments/a/records'
+            in measured_notes(table))
+
+
+def test_a_record_of_another_protocol_is_left_out_and_named():
+    other = replace(record(), protocol={**record().protocol, 'metrics': {
+        'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': True}}})
+    told = []
+    assert len(measured(record(name='a'), other, tell=told.append).runs) == 1
+    assert len(told) == 1 and told[0].startswith('left out: r1/1.json: has no PSNR or SSIM on Y with crop_border 4')
+    assert 'has no PSNR' in refusal(measured, other, kind=ProtocolError)
+
+
+@pytest.mark.parametrize('changes, says', [
+    ({}, ''),
+    ({'network': {'type': 'EDSRStudent', 'num_feat': 32, 'num_block': 32, 'upscale': 4}}, 'network'),
+    ({'protocol': {**record().protocol, 'tile': 64, 'tile_pad': 8}}, 'tiles'),
+    ({'protocol': {**record().protocol, 'precision': 'bf16'}}, 'precision'),
+    ({'training': training(seed=1, total_iter=9)}, 'iterations of training'),
+    ({'seed': 0}, 'training, for a seed is there twice')])
+def test_runs_that_differ_in_more_than_the_seed_are_noted(changes, says):
+    first = record(name='a', training=training(total_iter=5))
+    second = record(**{'name': 'b', 'seed': 1, 'training': training(name='train_b', seed=1, total_iter=5), **changes})
+    assert unlike_runs(measured(first, second).runs) == says
+    note = 'x4 MiPKD, Set5: the runs differ in more than the seed: '
+    assert [text.removeprefix(note) for text in notes(first, second) if text.startswith(note)] == [says] * bool(says)
