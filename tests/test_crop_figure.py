@@ -11,6 +11,7 @@ from evaluated import BICUBIC, CROPPED, evaluated, shown, write_images
 from matplotlib.offsetbox import TextArea
 from matplotlib.text import Text
 from PIL import Image
+from records import record
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
@@ -20,6 +21,7 @@ from mipkd_model.report.crops import Underlined, choose_box, default_box_size, d
 from mipkd_model.report.pictures import labels, metric_name, read_pictures, records_of, save_figure
 
 refused = partial(refusal, kind=UserError)
+protocol = partial(dict, record().protocol)
 BOX = (8, 4, 16, 12)
 SLICE = np.s_[4:16, 8:24]
 
@@ -117,6 +119,46 @@ def test_a_single_student_is_not_marked(tmp_path, gt, outputs):
         assert {text.get_weight() for text in part.artists[0].findobj(Text)} == {'normal'}
 
 
+def marks(made):
+    """By name of the crop the marks of PSNR and SSIM: * is bold, _ underlined."""
+    found = {}
+    for part in made.axes[2:]:
+        name, psnr, _, ssim = caption(part)
+        found[name.get_text()] = ''.join(
+            '_' if isinstance(area, Underlined) else '*' if area.findobj(Text)[0].get_weight() == 'bold' else '-'
+            for area in (psnr, ssim))
+    return found
+
+
+def test_students_are_ranked_among_those_of_their_pair_alone(tmp_path, gt, outputs):
+    scores = {('FAKD', 'EDSR'): (30, 0.7), ('MiPKD', 'EDSR'): (31, 0.6), ('FAKD', 'RCAN'): (32, 0.8),
+              ('MiPKD', 'RCAN'): (33, 0.9), ('MiPKD', 'SwinIR'): (34, 0.95), ('Teacher', 'EDSR'): (35, 0.99)}
+    folders = [evaluated(tmp_path, method, outputs['MiPKD'], *score, pair=pair, name=f'test_{method}_{pair}')
+               for (method, pair), score in scores.items()]
+    assert marks(drawn(folders)) == {
+        'Bicubic': '--', 'FAKD (EDSR)': '_*', 'MiPKD (EDSR)': '*_', 'FAKD (RCAN)': '__', 'MiPKD (RCAN)': '**',
+        'MiPKD (SwinIR)': '--', 'Teacher (EDSR)': '--'}
+
+
+def test_students_with_self_ensemble_are_ranked_among_themselves(tmp_path, gt, outputs):
+    folders = [evaluated(tmp_path, method, outputs['MiPKD'], psnr, name=f'test_{method}_{ensemble}',
+                         protocol=protocol(self_ensemble=ensemble))
+               for method, ensemble, psnr in (('FAKD', False, 30), ('MiPKD', False, 31), ('FAKD', True, 32))]
+    assert marks(drawn(folders)) == {'Bicubic': '--', 'FAKD': '_*', 'MiPKD': '**', 'FAKD+': '--'}
+
+
+def test_five_crops_are_one_row(tmp_path, gt, outputs):
+    folders = [evaluated(tmp_path, method, output) for method, output in list(outputs.items())[:3]]
+    assert len({part.get_position().y0 for part in drawn(folders).axes[1:]}) == 1
+
+
+def test_a_shorter_last_row_is_in_the_middle(axes, tmp_path, gt, outputs):
+    parts = [part.get_position() for part in drawn(sorted(tmp_path.glob('test_*')), columns=4).axes[1:]]
+    first, last = parts[:4], parts[4:]
+    assert last[0].x0 + last[-1].x1 == pytest.approx(first[0].x0 + first[-1].x1)
+    assert last[1].x0 - last[0].x0 == pytest.approx(first[1].x0 - first[0].x0)
+
+
 @pytest.mark.parametrize('count, columns, rows', [(1, None, 1), (2, None, 2), (4, None, 2), (4, 6, 1), (4, 2, 3)])
 def test_the_crops_fill_rows_beside_the_image_without_overlap(tmp_path, gt, outputs, count, columns, rows):
     folders = [evaluated(tmp_path, method, output) for method, output in list(outputs.items())[:count]]
@@ -155,9 +197,29 @@ def test_the_box_is_the_one_that_trying_all_gives():
     assert most_different_box(gt, made, (5, 3)) == (*max(sums, key=sums.get), 5, 3)
 
 
+@pytest.mark.parametrize('size, expected', [((6, 4), (40, 32, 6, 4)), ((44, 34), (3, 3, 44, 34))])
+def test_the_box_keeps_from_the_edges_as_far_as_it_can(size, expected):
+    gt = np.zeros((40, 50, 3), np.uint8)
+    other = gt.copy()
+    other[-1:, -1:] = 200  # only seen where the box reaches into the corner
+    other[35, 45] = 10
+    assert most_different_box(gt, [gt, other], size, border=4) == expected
+
+
+def test_the_line_of_a_box_in_the_corner_is_whole(tmp_path, gt, outputs):
+    made = drawn([evaluated(tmp_path, 'MiPKD', outputs['MiPKD'])], box=(44, 32, 16, 12))
+    pixels = np.asarray(Image.open(save_figure(made, tmp_path / 'corner.png')).convert('RGB')).astype(int)
+    red = np.abs(pixels - (0xe8, 0, 0x0b)).max(2) < 30
+    for axis in (0, 1):
+        count = red.sum(axis)
+        places = np.flatnonzero(count > count.max() / 2)
+        inner, outer = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+        assert abs(len(inner) - len(outer)) <= 1 and len(outer) == pytest.approx(made.dpi / 72, abs=1.5)
+
+
 def test_a_single_method_is_compared_with_bicubic(tmp_path, gt, outputs):
     pictures = read_pictures(records_of([evaluated(tmp_path, 'MiPKD', outputs['MiPKD'])], 'Set5'), 'bird')
-    expected = most_different_box(gt, [outputs['MiPKD'], pictures.bicubic], (8, 8))
+    expected = most_different_box(gt, [outputs['MiPKD'], pictures.bicubic], (8, 8), border=4)
     assert choose_box(pictures) == expected
 
 
@@ -166,10 +228,19 @@ def test_the_box_is_a_fifth_of_the_shorter_side_down_to_a_multiple_of_8(shape, s
     assert default_box_size(shape) == (side, side)
 
 
-def test_methods_that_coincide_are_called_by_the_names_of_their_runs(tmp_path, gt, outputs):
-    folders = [evaluated(tmp_path, 'MiPKD', outputs['MiPKD'], name=f'test_MiPKD_{seed}') for seed in (0, 1)]
-    folders.append(evaluated(tmp_path, 'FAKD', outputs['FAKD']))
-    assert labels(records_of(folders, 'Set5')) == ['test_MiPKD_0', 'test_MiPKD_1', 'FAKD']
+def test_methods_that_coincide_are_called_by_the_names_of_their_runs():
+    records = [record(name='test_0'), record(name='test_1'), record('FAKD')]
+    assert labels(records) == ['test_0', 'test_1', 'FAKD']
+
+
+def test_a_method_with_self_ensemble_has_a_plus():
+    assert labels([record(), record(protocol=protocol(self_ensemble=True))]) == ['MiPKD', 'MiPKD+']
+
+
+def test_the_pair_is_named_where_pairs_differ_and_the_run_only_where_that_is_not_enough():
+    records = [record(), record(pair='RCAN'), record('FAKD')]
+    assert labels(records) == ['MiPKD (EDSR)', 'MiPKD (RCAN)', 'FAKD (EDSR)']
+    assert labels([*records, record(name='again')]) == ['test_MiPKD_EDSR_x4', 'MiPKD (RCAN)', 'FAKD (EDSR)', 'again']
 
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path, gt, outputs):
@@ -182,7 +253,7 @@ def test_a_dollar_in_a_name_is_a_dollar(tmp_path, gt, outputs):
 def test_metrics_are_found_by_their_type_and_on_y_first(tmp_path, gt, outputs):
     metrics = {'rgb': {'type': 'calculate_psnr', 'crop_border': 4},
                'y': {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True}}
-    folder = evaluated(tmp_path, 'MiPKD', None, protocol={'metrics': metrics})
+    folder = evaluated(tmp_path, 'MiPKD', None, protocol=protocol(metrics=metrics))
     record, = records_of([folder], 'Set5')
     assert metric_name(record, 'calculate_psnr') == 'y' and metric_name(record, 'calculate_ssim') is None
 
@@ -279,7 +350,7 @@ def test_records_of_other_scales_or_images_are_refused(tmp_path, gt, outputs, fi
 
 
 def test_numbers_that_were_measured_differently_are_refused(tmp_path, gt, outputs):
-    other = {'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2}}}
+    other = protocol(metrics={'psnr': {'type': 'calculate_psnr', 'crop_border': 2}})
     folders = [evaluated(tmp_path, 'MiPKD', outputs['MiPKD']),
                evaluated(tmp_path, 'FAKD', outputs['FAKD'], protocol=other)]
     assert refused(crops, *folders, '--out', 'x.pdf').startswith("test_FAKD: measured PSNR as {'type': ")

@@ -10,7 +10,7 @@ from refusals import refusal
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
-from mipkd_model.report.curves import draw_curves, group_runs, read_losses, read_runs, smooth
+from mipkd_model.report.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
 
 refused = partial(refusal, kind=UserError)
 
@@ -86,6 +86,24 @@ def test_seeds_are_averaged_where_all_were_validated(tmp_path):
     assert points(drawn(*folders)[0]) == {'MiPKD (2 seeds)': ([100, 300], [30.5, 33.0])}
 
 
+def test_the_command_says_which_lines_do_not_show_all_of_their_runs(tmp_path, capsys):
+    trained(tmp_path, 'MiPKD', {100: 30.0}, {'l_pix': [0.5, 0.4]}, seed=0)
+    trained(tmp_path, 'MiPKD', {100: 31.0, 200: 32.0, 300: 33.0}, {'l_pix': [0.5, 0.4, 0.3]}, seed=1)
+    trained(tmp_path, 'FAKD', {100: 31.0, 200: 32.0}, {'l_pix': [0.5]})
+    command('train_MiPKD_0', 'train_MiPKD_1', 'train_FAKD_0', '--loss', 'l_pix', '--out', 'x.png')
+    assert capsys.readouterr().err == (
+        'note: MiPKD (2 seeds): shown at the 1 iteration that all its runs have; train_MiPKD_0 ends at 100, '
+        'train_MiPKD_1 has 2 more\n'
+        'note: MiPKD (2 seeds), l_pix: shown at the 2 iterations that all its runs have; train_MiPKD_0 ends at 200, '
+        'train_MiPKD_1 has 1 more\n')
+
+
+def test_nothing_is_said_where_all_seeds_have_the_same_iterations(tmp_path):
+    folders = [trained(tmp_path, 'MiPKD', {100: 30.0, 200: 31.0}, {'l_pix': [0.5]}, seed=seed) for seed in (0, 1)]
+    curves = group_runs(read_runs(folders))
+    assert notes(curves, read_losses(curves, ['l_pix'])) == []
+
+
 def test_runs_with_the_same_seed_or_none_are_lines_of_their_own(tmp_path):
     folders = [trained(tmp_path, 'MiPKD', {100: 30.0}, seed=seed, name=name)
                for seed, name in ((0, 'a'), (0, 'b'))]
@@ -97,7 +115,19 @@ def test_runs_with_the_same_seed_or_none_are_lines_of_their_own(tmp_path):
 def test_a_method_of_two_pairs_is_two_lines(tmp_path):
     folders = [trained(tmp_path, 'MiPKD', {100: 30.0}, seed=seed, pair=pair, name=f'{pair}_{seed}')
                for pair in ('EDSR', 'RCAN') for seed in (0, 1)][:3]
-    assert list(points(drawn(*folders)[0])) == ['MiPKD, EDSR (2 seeds)', 'RCAN_0']
+    assert list(points(drawn(*folders)[0])) == ['MiPKD (EDSR, 2 seeds)', 'MiPKD (RCAN)']
+
+
+def test_validation_with_self_ensemble_is_a_line_of_its_own(tmp_path):
+    protocol = {**record().protocol, 'self_ensemble': True}
+    folders = [trained(tmp_path, 'MiPKD', {100: 30.0}), trained(tmp_path, 'MiPKD', {100: 30.5}, seed=1,
+                                                               protocol=protocol)]
+    assert points(drawn(*folders)[0]) == {'MiPKD': ([100], [30.0]), 'MiPKD+': ([100], [30.5])}
+
+
+def test_runs_of_the_same_name_are_called_by_their_folders(tmp_path):
+    folders = [trained(tmp_path / side, 'MiPKD', {100: value}) for side, value in (('a', 30.0), ('b', 31.0))]
+    assert points(drawn(*folders)[0]) == {str(folders[0]): ([100], [30.0]), str(folders[1]): ([100], [31.0])}
 
 
 def test_a_folder_of_runs_gives_a_line_for_each(tmp_path):

@@ -5,13 +5,14 @@ from functools import partial
 import numpy as np
 import pytest
 from evaluated import CROPPED, evaluated, shown, write_images
+from records import record
 from refusals import refusal
 from skimage.color import rgb2ycbcr
 
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.report.maps import SIGNED, draw_maps
-from mipkd_model.report.pictures import read_pictures, records_of
+from mipkd_model.report.pictures import Pictures, read_pictures, records_of
 
 refused = partial(refusal, kind=UserError)
 
@@ -80,7 +81,8 @@ def test_a_student_has_its_output_its_distance_and_its_advantage(cells, gt, outp
     np.testing.assert_allclose(shown(cells[row, 2]), advantage, atol=1e-4)
     assert cells[row, 0].get_xlabel() == method
     assert cells[row, 1].get_xlabel() == f'|{method} − Teacher|, mean {distance.mean():.2f}'
-    assert cells[row, 2].get_xlabel() == f'{method} nearer to HR, mean {advantage.mean():+.2f}'.replace('-', '−')
+    mean = f'mean {advantage.mean():+.2f}'.replace('-', '−')
+    assert cells[row, 2].get_xlabel().replace('\n', ', ') == f'|Teacher − HR| − |{method} − HR|, {mean}'
 
 
 def test_a_student_like_hr_is_nearer_everywhere_and_blue(tmp_path, gt, outputs):
@@ -108,7 +110,7 @@ def test_all_students_share_their_scales_which_end_at_the_99_5th_percentile(cell
 def test_a_student_that_equals_its_teacher_is_drawn(tmp_path, gt, outputs):
     folders = [evaluated(tmp_path, method, outputs['Teacher']) for method in ('Teacher', 'MiPKD')]
     axes = draw_maps(read_pictures(records_of(folders, 'Set5'), 'bird')).axes
-    assert not shown(axes[4]).any() and axes[5].get_xlabel() == 'MiPKD nearer to HR, mean +0.00'
+    assert not shown(axes[4]).any() and axes[5].get_xlabel().endswith('mean +0.00')
 
 
 def test_there_is_a_colour_bar_for_each_kind_of_map(drawn):
@@ -127,14 +129,34 @@ def test_nothing_overlaps_nor_has_ticks(tmp_path, folders, outputs, name):
     assert not any(len(axes.get_xticks()) for axes in made.axes[:12])
 
 
+def test_a_caption_is_two_lines_where_one_is_wider_than_the_image(cells):
+    assert cells[1, 2].get_xlabel().startswith('|Teacher − HR| − |FAKD − HR|, mean ')
+    assert cells[2, 2].get_xlabel().startswith('|Teacher − HR| − |MiPKD − HR|\nmean ')
+
+
+@pytest.mark.parametrize('size, count', [((90, 40), 3), ((60, 40), 6), ((40, 60), 9)])
+def test_the_figure_fits_a_page_and_its_texts_do_not_touch(size, count):
+    images = np.random.default_rng(2).integers(0, 256, (count + 2, *size, 3), dtype=np.uint8)
+    records = [record('Teacher'), *(record(f'MiPKD-{number}') for number in range(count))]
+    gt, *outputs = images
+    made = draw_maps(Pictures('bird', 'Set5', 4, gt, gt, records, outputs))
+    made.draw_without_rendering()
+    assert made.get_tightbbox().height < 9.3
+    boxes = [axes.get_tightbbox() for axes in made.axes]
+    for index, box in enumerate(boxes):
+        assert not any(box.padded(-1).overlaps(other) for other in boxes[:index])
+
+
 def test_the_command_writes_the_figure(tmp_path, folders, capsys):
     out = tmp_path / 'maps.png'
     command(*folders, '--out', out)
     assert out.read_bytes().startswith(b'\x89PNG') and capsys.readouterr().out == f'{out}\n'
 
 
-def test_more_than_one_teacher_or_no_student_is_refused(tmp_path, folders):
+def test_several_teachers_no_student_and_a_teacher_among_the_students_are_refused(tmp_path, folders):
     assert refused(command, tmp_path, folders[1], '--out', 'x.pdf') == (
         f'TEACHER_RECORD: {tmp_path} has 3 records of Set5, of test_FAKD, test_MiPKD, test_Teacher; name one of them')
     assert refused(command, folders[0], folders[0], '--out', 'x.pdf').startswith('STUDENT_RECORD: ')
+    assert refused(command, *reversed(folders), '--out', 'x.pdf') == (
+        'TEACHER_RECORD: test_MiPKD is of MiPKD, but test_Teacher is of the Teacher; name that one first')
     assert refused(command, *folders, '--out', 'x.gif').startswith("--out: x.gif ends in '.gif'")

@@ -37,6 +37,16 @@ def written(folder):
     return record
 
 
+@pytest.fixture
+def log(caplog):
+    """What BasicSR's logger is told."""
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        yield caplog
+    logger.removeHandler(caplog.handler)
+
+
 def test_a_validation_in_training_is_recorded_with_its_iteration(tmp_path):
     opt, loader = set_up(tmp_path)
     model = runs.model(opt)
@@ -70,23 +80,17 @@ def test_validation_leaves_the_student_in_training_mode_and_its_weights_alone(tm
     assert all(torch.equal(value, before[key]) for key, value in model.net_g.state_dict().items())
 
 
-def test_the_best_value_of_a_training_is_kept_and_logged(tmp_path, caplog):
+def test_the_best_value_of_a_training_is_kept_and_logged(tmp_path, log):
     opt, loader = set_up(tmp_path)
     model = runs.model(opt)
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    try:
-        with caplog.at_level(logging.INFO):
-            model.validation(loader, 2, None)
-            first = model.metric_results['psnr']
-            with torch.no_grad():
-                model.net_g_ema.conv_last.bias += 100
-            model.validation(loader, 4, None)
-    finally:
-        logger.removeHandler(caplog.handler)
+    model.validation(loader, 2, None)
+    first = model.metric_results['psnr']
+    with torch.no_grad():
+        model.net_g_ema.conv_last.bias += 100
+    model.validation(loader, 4, None)
     assert model.metric_results['psnr'] < first
     assert model.best_metric_results['made']['psnr'] == {'better': 'higher', 'val': first, 'iter': 2}
-    assert f'Best: {first:.4f} @ 2 iter' in caplog.messages[-1]
+    assert f'Best: {first:.4f} @ 2 iter' in log.messages[-1]
 
 
 def test_self_ensemble_is_honoured_and_recorded(tmp_path):
@@ -140,16 +144,11 @@ def test_a_data_set_is_checked_once_in_a_run(tmp_path, monkeypatch):
     assert first.dataset == second.dataset and first.bicubic == second.bicubic
 
 
-def test_wrong_images_of_a_known_name_are_warned_of_and_recorded(tmp_path, caplog):
+def test_wrong_images_of_a_known_name_are_warned_of_and_recorded(tmp_path, log):
     opt, loader = set_up(tmp_path)
     loader.dataset.opt['name'] = 'Set5'
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    try:
-        runs.model(opt).validation(loader, 4, None)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert any('Set5: has 6 images, but Set5 has 5' in message for message in caplog.messages)
+    runs.model(opt).validation(loader, 4, None)
+    assert any('Set5: has 6 images, but Set5 has 5' in message for message in log.messages)
     assert written(tmp_path).dataset['good'] is False
 
 
@@ -293,12 +292,7 @@ def test_a_training_without_a_loss_that_needs_one_has_no_teacher(tmp_path):
     assert json.loads((tmp_path / 'log/run.json').read_text())['teacher'] is None
 
 
-def test_a_set_that_cannot_be_measured_is_said_to_be(tmp_path, caplog):
+def test_a_set_that_cannot_be_measured_is_said_to_be(tmp_path, log):
     opt, loader = set_up(tmp_path, metrics=None)
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    try:
-        runs.model(opt).validation(loader, 4, None)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert caplog.messages[-1] == 'made: nothing is measured, for there are no val.metrics.'
+    runs.model(opt).validation(loader, 4, None)
+    assert log.messages[-1] == 'made: nothing is measured, for there are no val.metrics.'

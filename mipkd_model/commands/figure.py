@@ -1,5 +1,9 @@
 """``mipkd figure``: crops, training curves and difference maps, drawn from records."""
+import sys
+
 from mipkd_arch.errors import UserError
+
+from ..matrix.methods import TEACHER
 
 # The report modules come with matplotlib, which takes half a second to import, so that only what draws imports them.
 
@@ -24,12 +28,14 @@ def crops(args):
 
 def curves(args):
     """Draw curves of training."""
-    from ..report.curves import draw_curves, group_runs, read_losses, read_runs
+    from ..report.curves import draw_curves, group_runs, notes, read_losses, read_runs
     from ..report.pictures import checked_out, save_figure
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
     print(save_figure(draw_curves(lines, args.metric, losses), out))
+    for note in notes(lines, losses):
+        print(f'note: {note}', file=sys.stderr)
 
 
 def maps(args):
@@ -44,6 +50,11 @@ def maps(args):
     records = records_of([args.teacher, *args.students], args.dataset)
     if len(records) < 2:
         raise UserError(f'STUDENT_RECORD: names the record of the teacher, {args.teacher}; name at least one other')
+    first, *others = records
+    misplaced = [record.name for record in others if record.method == TEACHER]
+    if misplaced and first.method != TEACHER:
+        raise UserError(f'TEACHER_RECORD: {first.name} is of {first.method}, but {misplaced[0]} is of the Teacher; '
+                        'name that one first')
     print(save_figure(draw_maps(read_pictures(records, args.image)), out))
 
 
@@ -59,7 +70,8 @@ def add(commands):
         'crops', help='enlarged crops of HR, bicubic and each method',
         description='Draw the HR image with a box, and beside it what is in the box: of HR, bicubic and each method, '
                     'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
-                    'of the crop; the best of the students is bold, the second underlined.',
+                    'of the crop; among the students of one pair, those with self-ensemble apart, the best is bold '
+                    'and the second underlined.',
         epilog='example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
                '--image barbara --out crops.pdf')
     command.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
@@ -67,18 +79,20 @@ def add(commands):
     command.add_argument('--box', metavar='X,Y,W,H',
                          help='left, top, width and height of the box in pixels of the HR image (default: where the '
                               'squared errors of the methods have the greatest variance from one method to another, '
-                              'summed over the box)')
+                              'summed over the box, and at least scale pixels from the edges if it fits)')
     command.add_argument('--box-size', metavar='W,H',
                          help='size of the box that is chosen (default: a fifth of the shorter side, a multiple of 8)')
     command.add_argument('--columns', type=int, metavar='N',
-                         help='crops in a row (default: two rows; up to three crops in one row)')
+                         help='crops in a row (default: two rows; three or five crops in one row); a shorter last '
+                              'row is in the middle')
     command.add_argument('--out', required=True, metavar='FILE', help=OUT)
     command.set_defaults(run=crops)
 
     command = parts.add_parser(
         'curves', help='validation and losses of runs over their iterations',
         description='Draw what validation during training gave, a line for each run; runs of one pair and method with '
-                    'different seeds are one line, their mean, within their minimum and maximum.',
+                    'different seeds are one line, their mean, within their minimum and maximum, at the iterations '
+                    'that all of them have.',
         epilog='example: mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss '
                'l_pix --out curves.pdf')
     command.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')

@@ -139,8 +139,8 @@ def find_records(paths):
     for path in map(Path, paths):
         found = [path]
         if path.is_dir():
-            pattern = '*.json' if path.name == FOLDER else f'**/{FOLDER}/*.json'
-            found = [file for file in sorted(path.glob(pattern)) if '_archived_' not in str(file.relative_to(path))]
+            inside = {*path.glob(f'**/{FOLDER}/*.json'), *(path.glob('*.json') if path.name == FOLDER else ())}
+            found = [file for file in sorted(inside) if '_archived_' not in str(file.relative_to(path))]
             if not found:
                 raise RecordError(f'{path}: holds no records ({FOLDER}/*.json); evaluate first, for example: python '
                                   'basicsr/test.py -opt options/test_MiPKD_x4.yml')

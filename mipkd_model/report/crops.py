@@ -9,10 +9,13 @@ from matplotlib.patches import Rectangle
 
 from mipkd_arch.errors import UserError, number_in
 
-from .pictures import WIDTH, hide_ticks, labels, metric_name, style, text_width
+from ..matrix.methods import TEACHER
+from .cells import printed
+from .pictures import WIDTH, hide_ticks, labels, metric_name, row_of, style, text_width
+from .table import ranks
 
-METRICS = {'calculate_psnr': ('PSNR', '{:.2f}'), 'calculate_ssim': ('SSIM', '{:.4f}')}
-TEACHER = 'Teacher'
+METRICS = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
+MARKS = {1: 'best', 2: 'second'}
 GAP, PAD, LINE = 0.06, 2 / 72, 0.115  # inches: between pictures, from picture to caption, height of a line of text
 COLOUR = '#e8000b'
 DPI = 450  # about, see below
@@ -53,16 +56,17 @@ def default_box_size(shape):
     return side, side
 
 
-def most_different_box(gt, outputs, size):
+def most_different_box(gt, outputs, size, border=0):
     """Where the methods differ most from one another in their error.
 
     For each pixel, the variance over the methods of their squared error, which is the mean over R, G and B; of all
-    boxes, the one with the greatest sum.
+    boxes inside the border, the one with the greatest sum.
 
     Args:
         gt (ndarray): uint8 (H, W, 3).
         outputs (list[ndarray]): the same of each method.
         size (tuple[int, int]): (w, h) of the box in pixels.
+        border (int): pixels from each edge to the box; fewer where it is too large for that.
 
     Returns:
         tuple[int, int, int, int]: (x, y, w, h); of equal boxes the topmost, then leftmost.
@@ -77,14 +81,17 @@ def most_different_box(gt, outputs, size):
     errors = [np.square(output.astype(np.float64) - gt).mean(2) for output in outputs]
     sums = np.pad(np.var(errors, axis=0).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     total = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    y, x = np.unravel_index(total.argmax(), total.shape)
-    return int(x), int(y), width, height
+    top, left = (min(border, (places - 1) // 2) for places in total.shape)
+    inside = total[top:len(total) - top, left:total.shape[1] - left]
+    y, x = np.unravel_index(inside.argmax(), inside.shape)
+    return int(x) + left, int(y) + top, width, height
 
 
 def choose_box(pictures, box=None, size=None):
     """The box that is asked for, or the one of that size where the records differ most.
 
-    A single record is compared with bicubic.
+    A single record is compared with bicubic. The box that is chosen keeps ``scale`` pixels from the edges, for the
+    metrics leave them out.
 
     Args:
         pictures (Pictures): the image and what was made of it.
@@ -97,20 +104,21 @@ def choose_box(pictures, box=None, size=None):
     if box:
         return check_box(box, pictures.gt.shape)
     compared = pictures.outputs if len(pictures.outputs) > 1 else [pictures.bicubic, *pictures.outputs]
-    return most_different_box(pictures.gt, compared, size or default_box_size(pictures.gt.shape))
+    return most_different_box(pictures.gt, compared, size or default_box_size(pictures.gt.shape), pictures.scale)
 
 
 def draw_crops(pictures, box, columns=None):
     """Draw the figure.
 
     The crops are HR, bicubic and the records in their order. Below each is the PSNR in dB and the SSIM of the whole
-    image as its record has them; among the students the best value is bold, the second underlined. Teacher and bicubic
-    are left out of that.
+    image as its record has them; among the students of one pair, those with self-ensemble apart, the best value is
+    bold, the second underlined. Teacher and bicubic are left out of that.
 
     Args:
         pictures (Pictures): the image and what was made of it.
         box (tuple): (x, y, w, h) in pixels of gt.
-        columns (int | None): crops in a row; by default two rows, of up to three crops one.
+        columns (int | None): crops in a row; by default two rows, but one of three or five crops. A shorter last row is
+            in the middle.
 
     Returns:
         Figure: the axes are the whole image, then the crops.
@@ -121,7 +129,7 @@ def draw_crops(pictures, box, columns=None):
     x, y, width, height = box
     images = [pictures.gt, pictures.bicubic, *pictures.outputs]
     if columns is None:
-        columns = len(images) if len(images) <= 3 else math.ceil(len(images) / 2)
+        columns = len(images) if len(images) in (3, 5) else math.ceil(len(images) / 2)
     number_in('--columns', columns, 1, len(images), integer=True)
     rows = math.ceil(len(images) / columns)
     captions = _captions(pictures)
@@ -149,10 +157,12 @@ def draw_crops(pictures, box, columns=None):
 
         axes = place(0, 0, whole / image_ratio, whole)
         axes.imshow(pictures.gt, interpolation='antialiased', aspect='auto')
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=COLOUR, linewidth=1))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=COLOUR, linewidth=1,
+                                 clip_on=False))  # half of the line is outside a box, and so of the image at its edge
         _caption(axes, [[(title, '')]])
         for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
             row, column = divmod(index, columns)
+            column += (columns - min(columns, len(images) - row * columns)) / 2
             axes = place(whole / image_ratio + GAP + column * (crop + GAP),
                          row * (crop * crop_ratio + below + GAP), crop, crop * crop_ratio)
             axes.imshow(image[y:y + height, x:x + width], interpolation='nearest', aspect='auto')
@@ -163,24 +173,24 @@ def draw_crops(pictures, box, columns=None):
 def _captions(pictures):
     """For HR, bicubic and each record its lines, each a list of (text, mark): '', 'best' or 'second'."""
     records = pictures.records
-    chosen = {}  # name of the metric by title
-    for kind, (title, _) in METRICS.items():
+    chosen = {}  # by metric its name in each record
+    for kind, metric in METRICS.items():
         names = [metric_name(record, kind) for record in records]
         blocks = [name and record.protocol['metrics'][name] for name, record in zip(names, records, strict=True)]
         for record, block in zip(records, blocks, strict=True):
             if block != blocks[0]:
-                raise UserError(f'{record.name}: measured {title} as {block}, but {records[0].name} as {blocks[0]}; '
-                                'evaluate both with the same val.metrics')
+                raise UserError(f'{record.name}: measured {metric.upper()} as {block}, but {records[0].name} as '
+                                f'{blocks[0]}; evaluate both with the same val.metrics')
         if names[0]:
-            chosen[kind] = names
+            chosen[metric] = names
     images = [record.images[pictures.image] for record in records]
+    groups = [None if record.method == TEACHER else (record.pair, row_of(record).ensemble) for record in records]
     columns = []  # texts and marks of bicubic and the records, for each metric
-    for kind, names in chosen.items():
-        form = METRICS[kind][1].format
-        texts = [form(image.scores[name]) for image, name in zip(images, names, strict=True)]
-        marks = _marks(texts, [record.method != TEACHER for record in records])
-        columns.append([(form(images[0].bicubic[names[0]]), ''), *zip(texts, marks, strict=True)])
-    titles = '/'.join(METRICS[kind][0] for kind in chosen)
+    for metric, names in chosen.items():
+        values = [image.scores[name] for image, name in zip(images, names, strict=True)]
+        texts = [printed(value, metric) for value in (images[0].bicubic[names[0]], *values)]
+        columns.append(list(zip(texts, ['', *_marks(values, groups, metric)], strict=True)))
+    titles = '/'.join(map(str.upper, chosen))
     captions = [[[('HR', '')], [(titles, '')]]]
     for number, label in enumerate(['Bicubic', *labels(records)]):
         values = [column[number] for column in columns]
@@ -189,12 +199,12 @@ def _captions(pictures):
     return captions if chosen else [caption[:1] for caption in captions]
 
 
-def _marks(texts, counted):
-    """'best' for the greatest of the counted texts of numbers, 'second' for the next, if at least two are counted."""
-    values = [float(text) if count else math.nan for text, count in zip(texts, counted, strict=True)]
-    ranks = sorted({value for value in values if not math.isnan(value)}, reverse=True)
-    marks = dict(zip(ranks, ('best', 'second'), strict=False)) if sum(counted) > 1 else {}
-    return [marks.get(value, '') for value in values]
+def _marks(values, groups, metric):
+    """'best' for the greatest value of each group, 'second' for the next; '' for others and for the group None."""
+    places = {}
+    for group in set(groups) - {None}:
+        places |= ranks({index: value for index, value in enumerate(values) if groups[index] == group}, metric)
+    return [MARKS.get(places.get(index), '') for index in range(len(values))]
 
 
 def _caption(axes, lines):

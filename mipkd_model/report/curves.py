@@ -12,7 +12,7 @@ from mipkd_arch.errors import UserError, near_miss, one_of
 
 from ..evaluation.records import FOLDER, Record, find_records
 from ..evaluation.training_log import PATTERN, read_log
-from .pictures import WIDTH, check_same, metric_name, style
+from .pictures import WIDTH, check_same, labels, metric_name, row_of, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
 SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
@@ -77,8 +77,8 @@ def read_runs(paths, dataset=None):
 def group_runs(runs):
     """Join the runs of one pair and method whose seeds differ, and name every line.
 
-    A line is called by its method; where several lines have it, by the name of the run or, for several seeds, by method
-    and pair.
+    Validation with self-ensemble is a line of its own. Lines are called as ``labels`` says, with the number of seeds;
+    runs of the same name by their folders.
 
     Args:
         runs (list[Run]): each with at least one record.
@@ -88,20 +88,19 @@ def group_runs(runs):
     """
     groups = {}
     for run in runs:
-        groups.setdefault((run.records[-1].method, run.records[-1].pair), []).append(run)
+        groups.setdefault((row_of(run.records[-1]), run.records[-1].pair), []).append(run)
     parts = []
     for group in groups.values():
         seeds = [run.records[-1].seed for run in group]
         together = None not in seeds and len(set(seeds)) == len(seeds)
         parts.extend([group] if together else [[run] for run in group])
-    count = Counter(part[0].records[-1].method for part in parts)
+    names = labels([part[0].records[-1] for part in parts])
+    count = Counter(names)
     curves = []
-    for part in parts:
-        last = part[0].records[-1]
-        label = last.method if count[last.method] == 1 else last.name
+    for name, part in zip(names, parts, strict=True):
+        label = name if count[name] == 1 else str(part[0].folder)
         if len(part) > 1:
-            label = last.method if count[last.method] == 1 else f'{last.method}, {last.pair}'
-            label += f' ({len(part)} seeds)'
+            label = f'{label} ({len(part)} seeds)'.replace(') (', ', ')
         curves.append(Curve(label, part))
     return curves
 
@@ -127,6 +126,32 @@ def common(runs, series):
     return np.array(shared), np.array([[values[iteration] for iteration in shared] for values in points])
 
 
+def notes(curves, losses=None):
+    """What the figure does not show, for a mean is of the iterations that all runs of a line have.
+
+    Args:
+        curves (list[Curve]): the lines.
+        losses (dict | None): as for ``draw_curves``.
+
+    Returns:
+        list[str]: a text for each line that does not show all of its runs.
+    """
+    runs = {curve.label: curve.runs for curve in curves}
+    lines = {curve.label: (curve.runs, [[record.iteration for record in run.records] for run in curve.runs])
+             for curve in curves}
+    for (loss, label), series in (losses or {}).items():
+        lines[f'{label}, {loss}'] = runs[label], [iterations for iterations, _ in series]
+    texts = []
+    for label, (of, iterations) in lines.items():
+        shared = len(set.intersection(*map(set, iterations)))
+        if any(len(entry) > shared for entry in iterations):
+            parts = [f'{run.folder} has {len(entry) - shared} more' if len(entry) > shared
+                     else f'{run.folder} ends at {entry[-1]}' for run, entry in zip(of, iterations, strict=True)]
+            count = f'{shared} iteration{"s" * (shared > 1)}'
+            texts.append(f'{label}: shown at the {count} that all its runs have; {", ".join(parts)}')
+    return texts
+
+
 def smooth(values):
     """Running mean over 1/20 of the points, at both ends over those that there are; NaN counts nowhere."""
     half = len(values) // SMOOTH // 2
@@ -145,8 +170,8 @@ def read_losses(curves, names):
         names (list[str]): losses, such as ``l_pix``.
 
     Returns:
-        dict: by (loss, label of the curve) iterations (M,) and values (runs, M); a curve whose runs lack a loss is
-            left out.
+        dict: by (loss, label of the curve) a list with iterations and values, both (N,), of each run; a curve whose
+            runs lack a loss is left out.
 
     Raises:
         UserError: a run has logged nothing, or no run has a loss of that name.
@@ -165,8 +190,7 @@ def read_losses(curves, names):
         for curve in curves:
             found = [logs[run.folder] for run in curve.runs]
             if all(name in log.losses for log in found):
-                losses[name, curve.label] = common(
-                    curve.runs, [(log.iterations, log.losses[name]) for log in found])
+                losses[name, curve.label] = [(log.iterations, log.losses[name]) for log in found]
     return losses
 
 
@@ -204,7 +228,9 @@ def draw_curves(curves, metric=None, losses=None):
         if losses:
             names = list(dict.fromkeys(loss for loss, _ in losses))
             dashes = {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(names)}
-            for (loss, label), (iterations, rows) in losses.items():
+            runs = {curve.label: curve.runs for curve in curves}
+            for (loss, label), series in losses.items():
+                iterations, rows = common(runs[label], series)
                 panels[1].plot(iterations, rows.mean(0), color=colours[label], alpha=0.2, linewidth=0.4)
                 _line(panels[1], iterations, np.array([smooth(row) for row in rows]), colours[label],
                       linestyle=dashes[loss])

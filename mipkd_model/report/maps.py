@@ -10,6 +10,9 @@ TO_GT, TO_TEACHER = 'viridis', 'inferno'
 # An odd number of colours has one in the middle, which is white.
 SIGNED = LinearSegmentedColormap.from_list('advantage', ['#b2182b', '#f4a582', 'white', '#92c5de', '#2166ac'], N=257)
 SHOWN = 99.5  # percent of the pixels lie within the colours; the few beyond would leave all others dark
+HIGHEST, BARS, CAPTION = 9.2, 0.5, 0.28  # inches: the figure, its colour bars, a caption; of two lines both
+NARROWEST = 0.3  # inches, of an image; so many students that it would be narrower make the figure higher
+UNIT = '(grey levels)'
 DPI = 300
 
 
@@ -29,7 +32,8 @@ def draw_maps(pictures):
     The first row shows HR, the teacher and |teacher - HR|. Each student has a row: its output, |student - teacher|, and
     |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR than the teacher and red where it
     is farther. Differences are of Y, in grey levels of 255. All students share both scales of colours; each scale ends
-    at the 99.5th percentile of its maps. The mean of each map, over the whole image, is below it.
+    at the 99.5th percentile of its maps. The mean of each map, over the whole image, is below it. Columns are narrower
+    where the figure would be higher than a page.
 
     Args:
         pictures (Pictures): the teacher's record first, then those of at least one student.
@@ -48,28 +52,34 @@ def draw_maps(pictures):
     diverging = {'cmap': SIGNED, 'vmin': -limit, 'vmax': limit}
 
     height, width = pictures.gt.shape[:2]
+    count = 1 + len(students)
+    highest = max(NARROWEST * height / width, (HIGHEST - BARS) / count - CAPTION)  # of an image
+    narrow = min(WIDTH / 3, highest * width / height)
     with style():
         rows = [[(pictures.gt, f'HR, {pictures.image} ({pictures.dataset} ×{pictures.scale})', {}),
                  (teacher, teacher_name, {}),
-                 (to_gt, _caption(f'|{teacher_name} − HR|', f'{to_gt.mean():.2f}'), cool)]]
+                 (to_gt, _caption(f'|{teacher_name} − HR|', to_gt, '.2f', narrow), cool)]]
         for name, student, distance, gain in zip(names, students, to_teacher, signed, strict=True):
             rows.append([(student, name, {}),
-                         (distance, _caption(f'|{name} − {teacher_name}|', f'{distance.mean():.2f}'), hot),
-                         (gain, _caption(f'{name} nearer to HR', f'{gain.mean():+.2f}'), diverging)])
-        wide = max(WIDTH / 3, *(text_width(line) for row in rows for _, caption, _ in row
-                                for line in caption.split('\n')))
-        high = len(rows) * (wide * height / width + 0.16) + 0.4
+                         (distance, _caption(f'|{name} − {teacher_name}|', distance, '.2f', narrow), hot),
+                         (gain, _caption(f'|{teacher_name} − HR| − |{name} − HR|', gain, '+.2f', narrow), diverging)])
+        bars = [_fit(what, ' ', UNIT, narrow) for what in (
+            f'|{teacher_name} − HR|', f'|student − {teacher_name}|', 'student nearer to HR by')]
+        # Texts may be wider than their images, not than their columns.
+        wide = max(narrow, *(text_width(line) for text in (*bars, *(caption for row in rows for _, caption, _ in row))
+                             for line in text.split('\n')))
+        image_height = min(wide * height / width, highest)
+        gap = 1 - image_height * width / height / wide  # as a part of the column
+        high = count * (image_height + CAPTION) + BARS
         figure = Figure((3 * wide, high), dpi=DPI, layout='compressed')
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.01, hspace=0)
-        cells = figure.subplots(len(rows), 3)
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.01 + gap * 2 / 3, hspace=0)
+        cells = figure.subplots(count, 3)
         for axes, (image, caption, colours) in zip(cells.flat, sum(rows, []), strict=True):
             hide_ticks(axes)
             axes.imshow(image, interpolation='antialiased', **colours)
             axes.set_xlabel(caption, labelpad=2)
-        for column, (axes, what, extend) in enumerate((
-                (cells[0, 2], f'|{teacher_name} − HR| (grey levels)', 'max'),
-                (cells[1, 1], f'|student − {teacher_name}| (grey levels)', 'max'),
-                (cells[1, 2], 'student nearer to HR by (grey levels)', 'both'))):
+        for column, (axes, what, extend) in enumerate(zip(
+                (cells[0, 2], cells[1, 1], cells[1, 2]), bars, ('max', 'max', 'both'), strict=True)):
             bar = figure.colorbar(axes.images[0], ax=cells[:, column], location='bottom', fraction=0.2 / high,
                                   pad=0.06 / high, aspect=30, extend=extend)
             bar.set_label(what, labelpad=2)
@@ -82,6 +92,11 @@ def _limit(maps):
     return float(np.percentile(maps, SHOWN)) or 1.0
 
 
-def _caption(what, mean):
-    line = f'{what}, mean {mean.replace("-", "−")}'
-    return line if text_width(line) < WIDTH / 3 else line.replace(', mean', '\nmean')
+def _caption(what, values, form, width):
+    return _fit(what, ', ', f'mean {values.mean():{form}}'.replace('-', '−'), width)
+
+
+def _fit(text, joint, more, width):
+    """Both texts in one line with the joint between them, or in two where that would be wider than ``width`` inches."""
+    line = text + joint + more
+    return line if text_width(line) < width else f'{text}\n{more}'

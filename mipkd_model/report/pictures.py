@@ -16,6 +16,7 @@ from ..data.images import read_image
 from ..data.stores import open_store
 from ..evaluation.records import Record, find_records
 from ..files import put_in_place
+from .cells import RowName
 
 # Without a creation date the same records give the same bytes.
 SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}}
@@ -110,10 +111,22 @@ def metric_name(record, kind):
     return min(blocks, key=lambda name: not blocks[name].get('test_y_channel', False), default=None)
 
 
+def row_of(record):
+    """The record's row in a table of its pair: its method, and whether it was measured with self-ensemble."""
+    return RowName(record.scale, record.method, bool(record.protocol['self_ensemble']))
+
+
 def labels(records):
-    """What to call each record: its method, or the name of its run where two have the same method."""
-    count = Counter(record.method for record in records)
-    return [record.method if count[record.method] == 1 else record.name for record in records]
+    """What to call each record.
+
+    Its method, as ``MiPKD+`` with self-ensemble; where the records' pairs differ, ``MiPKD (RCAN)``. Those that would
+    still be called alike are called by the names of their runs.
+    """
+    names = [row_of(record).label for record in records]
+    if len({record.pair for record in records}) > 1:
+        names = [f'{name} ({record.pair})' for name, record in zip(names, records, strict=True)]
+    count = Counter(names)
+    return [name if count[name] == 1 else record.name for name, record in zip(names, records, strict=True)]
 
 
 @dataclass(frozen=True)
