@@ -8,7 +8,7 @@ import yaml
 from mipkd_model.assemble import make_network
 from mipkd_model.commands import options
 from mipkd_model.matrix.runs import Run, parse_pair
-from mipkd_model.matrix.train_file import text_of_training
+from mipkd_model.matrix.training_file import text_of_training
 
 
 def command(*arguments):

@@ -10,7 +10,7 @@ from refusals import refusal
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
-from mipkd_model.report.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
+from mipkd_model.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
 
 refused = partial(refusal, kind=UserError)
 

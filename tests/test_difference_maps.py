@@ -11,8 +11,8 @@ from skimage.color import rgb2ycbcr
 
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
-from mipkd_model.report.maps import SIGNED, draw_maps
-from mipkd_model.report.pictures import Pictures, read_pictures, records_of
+from mipkd_model.figures.maps import SIGNED, draw_maps
+from mipkd_model.figures.pictures import Pictures, read_pictures, records_of
 
 refused = partial(refusal, kind=UserError)
 

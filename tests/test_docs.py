@@ -1,5 +1,6 @@
 """What README and docs say is true: their code runs, their files exist, their example of a diff applies."""
 import re
+import statistics
 
 import pytest
 import runs
@@ -7,6 +8,8 @@ import yaml
 
 from mipkd_arch import staged, staged_view
 from mipkd_model.checks import check_options
+from mipkd_model.cli import main
+from mipkd_model.evaluation.records import find_records
 
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
@@ -29,6 +32,32 @@ def test_links_of_a_page_lead_somewhere(page):
 def test_commands_of_a_page_name_files_that_are_there(page):
     for file in re.findall(r'python ([\w/]+\.py)', page.read_text()):
         assert (runs.ROOT / file).exists(), file
+
+
+WRITTEN = dict(re.findall(r'(results/\w+\.md)\).*\| `mipkd (table .*?) --out',
+                          (runs.ROOT / 'docs/results.md').read_text()))
+
+
+def test_pages_of_results_are_those_that_can_be_written():
+    assert sorted(WRITTEN) == sorted(f'results/{file.name}' for file in (runs.ROOT / 'docs/results').glob('*.md'))
+
+
+@pytest.mark.parametrize('page, command', WRITTEN.items(), ids=WRITTEN)
+def test_a_page_of_results_is_what_its_command_writes(page, command, monkeypatch, capsys):
+    monkeypatch.chdir(runs.ROOT)
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == (runs.ROOT / 'docs' / page).read_text()
+
+
+def test_figures_of_results_are_those_of_the_records():
+    page = (runs.ROOT / 'docs/results.md').read_text()
+    records = find_records([runs.ROOT / 'docs/results']).values()
+    for label, method in (('scratch', 'Scratch'), ('logits-KD', 'Logits-KD'), ('MiPKD', 'MiPKD')):
+        cells = [[record.mean['psnr'] for record in records
+                  if (record.method, record.dataset['name']) == (method, name)]
+                 for name in ('Set5', 'Set14', 'photographs')]
+        texts = [f'{statistics.mean(cell):.2f} ± {statistics.stdev(cell):.2f}' for cell in cells]
+        assert f'| {label} | {" | ".join(texts)} |' in page
 
 
 def test_the_recipe_for_a_view_of_ones_own_network_runs(monkeypatch):

@@ -19,8 +19,8 @@ from mipkd_model.distiller import Distiller
 from mipkd_model.matrix.methods import METHODS, STAGED, TEACHER, VARIANTS, blocks_of
 from mipkd_model.matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
 from mipkd_model.matrix.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.matrix.test_file import text_of_test
-from mipkd_model.matrix.train_file import text_of_training
+from mipkd_model.matrix.testing_file import text_of_test
+from mipkd_model.matrix.training_file import text_of_training
 from mipkd_model.teachers import OFFICIAL
 
 from basicsr.utils.registry import LOSS_REGISTRY

@@ -13,10 +13,10 @@ from torch import nn
 
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import profile as command_module
+from mipkd_model.costs.macs import network_cost
+from mipkd_model.costs.profile import Timing, measure_passes
+from mipkd_model.costs.targets import Target, parse_target
 from mipkd_model.matrix.networks import student_block, teacher_block
-from mipkd_model.report.macs import network_cost
-from mipkd_model.report.profile import Timing, measure_passes
-from mipkd_model.report.targets import Target, parse_target
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -247,7 +247,7 @@ def test_stdout_is_json_alone_where_basicsr_prints(capsys):
 
 
 def test_memory_that_nobody_knows_is_a_question_mark(monkeypatch, capsys):
-    monkeypatch.setattr('mipkd_model.report.profile._cpu_peak', lambda one: None)
+    monkeypatch.setattr('mipkd_model.costs.profile._cpu_peak', lambda one: None)
     profiled(TINY, '--size', 8, '--rounds', 1, '--device', 'cpu')
     assert capsys.readouterr().out.split()[-1] == '?'
 

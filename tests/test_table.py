@@ -13,8 +13,8 @@ from refusals import refusal
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import table as command
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.report.cells import RowName, in_order, measured_cells
-from mipkd_model.report.table import pair_tables, ranks
+from mipkd_model.tables.cells import RowName, in_order, measured_cells
+from mipkd_model.tables.pair_tables import pair_tables, ranks
 
 refused = partial(refusal, kind=UserError)
 

@@ -6,9 +6,9 @@ import pytest
 from records import record
 from refusals import refusal
 
-from mipkd_model.report.cells import ProtocolError, RowName, measured_cells
-from mipkd_model.report.grids import measured_notes, unlike_runs
-from mipkd_model.report.table import pair_tables
+from mipkd_model.tables.cells import ProtocolError, RowName, measured_cells
+from mipkd_model.tables.grids import measured_notes, unlike_runs
+from mipkd_model.tables.pair_tables import pair_tables
 
 
 def measured(*records, **options):

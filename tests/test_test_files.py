@@ -10,8 +10,8 @@ from mipkd_model.checks import check_files, check_networks, check_options, read_
 from mipkd_model.matrix.methods import METHODS, TEACHER
 from mipkd_model.matrix.networks import PAIRS, SCALES, TEACHERS
 from mipkd_model.matrix.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.matrix.test_file import text_of_test
-from mipkd_model.matrix.train_file import text_of_training
+from mipkd_model.matrix.testing_file import text_of_test
+from mipkd_model.matrix.training_file import text_of_training
 
 
 def opts_of(run):

@@ -5,7 +5,7 @@ from mipkd_arch.errors import UserError
 
 from ..matrix.methods import TEACHER
 
-# The report modules come with matplotlib, which takes half a second to import, so that only what draws imports them.
+# The modules of ..figures come with matplotlib, which takes half a second to import: only what draws imports them.
 
 OUT = 'file to write: .pdf, .png or .svg'
 RECORD = 'results/<name>, or a file of its records/; the images must have been saved: val.save_img: true'
@@ -13,8 +13,8 @@ RECORD = 'results/<name>, or a file of its records/; the images must have been s
 
 def crops(args):
     """Draw enlarged crops."""
-    from ..report.crops import choose_box, draw_crops, parse_box
-    from ..report.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..figures.crops import choose_box, draw_crops, parse_box
+    from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     if args.box and args.box_size:
         raise UserError(f'--box-size: {args.box_size} has no meaning with --box, which has a size')
@@ -28,8 +28,8 @@ def crops(args):
 
 def curves(args):
     """Draw curves of training."""
-    from ..report.curves import draw_curves, group_runs, notes, read_losses, read_runs
-    from ..report.pictures import checked_out, save_figure
+    from ..figures.curves import draw_curves, group_runs, notes, read_losses, read_runs
+    from ..figures.pictures import checked_out, save_figure
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
@@ -40,8 +40,8 @@ def curves(args):
 
 def maps(args):
     """Draw maps of differences."""
-    from ..report.maps import draw_maps
-    from ..report.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..figures.maps import draw_maps
+    from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
     if len(teachers) > 1:

@@ -10,8 +10,8 @@ from ..matrix.methods import METHODS, TEACHER
 from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
 from ..matrix.option_file import write_option_files
 from ..matrix.runs import Pair, Run, chosen_runs, parse_pair, parse_run
-from ..matrix.test_file import text_of_test
-from ..matrix.train_file import text_of_training
+from ..matrix.testing_file import text_of_test
+from ..matrix.training_file import text_of_training
 
 FOLDER = 'options'
 EXAMPLE = 'example: mipkd options EDSR_x2 FAKD; mipkd options --list says what there is'

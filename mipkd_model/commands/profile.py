@@ -8,9 +8,9 @@ from tabulate import tabulate
 
 from mipkd_arch.errors import UserError, number_in, one_of
 
+from ..costs.macs import LR_SIZE
+from ..costs.profile import PRECISIONS, Timing, profile
 from ..files import write_json
-from ..report.macs import LR_SIZE
-from ..report.profile import PRECISIONS, Timing, profile
 
 MIB = 2 ** 20
 CPU_SIZE = 64  # a pass of the EDSR teacher at 256x256 takes a CPU half a minute
@@ -118,7 +118,7 @@ def _timing(args, size):
 
 
 def table(result):
-    """What ``profile`` of ``mipkd_model.report`` found, as text."""
+    """What ``mipkd_model.costs.profile`` found, as text."""
     timing = result['timing']
     words = f'MACs: LR {_by(result["lr_size"])}\n'
     headers = ['network', 'role', 'type', 'params\n(M)', 'MACs\n(G)']

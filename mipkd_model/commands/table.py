@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mipkd_arch.errors import UserError, one_of
 
+from ..costs.macs import network_cost
 from ..evaluation.records import FOLDER, find_records
 from ..files import put_in_place
 from ..matrix.ablations import ABLATIONS
@@ -12,14 +13,13 @@ from ..matrix.methods import VARIANTS
 from ..matrix.networks import PAIRS as NETWORK_PAIRS
 from ..matrix.networks import SCALES, student_block, teacher_block
 from ..matrix.runs import Pair, parse_pair
-from ..report.ablation_tables import ablation_grid, ablation_rows, ablation_table
-from ..report.cells import DATASETS, ORDER, in_order, measured_cells
-from ..report.cost_table import network_grid, network_rows, recorded_networks, training_grid, training_rows
-from ..report.grids import pair_grid, sources_grid
-from ..report.layouts import LAYOUTS, csv_text, grid_text
-from ..report.macs import network_cost
-from ..report.published import PAIRS, published_cells
-from ..report.table import pair_order, pair_tables, tidy_rows
+from ..tables.ablation import ablation_grid, ablation_rows, ablation_table
+from ..tables.cells import DATASETS, ORDER, in_order, measured_cells
+from ..tables.cost import network_grid, network_rows, recorded_networks, training_grid, training_rows
+from ..tables.grids import pair_grid, sources_grid
+from ..tables.layouts import LAYOUTS, csv_text, grid_text
+from ..tables.pair_tables import pair_order, pair_tables, tidy_rows
+from ..tables.published import PAIRS, published_cells
 
 RESULTS = 'results'
 EXAMPLE = 'example: mipkd table results --arch EDSR --scale 4 --format markdown --out docs/edsr_x4.md'

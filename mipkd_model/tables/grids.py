@@ -5,8 +5,8 @@ from string import ascii_lowercase
 
 from .cells import METRICS, printed
 from .layouts import Grid, Span
+from .pair_tables import second_figure
 from .published import PAIRS, SOURCES, other_figures
-from .table import second_figure
 
 UNKNOWN = '?'
 _LOOKS = {1: 'best', 2: 'second'}

@@ -10,9 +10,9 @@ from matplotlib.patches import Rectangle
 from mipkd_arch.errors import UserError, number_in
 
 from ..matrix.methods import TEACHER
-from .cells import printed
+from ..tables.cells import printed
+from ..tables.pair_tables import ranks
 from .pictures import WIDTH, hide_ticks, labels, metric_name, row_of, style, text_width
-from .table import ranks
 
 METRICS = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
 MARKS = {1: 'best', 2: 'second'}

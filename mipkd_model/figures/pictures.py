@@ -16,7 +16,7 @@ from ..data.images import read_image
 from ..data.stores import open_store
 from ..evaluation.records import Record, find_records
 from ..files import put_in_place
-from .cells import RowName
+from ..tables.cells import RowName
 
 # Without a creation date the same records give the same bytes.
 SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}}

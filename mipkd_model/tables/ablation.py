@@ -2,7 +2,7 @@
 from .cells import RowName, printed
 from .grids import UNKNOWN, measured_notes, measured_text
 from .layouts import Grid, Span
-from .table import Cell, PairTable, columns_of, pair_tables, tidy_rows
+from .pair_tables import Cell, PairTable, columns_of, pair_tables, tidy_rows
 
 FULL = 'MiPKD'
 """The variant that every published order puts first."""

@@ -4,7 +4,7 @@ import statistics
 from .cells import in_order
 from .grids import UNKNOWN
 from .layouts import Grid
-from .table import pair_order
+from .pair_tables import pair_order
 
 REFERENCE = {
     ('teacher', 'EDSR'): {2: (40.73, None), 3: (43.68, None), 4: (43.09, 3293.35)},

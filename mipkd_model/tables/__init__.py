@@ -1,0 +1,1 @@
+"""The paper's tables, from records and from what others have published."""
