@@ -1,5 +1,6 @@
 """Measuring a network on a data set."""
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,36 @@ def test_an_output_that_is_not_finite_has_no_score(folder, network):
 def test_a_network_of_another_scale_is_refused_by_the_image(folder):
     line = refusal(evaluate, tiny.edsr(3).eval(), dataset(folder), METRICS, 2, CPU, kind=UserError)
     assert line.startswith('0000: the output is 78x60, but gt 52x40')
+
+
+def test_measuring_beside_the_network_gives_the_same_values(folder, network, monkeypatch):
+    inline = evaluate(network, dataset(folder), METRICS, 2, CPU, check=True)
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr('mipkd_model.evaluation.evaluate._at_once', pool.submit)  # as on a GPU
+        assert evaluate(network, dataset(folder), METRICS, 2, CPU, check=True) == inline
+
+
+def test_an_error_while_measuring_beside_the_network_comes_up(folder, network, monkeypatch):
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr('mipkd_model.evaluation.evaluate._at_once', pool.submit)
+        metrics = {'psnr': {**METRICS['psnr'], 'crop_border': 20}}
+        assert 'crop_border: 20 leaves nothing of an image of 52x40' in refusal(
+            evaluate, network, dataset(folder), metrics, 2, CPU, kind=UserError)
+
+
+def test_float32_is_not_tf32_while_measuring_and_what_it_was_afterwards(folder, network):
+    seen, before = [], torch.get_float32_matmul_precision()
+
+    def watch(lq):
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return network(lq)
+
+    torch.set_float32_matmul_precision('medium')
+    try:
+        evaluate(watch, dataset(folder), METRICS, 2, CPU)
+        assert set(seen) == {('highest', False)} and torch.get_float32_matmul_precision() == 'medium'
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _in_two_processes(rank, folder, port, answers):

@@ -1,6 +1,6 @@
 """A network's output on every image of a data set, measured."""
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from .dataset_check import ImageCheck, check_image
 from .metrics import score
 
 THREADS = 2
-MAX_WAITING = 4  # images that are kept until they have been measured
+MAX_WAITING = 4  # images that are kept until they have been measured, while a GPU goes on
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,14 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
 
     results, waiting = {}, deque()
     with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _float32():
+        # A CPU's cores are the network's own: measuring beside it would slow down both.
+        submit = _at_once if device.type == 'cpu' else pool.submit
         for index in progress(range(rank, len(dataset), world_size)):
             item = dataset[index]
             lq = item['lq'].to(device)
             output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
             finite = bool(output.isfinite().all())
-            waiting.append((index, pool.submit(finish, item, to_levels(output.nan_to_num()), finite)))
+            waiting.append((index, submit(finish, item, to_levels(output.nan_to_num()), finite)))
             if len(waiting) > MAX_WAITING:
                 index, future = waiting.popleft()
                 results[index] = future.result()
@@ -99,6 +101,12 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
         torch.distributed.all_gather_object(parts, results)
         results = {index: result for part in parts for index, result in part.items()}
     return [results[index] for index in range(len(dataset))]
+
+
+def _at_once(function, *args):
+    future = Future()
+    future.set_result(function(*args))
+    return future
 
 
 @contextmanager
