@@ -10,7 +10,7 @@ from os import path as osp
 
 import torch
 
-from mipkd_arch.errors import UserError, exit_status
+from mipkd_arch.errors import UserError, exit_status, number_in
 
 import basicsr.test
 import basicsr.train
@@ -40,6 +40,7 @@ def parse_options(root_path, is_train=True):
         check_blocks(found, is_train)
         check_keys(found)
     opt, args = basicsr_parse_options(root_path, is_train)
+    number_in('manual_seed', opt['manual_seed'], 0, 2**32 - 1 - opt['rank'], integer=True)
     set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR does so before --force_yml is read
     opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
     if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:

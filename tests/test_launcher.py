@@ -41,6 +41,36 @@ def test_a_block_that_basicsrs_parser_relies_on_is_missed_by_name(tmp_path, monk
         parse_options(str(tmp_path))
 
 
+def test_a_forced_seed_is_the_one_that_the_run_starts_from(tmp_path, monkeypatch):
+    opt = runs.options(tmp_path)
+    file = str(runs.option_file(tmp_path, opt))
+    drawn = {}
+    for seed in (3, 4):
+        monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', f'manual_seed={seed}'])
+        parsed, _ = parse_options(str(tmp_path))
+        drawn[seed] = torch.rand(1).item()
+        torch.manual_seed(seed)
+        assert drawn[seed] == torch.rand(1).item()
+        assert parsed['option_file']['changed'] == [f'manual_seed={seed}']
+    assert drawn[3] != drawn[4]
+
+
+def test_a_seed_that_is_no_number_is_refused(tmp_path, monkeypatch):
+    file = str(runs.option_file(tmp_path, runs.options(tmp_path)))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', 'manual_seed=abc'])
+    with pytest.raises(UserError, match="manual_seed: 'abc' is not a whole number from 0"):
+        parse_options(str(tmp_path))
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    file = str(runs.option_file(tmp_path, {**runs.options(tmp_path), 'num_gpu': 1}))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file])
+    with pytest.raises(UserError, match='num_gpu: 1, but torch sees no GPU'):
+        parse_options(str(tmp_path))
+
+
 def test_a_tag_in_an_option_file_runs_no_code(tmp_path):
     file = tmp_path / 'options.yml'
     file.write_text(f'name: !!python/object/apply:os.mkdir [{tmp_path}/made]\n')
