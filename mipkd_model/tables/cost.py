@@ -69,11 +69,8 @@ def network_rows(pairs, costs):
 
 def network_grid(rows):
     """The rows of ``network_rows`` as a grid."""
-    lines, last = [], (None, None)
-    for row in rows:
-        names = ['' if row['pair'] == last[0] else row['pair'],
-                 '' if (row['pair'], row['scale']) == last else f'x{row["scale"]}']
-        last = row['pair'], row['scale']
+    lines = []
+    for names, row in zip(_names(rows), rows, strict=True):
         lines.append((*names, row['network'], *(_count(row, key, count) for count in COUNTS
                                                 for key in (count, f'reference_{count}'))))
     notes = [f'reference: {REFERENCE_SOURCE}']
@@ -118,11 +115,8 @@ def training_rows(records):
 
 def training_grid(rows):
     """The rows of ``training_rows`` as a grid."""
-    lines, last = [], (None, None)
-    for row in rows:
-        names = ['' if row['pair'] == last[0] else row['pair'],
-                 '' if (row['pair'], row['scale']) == last else f'x{row["scale"]}']
-        last = row['pair'], row['scale']
+    lines = []
+    for names, row in zip(_names(rows), rows, strict=True):
         spread = '' if row['std'] is None else f' ± {row["std"]:.3f} (n = {row["runs"]})'
         lines.append((*names, row['method'], row['device'], f'{row["seconds_per_iteration"]:.3f}{spread}',
                       *('' if row['method'] == BASE else UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
@@ -135,6 +129,15 @@ def training_grid(rows):
                   '?: not measured on that device, or not published']
     return Grid('Training: seconds per iteration', ('Pair', 'Scale', 'Method', 'Device', 's/iteration', 'difference',
                                                     'published'), tuple(lines), 4, tuple(notes))
+
+
+def _names(rows):
+    """Pair and scale of each row, empty where they are those of the row above."""
+    last = None, None
+    for row in rows:
+        pair, scale = row['pair'], row['scale']
+        yield '' if pair == last[0] else pair, '' if (pair, scale) == last else f'x{scale}'
+        last = pair, scale
 
 
 def _count(row, key, count):
