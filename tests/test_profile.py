@@ -247,7 +247,7 @@ def test_stdout_is_json_alone_where_basicsr_prints(capsys):
 
 
 def test_memory_that_nobody_knows_is_a_question_mark(monkeypatch, capsys):
-    monkeypatch.setattr('mipkd_model.costs.profile._cpu_peak', lambda one: None)
+    monkeypatch.setattr('mipkd_model.costs.memory._cpu_peak', lambda run, device: None)
     profiled(TINY, '--size', 8, '--rounds', 1, '--device', 'cpu')
     assert capsys.readouterr().out.split()[-1] == '?'
 

@@ -1,13 +1,8 @@
 """What networks cost on a device: latency, throughput and peak memory, beside parameters and multiply-accumulates."""
-import json
-import os
 import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from tqdm import tqdm
@@ -17,6 +12,7 @@ from mipkd_arch.errors import UserError
 from ..evaluation.origin import device_name, versions
 from ..precision import autocast
 from .macs import build, failed, lq_shape, lq_words, network_cost
+from .memory import allocated_peak
 from .targets import parse_target
 
 FORMAT = 'mipkd profile 1'
@@ -152,7 +148,7 @@ class Pass:
         Returns:
             int | None: bytes; None where PyTorch cannot tell.
         """
-        peak = (_cuda_peak if self.timing.device.type == 'cuda' else _cpu_peak)(self)
+        peak = allocated_peak(self.run, self.timing.device)
         tensors = [*self.network.parameters(), *self.network.buffers(), self.lq]
         return None if peak is None else peak + sum(tensor.nbytes for tensor in tensors)
 
@@ -165,25 +161,3 @@ class Pass:
                 raise UserError(f'{self.name} needs more memory than {self.timing.device} has for '
                                 f'{lq_words(self.shape)}; take a smaller --time-size or --batch') from None
             raise failed(error, self.name, self.shape) from None
-
-
-def _cuda_peak(one):
-    """What a pass allocates at most beyond what is there before it, in bytes."""
-    device = one.timing.device
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    one.run()
-    return torch.cuda.max_memory_allocated(device) - before
-
-
-def _cpu_peak(one):
-    """The same on a CPU, from the profiler's record of every tensor that comes and goes; None if it has none."""
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # the profiler's own messages would stand in the table's way
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        one.run()
-    with TemporaryDirectory() as folder:
-        file = Path(folder, 'trace.json')
-        profiler.export_chrome_trace(str(file))
-        events = json.loads(file.read_text())['traceEvents']
-    changes = sorted((event for event in events if event.get('name') == '[memory]'), key=lambda event: event['ts'])
-    return max(accumulate(event['args']['Bytes'] for event in changes), default=None)
