@@ -22,7 +22,7 @@ from .ema import update_ema, warm_decay
 from .evaluation.origin import write_run
 from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
-from .precision import autocast
+from .precision import autocast, store_as_cast, uses_bf16
 from .weights import load_weights, plain_state_dict, save_atomically
 
 
@@ -76,7 +76,10 @@ class MiPKDModel(SRModel):
         self.memory_format = torch.channels_last if train_opt.get('channels_last', True) else torch.contiguous_format
         for module in filter(None, (distiller, self.net_t)):
             module.to(memory_format=self.memory_format)
-        self.autocast = autocast(train_opt.get('precision', 'auto'), self.device)
+        precision = train_opt.get('precision', 'auto')
+        self.autocast = autocast(precision, self.device)
+        if self.net_t is not None and uses_bf16(precision, self.device):
+            store_as_cast(self.net_t)
         self.distiller = self.model_to_device(distiller)
         self.calibrated = False
 
