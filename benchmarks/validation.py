@@ -25,14 +25,13 @@ from tqdm import tqdm
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.student_arch import EDSRStudent
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores
-from mipkd_model.evaluation.metrics import score
+from mipkd_model.evaluation.metrics import score, usual_metrics
 
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.models.sr_model import SRModel
 
 SCALE = 4
-METRICS = {name: {'type': f'calculate_{name}', 'crop_border': SCALE, 'test_y_channel': True}
-           for name in ('psnr', 'ssim')}
+METRICS = usual_metrics(SCALE)
 
 
 class MadeImages(torch.utils.data.Dataset):

@@ -7,7 +7,7 @@ from tqdm import tqdm
 import mipkd_model  # noqa: F401
 from mipkd_model.data.bicubic import imresize
 from mipkd_model.evaluation.evaluate import mean_scores, to_levels
-from mipkd_model.evaluation.metrics import score
+from mipkd_model.evaluation.metrics import score, usual_metrics
 
 from basicsr.data import build_dataset
 
@@ -37,15 +37,13 @@ def compare(networks, dataset_opt, scale, picture):
     dataset = build_dataset({**dataset_opt, 'phase': 'val', 'scale': scale})
     columns = {'bicubic': lambda lq: upscale_bicubic(lq, scale), **networks}
     scores = {column: [] for column in columns}
-    metrics = {name: {'type': f'calculate_{name}', 'crop_border': scale, 'test_y_channel': True}
-               for name in ('psnr', 'ssim')}
     rows = []
     for item in tqdm(dataset, 'validate', unit='image'):
         lq, images = item['lq'][None].float() / 255, {'gt': to_levels(item['gt'])}
         with torch.no_grad():
             for column, run in columns.items():
                 images[column] = to_levels(run(lq)[0])
-                scores[column].append(score(images[column], images['gt'], metrics))
+                scores[column].append(score(images[column], images['gt'], usual_metrics(scale)))
         rows.append((images, {column: scores[column][-1]['psnr'] for column in columns}))
     draw(rows, [*columns, 'gt'], picture)
     means = {column: mean_scores(values) for column, values in scores.items()}

@@ -38,6 +38,11 @@ def number_in(where, value, low, high=float('inf'), integer=False):
     return value
 
 
+def reason_of(error):
+    """What any exception says, in one line of at most 160 characters; its class where it says nothing."""
+    return ' '.join(str(error).split())[:160] or type(error).__name__
+
+
 def one_line(error):
     """The message of a ``UserError``; the last line of one that comes with the traceback of a DataLoader's worker."""
     lines = str(error).strip().splitlines()

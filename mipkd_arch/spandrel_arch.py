@@ -10,7 +10,7 @@ from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from .errors import UserError
+from .errors import UserError, reason_of
 from .staged import crop_to, has_view, pad
 
 
@@ -36,8 +36,7 @@ def _open(file):
         raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
                         'architecture with BasicSR and name it by type') from None
     except Exception as error:  # a damaged file can make the reader, or any of forty architectures, fail in any way
-        reason = ' '.join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f'{file}: spandrel cannot open it ({reason})') from None
+        raise UserError(f'{file}: spandrel cannot open it ({reason_of(error)})') from None
     if not isinstance(opened, spandrel.ImageModelDescriptor) or (
             opened.input_channels, opened.output_channels) != (3, 3):
         raise UserError(f'{file}: is a {opened.architecture.name} that does not take and give RGB images')

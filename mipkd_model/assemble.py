@@ -5,7 +5,7 @@ Nothing here logs: BasicSR's logger must not be asked for before the pipeline ha
 """
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, reason_of
 from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, staged_view, whole_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
@@ -150,8 +150,7 @@ def _upscale_of(label, network):
         with torch.no_grad():
             width = network.eval()(torch.zeros(1, 3, PROBE, PROBE)).shape[-1]
     except Exception as error:  # any network, any failure
-        reason = ' '.join(str(error).split())[:160] or type(error).__name__
         raise UserError(f'network_{label}: {type(network).__name__} makes no image of one of {PROBE}x{PROBE} '
-                        f'({reason})') from None
+                        f'({reason_of(error)})') from None
     network.train(training)
     return width // PROBE

@@ -23,7 +23,7 @@ from .assemble import check_upscale, make_losses, make_network, make_teacher, ma
 from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
-from .evaluation.recording import tested_origin
+from .evaluation.origin import read_run
 from .precision import autocast
 from .teachers import how_to_get_weights, named_weights
 
@@ -169,7 +169,8 @@ def check_networks(opt, is_train):
             if report is None:
                 raise UserError('path.pretrain_network_g: missing; a network without trained weights is not worth a '
                                 'test')
-            tested_origin(opt)
+            if opt['path'].get('pretrain_network_g'):
+                read_run(opt['path']['pretrain_network_g'])
         else:
             losses = make_losses(opt['train'])
             _check_batch(opt, losses)

@@ -48,6 +48,11 @@ def test_the_terminal_shows_bold_and_underlined_text_on_a_screen():
     assert plain.replace('-', '').split() == marked.replace('-', '').split()
 
 
+def test_without_a_figure_that_is_marked_best_no_note_speaks_of_it():
+    alone = {name: made for name, made in TWO_SEEDS.items() if name.startswith('m')}
+    assert '± 0.07' in text(alone) and 'best' not in text(alone)
+
+
 def test_markdown_marks_best_and_second():
     lines = text(TWO_SEEDS, 'markdown').splitlines()
     assert cells(lines[2]) == ['Scale', 'Method', 'Set5']

@@ -6,7 +6,7 @@ from pathlib import Path
 from mipkd_arch.errors import UserError, one_of
 
 from ..costs.macs import network_cost
-from ..evaluation.records import FOLDER, find_records
+from ..evaluation.records import find_records, record_files
 from ..files import put_in_place
 from ..matrix.ablations import ABLATIONS
 from ..matrix.methods import VARIANTS
@@ -87,7 +87,7 @@ def _pairs(args):
     if not tables:
         asked = ' '.join(f'--{name} {" ".join(map(str, value))}' for name in ('arch', 'scale', 'dataset', 'method')
                          if (value := getattr(args, name)))
-        found = ', '.join(sorted({f'{pair} x{row.scale} {row.label}' for pair, row, _ in measured}))
+        found = _rows_of(measured)
         sets = ', '.join(sorted({dataset for *_, dataset in measured}))
         raise UserError(f'{asked or "mipkd table"}: no figure is of that; records are of '
                         f'{f"{found} on {sets}" if found else "ablations alone"}')
@@ -111,10 +111,9 @@ def _ablation(args):
     places = sorted((place for place, count in found.items() if (place[0] in pairs if pairs else count > 1)
                      and (not scales or place[1] in scales)), key=lambda place: (pair_order(place[0]), place[1]))
     if not places:
-        found = ', '.join(sorted({f'{pair} x{row.scale} {row.label}' for pair, row, _ in measured}))
         raise UserError(f'--ablation: no two records are of variants of {args.ablation} '
-                        f'({", ".join(ablation.variants)}); records are of {found}. mipkd options --ablation '
-                        f'{args.ablation} EDSR_x4 writes the option files of the variants')
+                        f'({", ".join(ablation.variants)}); records are of {_rows_of(measured)}. mipkd options '
+                        f'--ablation {args.ablation} EDSR_x4 writes the option files of the variants')
     datasets = _allowed('--dataset', args.dataset, DATASETS, {dataset for *_, dataset in measured})
     grids, rows = [], []
     for pair, scale in places:
@@ -124,9 +123,13 @@ def _ablation(args):
     return grids, rows
 
 
+def _rows_of(measured):
+    return ', '.join(sorted({f'{pair} x{row.scale} {row.label}' for pair, row, _ in measured}))
+
+
 def _cost(args):
     # Networks cost the same without any record; it is the times of training that need some.
-    records = _records(args) if args.records or any(Path(RESULTS).glob(f'**/{FOLDER}/*.json')) else {}
+    records = _records(args) if args.records or record_files(Path(RESULTS)) else {}
     titles = {Pair(*names, SCALES[0]).title for names in NETWORK_PAIRS}
     in_records = {record.pair for record in records.values()}
     pairs = _allowed('--arch', args.arch, PAIRS, titles | in_records)
@@ -140,8 +143,8 @@ def _cost(args):
             if pair in titles and scale in SCALES:
                 known = parse_pair(f'{pair}_x{scale}')
                 networks.append((pair, scale, known.teacher, known.student))
-            elif of_pair := [blocks.get((pair, scale, role)) for role in ('teacher', 'student')]:
-                networks += [(pair, scale, *of_pair)] if any(of_pair) else []
+            elif any(of_pair := [blocks.get((pair, scale, role)) for role in ('teacher', 'student')]):
+                networks.append((pair, scale, *of_pair))
     networks = network_rows(networks, _network_cost)
     training = training_rows({file: record for file, record in records.items()
                               if (not pairs or record.pair in pairs) and (not scales or record.scale in scales)})

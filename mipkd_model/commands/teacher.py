@@ -14,6 +14,7 @@ from ..convert import convert_file
 from ..data.paired_dataset import PairedSRDataset
 from ..data.remedies import how_to_get
 from ..evaluation.evaluate import evaluate, mean_scores
+from ..evaluation.metrics import usual_metrics
 from ..evaluation.restore import restorer
 from ..teachers import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
 
@@ -46,10 +47,8 @@ def measure(network, dataset, y_channel):
         y_channel (bool): measure on Y of YCbCr, else on RGB.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    metrics = {name: {'type': f'calculate_{name}', 'crop_border': dataset.scale, 'test_y_channel': y_channel}
-               for name in ('psnr', 'ssim')}
     restore = restorer(network.eval().to(device), dataset.scale, size_multiple(network))
-    results = evaluate(restore, dataset, metrics, dataset.scale, device,
+    results = evaluate(restore, dataset, usual_metrics(dataset.scale, y_channel), dataset.scale, device,
                        progress=partial(tqdm, desc='measure', unit='image'))
     return list(mean_scores([result.scores for result in results]).values())
 

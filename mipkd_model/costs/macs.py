@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mipkd_arch.errors import UserError, one_line
+from mipkd_arch.errors import UserError, one_line, reason_of
 from mipkd_arch.staged import size_multiple
 
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -84,7 +84,7 @@ def build(block, where):
     except UserError as error:
         raise UserError(f'{where}: {one_line(error)}') from None
     except Exception as error:  # any network, any failure
-        raise UserError(f'{where}: {block["type"]} cannot be built from these options ({_reason(error)})') from None
+        raise UserError(f'{where}: {block["type"]} cannot be built from these options ({reason_of(error)})') from None
 
 
 def lq_shape(network, block, size, batch=1):
@@ -100,16 +100,12 @@ def lq_shape(network, block, size, batch=1):
 
 def failed(error, network, shape):
     """The ``UserError`` for the failure of a network on an lq of that shape (N, C, H, W)."""
-    return UserError(f'{network} fails on {lq_words(shape)} ({_reason(error)})')
+    return UserError(f'{network} fails on {lq_words(shape)} ({reason_of(error)})')
 
 
 def lq_words(shape):
     """An lq of shape (N, C, H, W) in words."""
     return f'{shape[0]} x LR {shape[2]}x{shape[3]}'
-
-
-def _reason(error):
-    return ' '.join(str(error).split())[:160] or type(error).__name__
 
 
 def _count(network, shape):

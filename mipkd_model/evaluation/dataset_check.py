@@ -8,7 +8,7 @@ import numpy as np
 from ..data.bicubic import imresize
 from ..data.known import SETS, known_set
 from ..data.verify import judge_count, judge_psnr
-from .metrics import OURS, score
+from .metrics import OURS, score, usual_metrics
 
 
 class ImageCheck(NamedTuple):
@@ -37,7 +37,7 @@ def check_image(name, lq, gt, metrics, scale):
     digest = hashlib.sha256(f'{name} {lq.shape} {gt.shape}'.encode())
     for image in (lq, gt):
         digest.update(np.ascontiguousarray(image))
-    known = {'type': 'calculate_psnr', 'crop_border': scale, 'test_y_channel': True}
+    known = usual_metrics(scale)['psnr']
     wanted = {key: block for key, block in metrics.items() if block['type'] in OURS}
     values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, '': known})
     psnr_y = values.pop('')

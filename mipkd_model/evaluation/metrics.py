@@ -70,6 +70,12 @@ OURS = {'calculate_psnr': psnr, 'calculate_ssim': ssim}
 """By BasicSR's names; other metrics of its registry are computed by BasicSR."""
 
 
+def usual_metrics(border, on_y=True):
+    """PSNR and SSIM as a block ``val.metrics``, with ``border`` pixels left out, on Y or on RGB."""
+    return {name: {'type': f'calculate_{name}', 'crop_border': border, 'test_y_channel': on_y}
+            for name in ('psnr', 'ssim')}
+
+
 def score(image, gt, metrics):
     """Values of several metrics.
 

@@ -122,6 +122,12 @@ def read_record(file):
         raise RecordError(f'{file}: is no whole record ({error}); evaluate anew') from None
 
 
+def record_files(folder):
+    """Files of all records in a folder at any depth, sorted, without those of runs that BasicSR has archived."""
+    inside = {*folder.glob(f'**/{FOLDER}/*.json'), *(folder.glob('*.json') if folder.name == FOLDER else ())}
+    return [file for file in sorted(inside) if '_archived_' not in str(file.relative_to(folder))]
+
+
 def find_records(paths):
     """Read the records that paths name.
 
@@ -139,8 +145,7 @@ def find_records(paths):
     for path in map(Path, paths):
         found = [path]
         if path.is_dir():
-            inside = {*path.glob(f'**/{FOLDER}/*.json'), *(path.glob('*.json') if path.name == FOLDER else ())}
-            found = [file for file in sorted(inside) if '_archived_' not in str(file.relative_to(path))]
+            found = record_files(path)
             if not found:
                 raise RecordError(f'{path}: holds no records ({FOLDER}/*.json); evaluate first, for example: python '
                                   'basicsr/test.py -opt options/test_MiPKD_x4.yml')
@@ -175,7 +180,7 @@ def read_json(file, format_, what, origin):
 def _is_a(value, kind):
     if kind is float:
         kind = float | int
-    return isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _numbers(values):

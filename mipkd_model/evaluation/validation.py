@@ -45,15 +45,15 @@ def validate(opt, network, multiple, dataset, device, checks, origin, iteration=
     """
     start, val, name = time.perf_counter(), opt['val'], dataset.opt['name']
     suffix = val.get('suffix') or opt['name'] if iteration is None else iteration
-    folder, shows = opt['path'].get('visualization', ''), val.get('pbar')
+    folder = opt['path'].get('visualization', '')
+    # Unless asked for, a bar only where someone looks, which is tqdm's None: in a log file it is many lines.
+    hidden = None if val.get('pbar') is None else not val['pbar']
     results = evaluate(
         restorer_of(opt, network, multiple), dataset, val.get('metrics') or {}, opt['scale'], device,
         check=name not in checks, rank=opt['rank'], world_size=opt['world_size'],
         # BasicSR leaves the data set out while training, where images of the same name would overwrite each other.
         save_as=(lambda image: osp.join(folder, name, f'{image}_{suffix}.png')) if save_img else None,
-        # Unless asked for, only where someone looks: in a log file a bar is many lines.
-        progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or (shows if shows is None else
-                                                                                    not shows)))
+        progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or hidden))
     if not results[0].scores:
         why = 'it has no gt' if val.get('metrics') else 'there are no val.metrics'
         get_root_logger().warning(f'{name}: nothing is measured, for {why}.')

@@ -10,11 +10,10 @@ from matplotlib.patches import Rectangle
 from mipkd_arch.errors import UserError, number_in
 
 from ..matrix.methods import TEACHER
-from ..tables.cells import printed
+from ..tables.cells import BICUBIC, TYPES, printed, row_of
 from ..tables.pair_tables import ranks
-from .pictures import WIDTH, hide_ticks, labels, metric_name, row_of, style, text_width
+from .pictures import WIDTH, hide_ticks, labels, metric_name, style, text_width
 
-METRICS = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
 MARKS = {1: 'best', 2: 'second'}
 GAP, PAD, LINE = 0.06, 2 / 72, 0.115  # inches: between pictures, from picture to caption, height of a line of text
 COLOUR = '#e8000b'
@@ -174,7 +173,7 @@ def _captions(pictures):
     """For HR, bicubic and each record its lines, each a list of (text, mark): '', 'best' or 'second'."""
     records = pictures.records
     chosen = {}  # by metric its name in each record
-    for kind, metric in METRICS.items():
+    for kind, metric in TYPES.items():
         names = [metric_name(record, kind) for record in records]
         blocks = [name and record.protocol['metrics'][name] for name, record in zip(names, records, strict=True)]
         for record, block in zip(records, blocks, strict=True):
@@ -192,7 +191,7 @@ def _captions(pictures):
         columns.append(list(zip(texts, ['', *_marks(values, groups, metric)], strict=True)))
     titles = '/'.join(map(str.upper, chosen))
     captions = [[[('HR', '')], [(titles, '')]]]
-    for number, label in enumerate(['Bicubic', *labels(records)]):
+    for number, label in enumerate([BICUBIC, *labels(records)]):
         values = [column[number] for column in columns]
         line = [part for value in values for part in (('/', ''), value)][1:]
         captions.append([[(label, '')], line])

@@ -10,9 +10,10 @@ from matplotlib.ticker import EngFormatter, LogLocator
 
 from mipkd_arch.errors import UserError, near_miss, one_of
 
-from ..evaluation.records import FOLDER, Record, find_records
+from ..evaluation.records import Record, find_records, record_files
 from ..evaluation.training_log import PATTERN, read_log
-from .pictures import WIDTH, check_same, labels, metric_name, row_of, style
+from ..tables.cells import row_of
+from .pictures import WIDTH, check_same, labels, metric_name, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
 SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
@@ -54,7 +55,7 @@ def read_runs(paths, dataset=None):
     for path in map(Path, paths):
         if not path.is_dir():
             raise UserError(f'{path}: no such folder of a training; experiments/<name> is one')
-        found = find_records([path]) if any(path.glob(f'**/{FOLDER}/*.json')) else {}
+        found = find_records([path]) if record_files(path) else {}
         found = {file: record for file, record in found.items() if record.iteration is not None}
         if not found:
             raise UserError(f'{path}: holds no records of validation during training; train with --force_yml '

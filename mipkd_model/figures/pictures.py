@@ -16,7 +16,7 @@ from ..data.images import read_image
 from ..data.stores import open_store
 from ..evaluation.records import Record, find_records
 from ..files import put_in_place
-from ..tables.cells import RowName
+from ..tables.cells import row_of
 
 # Without a creation date the same records give the same bytes.
 SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}}
@@ -109,11 +109,6 @@ def metric_name(record, kind):
     """Name of the record's metric of BasicSR's type ``kind``, if there are several, of one on Y; None without any."""
     blocks = {name: block for name, block in record.protocol['metrics'].items() if block['type'] == kind}
     return min(blocks, key=lambda name: not blocks[name].get('test_y_channel', False), default=None)
-
-
-def row_of(record):
-    """The record's row in a table of its pair: its method, and whether it was measured with self-ensemble."""
-    return RowName(record.scale, record.method, bool(record.protocol['self_ensemble']))
 
 
 def labels(records):

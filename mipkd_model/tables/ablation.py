@@ -1,7 +1,7 @@
 """Tables of MiPKD's ablations: the variants side by side, and whether they come out in the published order."""
 from .cells import RowName, printed
-from .grids import UNKNOWN, measured_notes, measured_text
-from .layouts import Grid, Span
+from .grids import UNKNOWN, measured_notes, measured_text, rank_notes
+from .layouts import Grid
 from .pair_tables import Cell, PairTable, columns_of, pair_tables, tidy_rows
 
 FULL = 'MiPKD'
@@ -78,12 +78,8 @@ def ablation_grid(name, ablation, table, scale, y_channel=True):
              for row, cells in table.rows.items()]
     lines.append(('as published?', '', *_agreements(name, ablation, table).values()))
     notes = [f'published order (the numbers are not known): {ablation.published}',
-             'as published?: whether PSNR has this order; ? where a variant is not measured']
-    looks = {span.look for line in lines for text in line if not isinstance(text, str) for span in text
-             if isinstance(span, Span)}
-    if looks:
-        notes.append((Span('best', 'best'), *([', ', Span('second', 'second')] if 'second' in looks else []),
-                      ': among the variants on a data set, as printed'))
+             'as published?: whether PSNR has this order; ? where a variant is not measured',
+             *rank_notes(lines, 'among the variants on a data set, as printed')]
     title = (f'{ablation.title}, {table.pair} x{scale}: measured PSNR (dB) / SSIM on {"Y" if y_channel else "RGB"}, '
              'a border of scale pixels left out')
     return Grid(title, ('Variant', 'Method', *table.datasets), tuple(lines), 2, (*notes, *measured_notes(table)))

@@ -9,16 +9,19 @@ from mipkd_arch.errors import UserError
 
 from ..data.known import ALIASES, SETS
 from ..evaluation.records import Record
+from ..matrix.methods import TEACHER
 
 METRICS = {'psnr': 2, 'ssim': 4}
 """Decimals that are printed, by metric."""
 DATASETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
 """The columns of the paper's tables."""
-ORDER = ('Bicubic', 'Teacher', 'Scratch', 'Logits-KD', 'FitNet', 'FitNet-mean', 'AT', 'RKD', 'FAKD', 'CSD', 'CrossKD',
+BICUBIC = 'Bicubic'
+ORDER = (BICUBIC, TEACHER, 'Scratch', 'Logits-KD', 'FitNet', 'FitNet-mean', 'AT', 'RKD', 'FAKD', 'CSD', 'CrossKD',
          'DUKD', 'MiPKD')
 """Rows of a table; combinations of them follow, then DCKD and its combinations, then all others."""
-NO_STUDENTS = ('Bicubic', 'Teacher')
-_TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
+NO_STUDENTS = (BICUBIC, TEACHER)
+TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
+"""Metrics by what BasicSR calls them."""
 
 
 class ProtocolError(UserError):
@@ -35,6 +38,11 @@ class RowName(NamedTuple):
     @property
     def label(self):
         return self.method + '+' * self.ensemble
+
+    @property
+    def is_network(self):
+        """Whether its figures are a network's, not those of bicubic, which any record has."""
+        return self.method != BICUBIC
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,12 @@ def dataset_order(name):
     return (known.index(name) if name in known else len(known)), name
 
 
+def row_of(record):
+    """The row of a record in a table of its pair."""
+    method = '+'.join(sorted(record.method.split('+'), key=in_order))  # FAKD+DUKD and DUKD+FAKD are one method
+    return RowName(record.scale, method, bool(record.protocol.get('self_ensemble')))
+
+
 def dataset_of(record):
     """The data set's usual name."""
     return ALIASES.get(record.dataset['name'], record.dataset['name'])
@@ -117,7 +131,7 @@ def scores_of(file, record, y_channel=True):
     names = {}
     blocks = record.protocol.get('metrics') or {}
     for name, block in blocks.items():
-        metric = _TYPES.get(block.get('type'))
+        metric = TYPES.get(block.get('type'))
         if metric and block.get('crop_border') == record.scale and block.get('test_y_channel', False) == y_channel:
             names.setdefault(metric, name)
     if not any(name in record.mean for name in names.values()):
@@ -150,11 +164,10 @@ def measured_cells(records, y_channel=True, tell=lambda text: None):
         except ProtocolError as error:
             refused.append(error)
             continue
-        method = '+'.join(sorted(record.method.split('+'), key=in_order))  # FAKD+DUKD and DUKD+FAKD are one method
-        row = RowName(record.scale, method, bool(record.protocol.get('self_ensemble')))
+        row = row_of(record)
         place = record.pair, dataset_of(record)
         runs.setdefault((place, row), []).append(Run(file, record, **scores, iteration=record.iteration))
-        bicubic.setdefault((place, RowName(record.scale, 'Bicubic')), []).append(
+        bicubic.setdefault((place, RowName(record.scale, BICUBIC)), []).append(
             Run(file, record, **of_bicubic, iteration=None))
     if refused and not runs:
         raise refused[0]

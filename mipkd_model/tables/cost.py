@@ -1,6 +1,7 @@
 """What networks cost to run and methods cost to train."""
 import statistics
 
+from ..matrix.methods import TEACHER
 from .cells import in_order
 from .grids import UNKNOWN
 from .layouts import Grid
@@ -31,7 +32,7 @@ def recorded_networks(records):
     """The networks that records are of: dict of option blocks by pair, scale and ``teacher`` or ``student``."""
     found = {}
     for record in records.values():
-        role = 'teacher' if record.method == 'Teacher' else 'student'
+        role = 'teacher' if record.method == TEACHER else 'student'
         found.setdefault((record.pair, record.scale, role), record.network)
     return found
 

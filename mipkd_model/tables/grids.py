@@ -31,7 +31,7 @@ def pair_grid(table, shown, y_channel=True):
         cells = list(cells.values())
         source = [f'[{",".join(marks)}]'] if (marks := _marks(cells, letters)) else []
         published = [_figures(cell, cell.published_value, cell.published_ranks) for cell in cells]
-        of_row = {'measured': [measured_text(cell, row.method != 'Bicubic') for cell in cells],
+        of_row = {'measured': [measured_text(cell, row.is_network) for cell in cells],
                   ' '.join(['published', *source]): published}
         if any(cell.difference(metric) is not None for cell in cells for metric in METRICS):
             of_row['difference'] = [_figures(cell, cell.difference, {}, signed) for cell in cells]
@@ -125,18 +125,26 @@ def _marks(cells, letters):
 
 def _runs(table):
     return [(row, dataset, run) for row, cells in table.rows.items() for dataset, cell in cells.items()
-            if cell.measured and row.method != 'Bicubic' for run in cell.measured.runs]
+            if cell.measured and row.is_network for run in cell.measured.runs]
+
+
+def rank_notes(lines, among):
+    """The note on the best and the second figure in lines of texts, none where nothing is marked so."""
+    looks = {span.look for span in _spans(lines) if isinstance(span, Span)}
+    if 'best' in looks:
+        second = [', ', Span('second', 'second')] if 'second' in looks else []
+        yield Span('best', 'best'), *second, f': {among}'
+
+
+def _spans(lines):
+    return [span for line in lines for text in line if not isinstance(text, str) for span in text]
 
 
 def _notes(table, shown, letters, lines):
     """Notes on the marks that are in the table."""
-    spans = [span for line in lines for text in line if not isinstance(text, str) for span in text]
-    looks = {span.look for span in spans if isinstance(span, Span)}
-    if looks:
-        second = [', ', Span('second', 'second')] if 'second' in looks else []
-        apart = ', measured and published apart' if shown == 'beside' else ''
-        yield (Span('best', 'best'), *second, f': among the students shown, by scale and data set, as printed{apart}')
-    if any(UNKNOWN in span for span in spans if isinstance(span, str)):
+    apart = ', measured and published apart' if shown == 'beside' else ''
+    yield from rank_notes(lines, f'among the students shown, by scale and data set, as printed{apart}')
+    if any(UNKNOWN in span for span in _spans(lines) if isinstance(span, str)):
         yield {'beside': '?: not measured, or not published', 'only': '?: not published',
                'none': '?: not measured'}[shown]
     if any('difference' in line for line in lines):
@@ -175,7 +183,7 @@ def measured_notes(table):
     several, unfinished, doubtful, images, left_out, overtaken = {}, {}, {}, {}, {}, {}
     for row, cells in table.rows.items():
         for dataset, cell in cells.items():
-            if cell.measured and row.method != 'Bicubic':
+            if cell.measured and row.is_network:
                 if len(cell.measured.runs) > 1:
                     several.setdefault(f'x{row.scale} {row.label}: {len(cell.measured.runs)}', []).append(dataset)
                 left_out |= dict.fromkeys(map(str, cell.measured.left_out))
@@ -204,7 +212,7 @@ def measured_notes(table):
                + ', '.join(f'{count} in {folder}' for folder, count in folders.items()))
     for row, cells in table.rows.items():
         for dataset, cell in cells.items():
-            if cell.measured and row.method != 'Bicubic' and (unlike := unlike_runs(cell.measured.runs)):
+            if cell.measured and row.is_network and (unlike := unlike_runs(cell.measured.runs)):
                 yield f'x{row.scale} {row.label}, {dataset}: the runs differ in more than the seed: {unlike}'
     for where, by_images in images.items():
         if len(by_images) > 1:

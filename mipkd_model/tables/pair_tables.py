@@ -142,7 +142,7 @@ def _tidy(pair, row, dataset, cell):
                                               for fact in cell.others)
     values |= {f'published_{metric}_rank': cell.published_ranks.get(metric) for metric in METRICS}
     values |= {f'{metric}_difference': cell.difference(metric) for metric in METRICS}
-    is_network = row.method != 'Bicubic'
+    is_network = row.is_network
     values['seeds'] = ' '.join('?' if run.record.seed is None else str(run.record.seed) for run in runs if is_network)
     values['records'] = '; '.join(str(run.file) for run in runs)
     values['iterations'] = ' '.join(str(run.iteration) for run in runs if run.iteration is not None)
