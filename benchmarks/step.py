@@ -131,7 +131,7 @@ def iterations_of_all_routes(seed, stages):
     """The first iteration of each route that the block prior may draw."""
     found = {}
     for iteration in count(1):
-        route = tuple(Draws(seed, iteration, 0, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
+        route = tuple(Draws(seed, iteration, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
         found.setdefault(route, iteration)
         if len(found) == 2**stages:
             return list(found.values())

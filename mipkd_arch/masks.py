@@ -1,22 +1,23 @@
 """Masks that blend two latent maps.
 
 Convention, here and wherever a mask is used: 1 takes the student's value, 0 the teacher's. ``ratio`` is the expected
-share of ones. A mask is drawn per sample; it has the shape of the maps or broadcasts to it.
+share of ones. A mask is drawn per sample; it has the shape of the maps or broadcasts to it. ``uniform`` gives random
+numbers in [0, 1) of a shape.
 """
 import torch
 from torch.nn import functional as F
 
 
-def random3d(z_s, z_t, ratio, generator):
+def random3d(z_s, z_t, ratio, uniform):
     """Each element of (N, C, H, W) on its own: the random 3D mask of the MiPKD paper (arXiv 2404.02573)."""
-    return torch.rand(z_s.shape, generator=generator, device=z_s.device) < ratio
+    return uniform(z_s.shape) < ratio
 
 
-def grid(z_s, z_t, ratio, generator):
+def grid(z_s, z_t, ratio, uniform):
     """A fixed regular pattern over H and W, the same in every channel, sample and step: (1, 1, H, W).
 
     All pixels of a diagonal are alike, and the student's diagonals are spread evenly; at 0.5 this is a checkerboard.
-    Nothing is drawn, so ``generator`` is left as it was.
+    Nothing is drawn.
     """
     rows = torch.arange(z_s.shape[2], device=z_s.device)[:, None]
     columns = torch.arange(z_s.shape[3], device=z_s.device)
@@ -24,11 +25,11 @@ def grid(z_s, z_t, ratio, generator):
     return (torch.floor((diagonal + 1) * ratio) > torch.floor(diagonal * ratio))[None, None]
 
 
-def similarity(z_s, z_t, ratio, generator):
+def similarity(z_s, z_t, ratio, uniform):
     """The pixels where student and teacher agree most become the student's: (N, 1, H, W).
 
     Agreement is the cosine over channels; in each sample the ``ratio`` of pixels with the highest one is taken.
-    Nothing is drawn, so ``generator`` is left as it was.
+    Nothing is drawn.
     """
     agreement = F.cosine_similarity(z_s.detach().float(), z_t.detach().float(), dim=1).flatten(1)  # (N, H * W)
     taken = round(ratio * agreement.shape[1])

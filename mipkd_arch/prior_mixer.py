@@ -4,11 +4,12 @@ Feature prior mixer: one ``FeaturePriorMixer`` per position encodes student and 
 blends them by a mask and decodes the blend. Block prior mixer: ``chain`` and ``restart`` send blended maps on through
 stages of student and teacher. A network is named by its role, ``'student'`` or ``'teacher'``.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from .errors import UserError, number_in, one_of
 from .masks import MASKS, blend
@@ -94,40 +95,59 @@ class FeaturePriorMixer(nn.Module):
             variance = (square - mean.square()) * count / (count - 1).clamp(min=1)
             self.spread(role).copy_(variance.clamp(min=1e-12).sqrt())
 
+    # Dividing a map, or multiplying it, by its spread is left to the weights of the convolution that takes or gives it:
+    # they are far fewer than the values of a map.
+
     def encode(self, feature, role):
         """Map of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
-        return self.encoders[role](feature / self.spread(role).to(feature.dtype))
+        layers = [layer for layer in self.encoders[role].modules() if isinstance(layer, (nn.Conv2d, nn.ReLU))]
+        if not layers:
+            return feature / self.spread(role).to(feature.dtype)
+        first = layers[0]
+        z = F.conv2d(feature, first.weight / self.spread(role), first.bias, padding=first.padding)
+        return nn.Sequential(*layers[1:])(z)
 
     def decode(self, z, role):
         """Latent (N, L, H, W) -> map of ``role`` (N, C, H, W), in its own range."""
-        return self.decoders[role](z) * self.spread(role).to(z.dtype)
+        *layers, last = self.decoders[role]
+        z, spread = nn.Sequential(*layers)(z), self.spread(role)
+        return F.conv2d(z, last.weight * spread, last.bias * spread, padding=last.padding)
 
-    def mix(self, z_own, z_t, generator):
+    def mix(self, z_own, z_t, uniform):
         """Blend a latent map with the teacher's, both (N, L, H, W); mask values of 1 take ``z_own``."""
-        return blend(self.mask(z_own, z_t, self.ratio, generator), z_own, z_t)
+        return blend(self.mask(z_own, z_t, self.ratio, uniform), z_own, z_t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Mixed:
     """What the feature prior mixer made at one position; latent maps are (N, L, H, W)."""
+    mixer: FeaturePriorMixer
+    """That made it."""
     z_s: torch.Tensor
     """Encoded student map."""
     z_t: torch.Tensor
     """Encoded teacher map, the teacher's prior."""
     z: torch.Tensor
     """Their blend, the enhanced map before decoding."""
+    _decoded: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def decoded(self, role):
+        """The blend as a map of ``role`` (N, C, H, W), decoded once for whoever asks for it."""
+        if role not in self._decoded:
+            self._decoded[role] = self.mixer.decode(self.z, role)
+        return self._decoded[role]
 
 
-def mix_traces(mixers, trace_s, trace_t, generator):
+def mix_traces(mixers, trace_s, trace_t, uniform):
     """Blend the maps of two traces, position by position. Returns a list of ``Mixed``."""
     mixed = []
     for mixer, feature_s, feature_t in zip(mixers, trace_s.maps, trace_t.maps, strict=True):
         z_s, z_t = mixer.encode(feature_s, STUDENT), mixer.encode(feature_t, TEACHER)
-        mixed.append(Mixed(z_s, z_t, mixer.mix(z_s, z_t, generator)))
+        mixed.append(Mixed(mixer, z_s, z_t, mixer.mix(z_s, z_t, uniform)))
     return mixed
 
 
-def chain(views, mixers, traces, mixed, route, generator):
+def chain(views, mixers, traces, mixed, route, uniform):
     """Send the first enhanced map to the output through one dynamic stack of student and teacher stages.
 
     After each stage the result is encoded by the network that made it, mixed with the teacher's prior at that
@@ -140,23 +160,23 @@ def chain(views, mixers, traces, mixed, route, generator):
         traces (dict[str, Trace]): by role, of the same lq.
         mixed (sequence[Mixed]): from ``mix_traces``.
         route (sequence[str]): the role that runs each stage.
-        generator (torch.Generator): for the masks.
+        uniform (callable): gives random numbers in [0, 1) of a shape, for the masks.
 
     Returns:
         list[Tensor]: one image (N, C_out, upscale * H, upscale * W).
     """
-    feature = mixers[0].decode(mixed[0].z, route[0])
+    feature = mixed[0].decoded(route[0])
     for stage, role in enumerate(route):
         feature = views[role].run_stage(stage, feature)
         if stage + 1 < len(route):
             position = stage + 1
             z = mixers[position].encode(feature, role)
-            z = mixers[position].mix(z, mixed[position].z_t, generator)
+            z = mixers[position].mix(z, mixed[position].z_t, uniform)
             feature = mixers[position].decode(z, route[position])
     return [views[role].tail(feature, traces[role].maps[0])]
 
 
-def restart(views, mixers, traces, mixed, route, generator):
+def restart(views, mixers, traces, mixed, route, uniform):
     """Send the enhanced map of every position to the output through one network, drawn for that position.
 
     Arguments as for ``chain``, but ``route`` has a role for each position, the last one included.
@@ -166,7 +186,7 @@ def restart(views, mixers, traces, mixed, route, generator):
     """
     outputs = []
     for position, role in enumerate(route):
-        feature = mixers[position].decode(mixed[position].z, role)
+        feature = mixed[position].decoded(role)
         for stage in range(position, len(views[role].stages)):
             feature = views[role].run_stage(stage, feature)
         outputs.append(views[role].tail(feature, traces[role].maps[0]))

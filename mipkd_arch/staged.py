@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .errors import UserError, near_miss
 
@@ -79,6 +80,14 @@ class StagedView:
         padded = pad_to_multiple(lq, self.size_multiple)
         return crop_to(self.trace(padded).output, lq, self.upscale)
 
+    def recomputed(self):
+        """Return the same view, whose stages keep their input only and are run again on the way back.
+
+        That takes one more pass through them, and the memory of one stage at a time. It is for networks in eval mode,
+        which do the same each time.
+        """
+        return _RecomputedView(**vars(self))
+
     def cut(self, cuts):
         """Return the same view with its blocks grouped into stages.
 
@@ -113,6 +122,11 @@ class StagedView:
         return replace(self, stages=tuple(tuple(names[a:b]) for a, b in pairwise(bounds)))
 
 
+class _RecomputedView(StagedView):
+    def run_stage(self, index, feature):
+        return checkpoint(super().run_stage, index, feature, use_reentrant=False, preserve_rng_state=False)
+
+
 def pad(lq, bottom, right):
     """Pad lq (N, C, H, W) on its right and bottom by reflection, as BasicSR's SwinIRModel does."""
     if not (bottom or right):
@@ -134,7 +148,7 @@ def crop_to(output, lq, upscale):
 
 def whole_view(network, upscale):
     """A view of a network that nobody looks into: one block, no map. It suits losses on images alone."""
-    return StagedView(network, head=lambda lq: lq, blocks={'network': network}, tail=lambda deep, shallow: deep,
+    return StagedView(network, head=lambda lq: lq, blocks={'': network}, tail=lambda deep, shallow: deep,
                       num_feat=0, upscale=upscale)
 
 

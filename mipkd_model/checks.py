@@ -3,6 +3,7 @@
 Each finding is a ``UserError`` of one line: the option's path, what was found, what is allowed, the remedy.
 """
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .evaluation.origin import read_run
-from .precision import autocast
+from .step_options import StepOptions
 from .teachers import how_to_get_weights, named_weights
 
 TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')
@@ -37,8 +38,9 @@ KNOWN_KEYS = {
     'table': ('pair', 'method'),
     'path': ('pretrain_network_g', 'pretrain_network_t', 'strict_load_g', 'strict_load_t', 'param_key_g',
              'param_key_t', 'ignore_resume_networks', 'resume_state'),
-    'train': ('total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'ema_decay', 'precision', 'channels_last', 'cuts_g',
-              'cuts_t', 'mixer_lr', 'mixer_opt', 'pixel_opt', 'kd_opt', 'feature_prior_opt', 'block_prior_opt'),
+    'train': ('total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'ema_decay', 'cuts_g', 'cuts_t', 'mixer_lr',
+              *(field.name for field in fields(StepOptions)), 'mixer_opt', 'pixel_opt', 'kd_opt', 'feature_prior_opt',
+              'block_prior_opt'),
     'val': ('val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'self_ensemble', 'tile', 'tile_pad'),
     'logger': ('print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'),
 }
@@ -173,19 +175,20 @@ def check_networks(opt, is_train):
                 read_run(opt['path']['pretrain_network_g'])
         else:
             losses = make_losses(opt['train'])
-            _check_batch(opt, losses)
+            options = StepOptions.of(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
+            _check_batch(opt, losses, options.accumulate)
             teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
             Distiller(*make_views(opt, student, teacher, losses), losses, opt['train'].get('mixer_opt'))
-            autocast(opt['train'].get('precision', 'auto'), torch.device('cpu'))
 
 
-def _check_batch(opt, losses):
+def _check_batch(opt, losses, parts):
     found = opt['datasets']['train'].get('batch_size_per_gpu', 1)
     for name, loss in losses.items():
         needed = getattr(loss, 'min_batch', 1)
-        if found < needed:
-            raise UserError(f'datasets.train.batch_size_per_gpu: {found}, but train.{name}_opt compares the samples of '
-                            f'a batch with each other and needs at least {needed}')
+        if found // parts < needed:
+            raise UserError(f'datasets.train.batch_size_per_gpu: {found}{f" in {parts} parts" if parts > 1 else ""}, '
+                            f'but train.{name}_opt compares the samples of a batch with each other and needs at least '
+                            f'{needed}')
 
 
 def _check_type(where, value, registry):

@@ -78,7 +78,8 @@ class Distiller(nn.Module):
             dict[str, Tensor]: scalar losses by name, weighted; the step's loss is their sum.
         """
         padded = self.pad(lq)
-        traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: self.teach(padded)}
+        taught = self.teach(padded)  # first: what it needs in between is free again when the student's maps are kept
+        traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: taught}
         step = DistillStep(lq, gt, self.views, traces, self.mixers, draws)
         losses = {}
         for name, loss in self.losses.items():

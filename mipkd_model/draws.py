@@ -1,8 +1,7 @@
 """Random choices of one training step, as a function of (seed, iteration).
 
-Nothing is carried over from step to step, so a resumed run draws what an uninterrupted one would have drawn, and
-every rank of a distributed run takes the same route. Each purpose has a stream of its own, so that a loss that is
-added or taken away changes nothing for the others.
+Nothing is carried over from step to step, so a resumed run draws what an uninterrupted one would have drawn. Each
+purpose has a stream of its own, so that a loss that is added or taken away changes nothing for the others.
 """
 import hashlib
 import random
@@ -17,28 +16,47 @@ def seed_of(*parts):
 
 
 class Draws:
-    """Choices of one step.
+    """Choices of one pass through the networks.
+
+    A step's batch may be shared by several processes, and passed in several parts. Routes are the same for all of it,
+    and a sample has the mask that it would have if all of it were passed at once.
 
     Args:
         seed (int): the run's ``manual_seed``.
         iteration (int): the training iteration.
-        rank (int): rank of the process; masks and ``numbers`` differ between ranks, which hold different samples.
         device (torch.device): where masks are drawn.
+        share (tuple[int, int]): which of how many equal shares of the step's samples this pass has.
+        generator (torch.Generator | None): to draw masks from, on the device, seeded with ``mask_seed`` by whoever
+            gives it. None: one of its own.
+
+    Attributes:
+        mask_seed (int): what masks are drawn from.
+        routes (list[tuple]): the arguments of each ``route`` so far.
+        purposes (list[str]): those of ``numbers`` so far.
     """
 
-    def __init__(self, seed, iteration, rank, device):
-        self._key, self._rank, self._device = (seed, iteration), rank, device
-        self._routes = random.Random(seed_of('routes', *self._key))
+    def __init__(self, seed, iteration, device, share=(0, 1), generator=None):
+        self._key, self._share, self._device, self._given = (seed, iteration), share, device, generator
+        self.mask_seed = seed_of('masks', *self._key)
+        self.routes, self.purposes = [], []
 
     @cached_property
-    def masks(self):
-        """The generator, on the device, that masks are drawn from."""
-        return torch.Generator(self._device).manual_seed(seed_of('masks', *self._key, self._rank))
+    def _generator(self):
+        return self._given or torch.Generator(self._device).manual_seed(self.mask_seed)
+
+    def uniform(self, shape):
+        """Random numbers in [0, 1), float32, of shape (N, ...) for the N samples of this pass."""
+        index, count = self._share
+        numbers = torch.rand(count * shape[0], *shape[1:], generator=self._generator, device=self._device)
+        return numbers[index * shape[0]:(index + 1) * shape[0]]
 
     def route(self, length, student_prob, student, teacher):
-        """Draw ``length`` roles, each the student's with probability ``student_prob``."""
-        return [student if self._routes.random() < student_prob else teacher for _ in range(length)]
+        """Draw ``length`` roles, each the student's with probability ``student_prob``; the same ones each time."""
+        self.routes.append((length, student_prob, student, teacher))
+        stream = random.Random(seed_of('routes', *self._key))
+        return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
     def numbers(self, purpose):
-        """A ``random.Random`` for a purpose named by a string; it starts alike each time it is asked for."""
-        return random.Random(seed_of(purpose, *self._key, self._rank))
+        """A ``random.Random`` of this share for a purpose named by a string; it starts alike each time."""
+        self.purposes.append(purpose)
+        return random.Random(seed_of(purpose, *self._key, self._share[0]))

@@ -15,14 +15,20 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from .allocator import keep_freed_memory
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
+from .compiling import compile_blocks, eagerly
+from .cuda_graphs import CudaCapture, GraphedGradients
 from .distiller import Distiller
-from .draws import Draws
 from .ema import update_ema, warm_decay
 from .evaluation.origin import write_run
 from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
-from .precision import autocast, store_as_cast, uses_bf16
+from .frozen import forget_inputs, store_as_cast
+from .gradients import Gradients
+from .optimizer import fused_if_possible
+from .precision import autocast, float32_products, uses_bf16
+from .step_options import StepOptions
 from .weights import load_weights, plain_state_dict, save_atomically
 
 
@@ -63,6 +69,9 @@ class MiPKDModel(SRModel):
     def init_training_settings(self):
         """Build losses, teacher, mixers, EMA, optimizer and schedule."""
         train_opt = self.opt['train']
+        self.step_options = StepOptions.of(self.opt, self.device)
+        if self.device.type == 'cpu':
+            keep_freed_memory()
         losses = make_losses(train_opt)
         self.net_t = None
         if needs_teacher(self.opt, losses):
@@ -73,15 +82,23 @@ class MiPKDModel(SRModel):
         views = make_views(self.opt, self.net_g, self.net_t, losses)
         distiller = Distiller(*views, losses, train_opt.get('mixer_opt')).to(self.device)
 
-        self.memory_format = torch.channels_last if train_opt.get('channels_last', True) else torch.contiguous_format
+        channels_last = self.step_options.channels_last
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         for module in filter(None, (distiller, self.net_t)):
             module.to(memory_format=self.memory_format)
-        precision = train_opt.get('precision', 'auto')
-        self.autocast = autocast(precision, self.device)
-        if self.net_t is not None and uses_bf16(precision, self.device):
-            store_as_cast(self.net_t)
+        if self.net_t is not None:
+            forget_inputs(self.net_t)
+            if uses_bf16(self.step_options.precision, self.device):
+                store_as_cast(self.net_t)
+        if self.step_options.compile:
+            for view in distiller.views.values():  # before DistributedDataParallel, which must see them compiled
+                compile_blocks(view)
         self.distiller = self.model_to_device(distiller)
         self.calibrated = False
+        self.gradients = Gradients(self.distiller, self.step_options, self.device, self.opt['manual_seed'],
+                                   self.opt['rank'], self.opt['world_size'])
+        if self.step_options.cuda_graphs:
+            self.gradients = GraphedGradients(self.gradients, CudaCapture())
 
         self.ema_decay = train_opt.get('ema_decay', 0)
         if self.ema_decay > 0:
@@ -96,13 +113,14 @@ class MiPKDModel(SRModel):
 
     def setup_optimizers(self):
         """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
-        optim_opt = dict(self.opt['train']['optim_g'])
+        optim_opt = fused_if_possible(self.opt['train']['optim_g'])
         student = list(self.net_g.parameters())
         own = set(map(id, student))
         others = [p for p in self.distiller.parameters() if id(p) not in own and p.requires_grad]
         groups = [{'params': student}]
         if others:
             groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
+        self.trained = student + others
         self.optimizer_g = self.get_optimizer(optim_opt.pop('type'), groups, **optim_opt)
         self.optimizers.append(self.optimizer_g)
 
@@ -121,21 +139,24 @@ class MiPKDModel(SRModel):
 
     def optimize_parameters(self, current_iter):
         """One step: losses, backward, optimizer, EMA."""
-        bare = self.get_bare_model(self.distiller)
-        draws = Draws(self.opt['manual_seed'], current_iter, self.opt['rank'], self.device)
-        if bare.mixers and not self.calibrated:
-            # In a context of its own: weights that autocast casts and keeps under no_grad are not the step's.
-            with self.autocast:
-                bare.calibrate(self.lq)
-            self.calibrated = True
-        with self.autocast:
-            losses = self.distiller(self.lq, self.gt, draws)
-        self.optimizer_g.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        with float32_products(self.step_options.precision, self.device):
+            if not self.calibrated:
+                self._calibrate()
+            self.optimizer_g.zero_grad()
+            self.loss_dict = self.gradients(self.lq, self.gt, current_iter)
+        if self.step_options.grad_clip is not None:
+            self.loss_dict['grad_norm'] = torch.nn.utils.clip_grad_norm_(self.trained, self.step_options.grad_clip)
         self.optimizer_g.step()
         if self.ema_decay > 0:
             update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter))
-        self.loss_dict = {name: loss.detach() for name, loss in losses.items()}
+
+    def _calibrate(self):
+        bare = self.get_bare_model(self.distiller)
+        if bare.mixers:
+            # In a context of its own: weights that autocast casts and keeps under no_grad are not the step's.
+            with autocast(self.step_options.precision, self.device):
+                bare.calibrate(self.lq)
+        self.calibrated = True
 
     def get_current_log(self):
         """All losses by name. They are fetched from the device here, when printed, not in every step."""
@@ -153,7 +174,8 @@ class MiPKDModel(SRModel):
     def _eval_mode(self):
         training = self.evaluated.training
         try:
-            yield self.evaluated.eval()
+            with eagerly():
+                yield self.evaluated.eval()
         finally:
             self.evaluated.train(training)
 

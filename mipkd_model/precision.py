@@ -1,10 +1,11 @@
 """Which number format the heavy layers of a training step run in."""
+from contextlib import contextmanager
+
 import torch
-from torch import nn
 
-from mipkd_arch.errors import one_of
+from mipkd_arch.errors import UserError, one_of
 
-PRECISIONS = ('auto', 'bf16', 'fp32')
+PRECISIONS = ('auto', 'bf16', 'tf32', 'fp32')
 
 
 def has_fast_bf16(device):
@@ -14,28 +15,47 @@ def has_fast_bf16(device):
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def check_precision(precision, device):
+    """Check ``train.precision``.
+
+    Raises:
+        UserError: it is none, or not for this device.
+    """
+    one_of('train.precision', precision, PRECISIONS)
+    if precision == 'tf32' and device.type != 'cuda':
+        raise UserError('train.precision: tf32 is a format of GPUs, and this runs on the CPU; take auto, bf16 or fp32')
+
+
 def uses_bf16(precision, device):
     """Whether a step runs in bfloat16; arguments as for ``autocast``."""
-    one_of('train.precision', precision, PRECISIONS)
     return precision == 'bf16' or (precision == 'auto' and has_fast_bf16(device))
 
 
-def store_as_cast(network):
-    """Keep the weights of a frozen network's convolutions and linear layers in bfloat16, as autocast would cast them.
-
-    Autocast remembers what it has cast for weights that are trained, and casts those that are not in every pass anew.
-    The values are the same to the last bit. Normalisations and what else autocast leaves in float32 stay as they are.
-    """
-    for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
-            module.to(torch.bfloat16)
-
-
 def autocast(precision, device):
-    """Context in which a step runs: bfloat16 autocast, or nothing for float32.
+    """Context in which the networks of a step run: bfloat16 autocast, or nothing for float32.
 
     Args:
-        precision (str): 'bf16', 'fp32', or 'auto' for bf16 where the hardware has it.
+        precision (str): 'bf16', 'tf32', 'fp32', or 'auto' for bf16 where the hardware has it, else fp32.
         device (torch.device): of the step.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
+
+
+@contextmanager
+def float32_products(precision, device):
+    """Context in which a whole step runs, the way back included: what convolutions and products of float32 are made of.
+
+    They are float32's own unless the precision is 'tf32', which rounds factors to 10 bits. PyTorch would take TF32 for
+    convolutions without being asked. Arguments as for ``autocast``.
+    """
+    if device.type != 'cuda':
+        yield
+        return
+    tf32, before = precision == 'tf32', torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('high' if tf32 else 'highest')
+    try:
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=tf32):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

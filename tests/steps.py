@@ -8,8 +8,8 @@ from mipkd_model.draws import Draws
 from mipkd_model.losses import DistillStep
 
 
-def draws(iteration=7, seed=3, rank=0):
-    return Draws(seed, iteration, rank, torch.device('cpu'))
+def draws(iteration=7, seed=3, share=(0, 1)):
+    return Draws(seed, iteration, torch.device('cpu'), share)
 
 
 def make_step(lq, views, upscale=2, traces=None, iteration=7):

@@ -1,85 +1,55 @@
 """Which number format a step runs in."""
-from copy import deepcopy
-
 import pytest
+import refusals
 import runs
-import tiny
 import torch
 
-from mipkd_arch import staged_view
-from mipkd_model.precision import autocast, store_as_cast
+from mipkd_arch.errors import UserError
+from mipkd_model.precision import autocast, check_precision, float32_products, uses_bf16
 
 CPU = torch.device('cpu')
 
 
-def traced(network, lq):
-    with torch.no_grad(), autocast('bf16', CPU):
-        return staged_view(network, 2).trace(lq)
+def test_a_step_in_bf16_keeps_weights_gradients_losses_and_averages_in_float32(tmp_path):
+    model = runs.model(runs.options(tmp_path, precision='bf16'))
+    model.feed_data(runs.batch())
+    model.optimize_parameters(1)
+    trained = list(model.distiller.parameters())
+    assert {p.dtype for p in [*trained, *model.net_g_ema.parameters()]} == {torch.float32}
+    assert {p.grad.dtype for p in trained if p.grad is not None} == {torch.float32}
+    assert {loss.dtype for loss in model.loss_dict.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize('family', runs.FAMILIES)
-def test_a_teacher_stored_in_bf16_gives_what_autocast_gives_to_the_last_bit(family):
-    network = tiny.NETWORKS[family](2).eval().requires_grad_(False)
-    stored = deepcopy(network)
-    store_as_cast(stored)
-    lq = torch.rand(2, 3, 16, 16)
-    first, second = traced(network, lq), traced(stored, lq)
-    assert torch.equal(first.output, second.output)
-    for ours, theirs in zip(first.maps, second.maps, strict=True):
-        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch):
+    for has_it in (True, False):
+        monkeypatch.setattr('mipkd_model.precision.has_fast_bf16', lambda device, has_it=has_it: has_it)
+        assert uses_bf16('auto', CPU) is has_it
+        assert uses_bf16('bf16', CPU) and not uses_bf16('fp32', CPU)
 
 
-def test_so_does_a_network_that_spandrel_opens(tmp_path):
-    pytest.importorskip('spandrel')
-    from mipkd_arch.spandrel_arch import SpandrelNetwork
-    network = SpandrelNetwork(file=str(tiny.dat_file(tmp_path, 2))).eval().requires_grad_(False)
-    stored = deepcopy(network)
-    store_as_cast(stored)
-    lq = torch.rand(1, 3, 16, 16)
-    assert torch.equal(traced(network, lq).output, traced(stored, lq).output)
+def test_autocast_casts_for_bf16_alone():
+    layer, x = torch.nn.Linear(2, 2), torch.rand(1, 2)
+    for precision, dtype in (('bf16', torch.bfloat16), ('fp32', torch.float32)):
+        with autocast(precision, CPU):
+            assert layer(x).dtype == dtype
 
 
-def test_gradients_go_through_it_as_through_the_other():
-    network = tiny.swinir(2).eval().requires_grad_(False)
-    stored = deepcopy(network)
-    store_as_cast(stored)
-    gradients = []
-    for one in (network, stored):
-        lq = torch.rand(1, 3, 16, 16, generator=tiny.seeded()).requires_grad_()
-        with autocast('bf16', CPU):
-            one(lq).float().square().sum().backward()
-        gradients.append(lq.grad)
-    assert torch.equal(*gradients) and gradients[0].abs().sum() > 0
+@pytest.mark.parametrize('precision, hint', [
+    ('tf32', 'train.precision: tf32 is a format of GPUs'), ('fp16', "train.precision: 'fp16' is not"), (None, 'None')])
+def test_a_precision_that_is_none_or_not_for_the_device_is_one_line(precision, hint):
+    assert hint in refusals.refusal(check_precision, precision, CPU, kind=UserError)
 
 
-def test_normalisations_stay_in_float32():
-    network = tiny.swinir(2)
-    store_as_cast(network)
-    kinds = {type(module).__name__: parameter.dtype for module in network.modules()
-             for parameter in module.parameters(recurse=False)}
-    assert kinds['LayerNorm'] == torch.float32 and kinds['Linear'] == kinds['Conv2d'] == torch.bfloat16
-
-
-@pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)])
-def test_only_the_teacher_of_a_run_in_bf16_is_stored_so(tmp_path, precision, dtype):
-    model = runs.model(runs.options(tmp_path, precision=precision))
-    assert model.net_t.conv_first.weight.dtype == dtype
-    assert {p.dtype for p in model.distiller.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize('family', runs.FAMILIES)
-def test_losses_and_gradients_of_a_step_are_those_without_it_to_the_last_bit(tmp_path, family, monkeypatch):
-    opt = runs.options(tmp_path, family, precision='bf16')
-    found = []
-    for stored in (True, False):
-        if not stored:
-            monkeypatch.setattr('mipkd_model.mipkd_model.store_as_cast', lambda network: None)
-        torch.manual_seed(0)
-        model = runs.model(deepcopy(opt))
-        model.feed_data({key: torch.randint(0, 256, (2, 3, side, side), generator=tiny.seeded(), dtype=torch.uint8)
-                         for key, side in (('lq', 16), ('gt', 32))})
-        torch.manual_seed(0)
-        model.optimize_parameters(1)
-        found.append((model.get_current_log(), {name: p.detach() for name, p in model.distiller.named_parameters()}))
-    assert found[0][0] == found[1][0]
-    assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_float32_on_cuda_is_float32_unless_tf32_is_asked_for():
+    device = torch.device('cuda')
+    a, b = (torch.rand(512, 512, dtype=torch.float64, device=device) for _ in range(2))
+    x, w = torch.rand(4, 64, 32, 32, device=device), torch.rand(64, 64, 3, 3, device=device)
+    errors = {}
+    for precision in ('fp32', 'bf16', 'tf32'):
+        with float32_products(precision, device):
+            product, map_ = a.float() @ b.float(), torch.conv2d(x, w)
+        errors[precision] = [((product.double() - a @ b) / (a @ b)).abs().max().item(),
+                             (map_.double() / torch.conv2d(x.double(), w.double()) - 1).abs().max().item()]
+    assert max(errors['fp32'] + errors['bf16']) < 1e-5 < min(errors['tf32'])

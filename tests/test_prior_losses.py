@@ -16,8 +16,8 @@ CPU = torch.device('cpu')
 NAMES = {FeaturePriorLoss: 'feature_prior_opt', BlockPriorLoss: 'block_prior_opt'}
 
 
-def draws(iteration=7, seed=3, rank=0):
-    return Draws(seed, iteration, rank, CPU)
+def draws(iteration=7, seed=3, share=(0, 1)):
+    return Draws(seed, iteration, CPU, share)
 
 
 def make_step():
@@ -50,7 +50,7 @@ UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
 def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_maps(unit):
     loss = FeaturePriorLoss(loss_weight=3., gain=0.02, unit=unit)(make_step())['l_feat']
     step, expected = make_step(), 0
-    mixed = mix_traces(step.mixers, step.student, step.teacher, draws().masks)
+    mixed = mix_traces(step.mixers, step.student, step.teacher, draws().uniform)
     for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps, strict=True):
         expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
     close(loss, 3. * 0.02 * expected)
@@ -97,8 +97,8 @@ def test_the_block_prior_is_the_mean_difference_to_the_teachers_image(assembly, 
 
     again = draws(iteration)
     route = again.route(length, 0.5, STUDENT, TEACHER)
-    mixed = mix_traces(step.mixers, step.student, step.teacher, again.masks)
-    images = function(step.views, step.mixers, step.traces, mixed, route, again.masks)
+    mixed = mix_traces(step.mixers, step.student, step.teacher, again.uniform)
+    images = function(step.views, step.mixers, step.traces, mixed, route, again.uniform)
     distances = [(image - step.teacher.output).abs().mean() for image in images]
     close(loss, 0.3 * sum(distances) / len(distances))
 
@@ -108,9 +108,9 @@ def test_the_block_prior_is_the_mean_difference_to_the_teachers_image(assembly, 
 def test_the_extreme_probabilities_take_stages_of_one_network(assembly, function, length, prob, role):
     step = make_step()
     loss = BlockPriorLoss(loss_weight=1, assembly=assembly, student_prob=prob)(step)['l_block']
-    generator = draws().masks
-    mixed = mix_traces(step.mixers, step.student, step.teacher, generator)
-    images = function(step.views, step.mixers, step.traces, mixed, [role] * length, generator)
+    uniform = draws().uniform
+    mixed = mix_traces(step.mixers, step.student, step.teacher, uniform)
+    images = function(step.views, step.mixers, step.traces, mixed, [role] * length, uniform)
     close(loss, torch.stack([(image - step.teacher.output).abs().mean() for image in images]).mean())
 
 
@@ -160,20 +160,21 @@ def test_an_unknown_option_is_refused(loss):
 def test_a_step_draws_the_same_again_for_the_same_seed_and_iteration():
     first, second = draws(), draws()
     assert first.route(50, 0.5, *BOTH) == second.route(50, 0.5, *BOTH)
-    assert torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+    assert torch.equal(first.uniform((9, )), second.uniform((9, )))
 
 
 @pytest.mark.parametrize('other', [{'iteration': 8}, {'seed': 4}])
 def test_another_iteration_or_seed_draws_otherwise(other):
     first, second = draws(), draws(**other)
     assert first.route(50, 0.5, *BOTH) != second.route(50, 0.5, *BOTH)
-    assert not torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+    assert not torch.equal(first.uniform((9, )), second.uniform((9, )))
 
 
-def test_ranks_take_the_same_route_with_masks_of_their_own():
-    first, second = draws(rank=0), draws(rank=1)
-    assert first.route(50, 0.5, *BOTH) == second.route(50, 0.5, *BOTH)
-    assert not torch.equal(torch.rand(9, generator=first.masks), torch.rand(9, generator=second.masks))
+def test_shares_of_a_batch_take_one_route_and_have_the_masks_of_the_whole():
+    whole, shares = draws(), [draws(share=(index, 3)) for index in range(3)]
+    assert all(share.route(50, 0.5, *BOTH) == whole.route(50, 0.5, *BOTH) for share in shares)
+    for _ in range(2):
+        assert torch.equal(torch.cat([share.uniform((2, 3, 4)) for share in shares]), whole.uniform((6, 3, 4)))
 
 
 def test_routes_take_the_student_with_the_asked_probability():

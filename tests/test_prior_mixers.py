@@ -4,7 +4,6 @@ import itertools
 import pytest
 import tiny
 import torch
-from tiny import seeded
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
@@ -187,12 +186,12 @@ def decode_by_hand(mixer, z, role):
     return coder_by_hand(weights, f'decoders.{role}', z, 1) * weights[f'spread_{role}']
 
 
-def mix_by_hand(z_own, z_t, generator):
-    mask = (torch.rand(z_own.shape, generator=generator) < RATIO).double()
+def mix_by_hand(z_own, z_t, uniform):
+    mask = (uniform(z_own.shape) < RATIO).double()
     return mask * z_own + (1 - mask) * z_t
 
 
-def latents_by_hand(pair, generator):
+def latents_by_hand(pair, uniform):
     """Student's, teacher's and blended latent maps of all positions."""
     _, mixers, _, _ = pair
     features = {role: head_by_hand(pair, role) for role in BOTH}
@@ -200,7 +199,7 @@ def latents_by_hand(pair, generator):
     for k in range(4):
         z_s.append(encode_by_hand(mixers[k], features[STUDENT], STUDENT))
         z_t.append(encode_by_hand(mixers[k], features[TEACHER], TEACHER))
-        z.append(mix_by_hand(z_s[k], z_t[k], generator))
+        z.append(mix_by_hand(z_s[k], z_t[k], uniform))
         if k < 3:
             features = {role: stage_by_hand(pair, k, features[role], role) for role in BOTH}
     return z_s, z_t, z
@@ -213,8 +212,8 @@ def same(output, expected):
 @torch.no_grad()
 def test_mixed_maps_hold_both_networks_latent_maps_and_their_blend(pair):
     _, mixers, traces, _ = pair
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], seeded())
-    for made, z_s, z_t, z in zip(mixed, *latents_by_hand(pair, seeded()), strict=True):
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], tiny.uniform())
+    for made, z_s, z_t, z in zip(mixed, *latents_by_hand(pair, tiny.uniform()), strict=True):
         same(made.z_s, z_s)
         same(made.z_t, z_t)
         same(made.z, z)
@@ -225,18 +224,18 @@ def test_mixed_maps_hold_both_networks_latent_maps_and_their_blend(pair):
 def test_a_chain_is_the_papers_dynamic_stack(pair, route):
     views, mixers, traces, _ = pair
     first, second, third = route
-    generator = seeded()
-    _, z_t, z = latents_by_hand(pair, generator)
+    uniform = tiny.uniform()
+    _, z_t, z = latents_by_hand(pair, uniform)
     feature = stage_by_hand(pair, 0, decode_by_hand(mixers[0], z[0], first), first)
-    latent = mix_by_hand(encode_by_hand(mixers[1], feature, first), z_t[1], generator)
+    latent = mix_by_hand(encode_by_hand(mixers[1], feature, first), z_t[1], uniform)
     feature = stage_by_hand(pair, 1, decode_by_hand(mixers[1], latent, second), second)
-    latent = mix_by_hand(encode_by_hand(mixers[2], feature, second), z_t[2], generator)
+    latent = mix_by_hand(encode_by_hand(mixers[2], feature, second), z_t[2], uniform)
     feature = stage_by_hand(pair, 2, decode_by_hand(mixers[2], latent, third), third)
     expected = tail_by_hand(pair, feature, third)
 
-    generator = seeded()
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], generator)
-    outputs = chain(views, mixers, traces, mixed, route, generator)
+    uniform = tiny.uniform()
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], uniform)
+    outputs = chain(views, mixers, traces, mixed, route, uniform)
     assert len(outputs) == 1
     same(outputs[0], expected)
 
@@ -245,10 +244,10 @@ def test_a_chain_is_the_papers_dynamic_stack(pair, route):
 @torch.no_grad()
 def test_a_restart_sends_every_position_through_the_rest_of_one_network(pair, route):
     views, mixers, traces, _ = pair
-    _, _, z = latents_by_hand(pair, seeded())
-    generator = seeded()
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], generator)
-    outputs = restart(views, mixers, traces, mixed, route, generator)
+    _, _, z = latents_by_hand(pair, tiny.uniform())
+    uniform = tiny.uniform()
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], uniform)
+    outputs = restart(views, mixers, traces, mixed, route, uniform)
     assert len(outputs) == 4
     for k, role in enumerate(route):
         feature = decode_by_hand(mixers[k], z[k], role)
@@ -269,7 +268,7 @@ def test_with_coders_that_change_nothing_an_unmixed_route_is_the_network_itself(
         for decoder in mixer.decoders.values():
             torch.nn.init.dirac_(decoder[0].weight)
             torch.nn.init.zeros_(decoder[0].bias)
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], seeded())
-    for output in assembly(views, mixers, traces, mixed, [role] * length, seeded()):
+    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], tiny.uniform())
+    for output in assembly(views, mixers, traces, mixed, [role] * length, tiny.uniform()):
         torch.testing.assert_close(output, traces[role].output)
     assert not torch.allclose(traces[STUDENT].output, traces[TEACHER].output)

@@ -57,6 +57,11 @@ def seeded(seed=3):
     return torch.Generator().manual_seed(seed)
 
 
+def uniform(seed=3):
+    """A source of random numbers in [0, 1) for masks, from the seed."""
+    return partial(torch.rand, generator=seeded(seed))
+
+
 def dat_file(folder, upscale=4, **sizes):
     """Write the weights of a tiny DAT of one group, as DAT-light has it, for the spandrel library. Returns the file."""
     from spandrel.architectures.DAT import DAT

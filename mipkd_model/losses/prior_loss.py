@@ -12,6 +12,25 @@ from .step import DistillLoss
 UNITS = ('spread', 'raw')
 
 
+class _MeanDistance(torch.autograd.Function):
+    """Mean of |x - target| in float32; for the way back only the two maps are kept, and in their own format."""
+
+    @staticmethod
+    def forward(ctx, x, target):
+        ctx.save_for_backward(x, target)
+        return x.to(torch.float32, copy=True).sub_(target).abs_().mean()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, target = ctx.saved_tensors
+        return (x - target).sign_().mul_(gradient / x.numel()), None
+
+
+def mean_distance(x, target):
+    """L1 distance of a map (N, C, H, W) and one without gradient: a 0-dim float32 tensor."""
+    return _MeanDistance.apply(x, target)
+
+
 @LOSS_REGISTRY.register()
 class FeaturePriorLoss(DistillLoss):
     r"""L1 between the teacher's maps and those decoded from blends of both networks' latent maps.
@@ -47,9 +66,9 @@ class FeaturePriorLoss(DistillLoss):
                             f"{near_miss(unit, UNITS)}")
         self.unit = unit
 
-    def _distance(self, mixer, role, z, target):
-        """Mean |Dec(z) - target| in the unit."""
-        distance = F.l1_loss(mixer.decode(z, role).float(), target.float())
+    def _distance(self, mixer, role, decoded, target):
+        """Mean |decoded - target| in the unit."""
+        distance = mean_distance(decoded, target)
         if self.unit == 'spread':
             return distance / mixer.spread(role)
         return distance if self.unit == 'raw' else distance / self.unit
@@ -58,10 +77,10 @@ class FeaturePriorLoss(DistillLoss):
         weight = self.loss_weight * self.gain
         feature, autoencoder = [], []
         for mixer, mixed, f_s, f_t in zip(step.mixers, step.mixed, step.student.maps, step.teacher.maps, strict=True):
-            feature.append(self._distance(mixer, TEACHER, mixed.z, f_t))
+            feature.append(self._distance(mixer, TEACHER, mixed.decoded(TEACHER), f_t))
             if self.autoencoder_weight:
-                autoencoder += [self._distance(mixer, TEACHER, mixed.z_t, f_t),
-                                self._distance(mixer, STUDENT, mixed.z_s, f_s.detach())]
+                autoencoder += [self._distance(mixer, role, mixer.decode(z, role), target)
+                                for role, z, target in ((TEACHER, mixed.z_t, f_t), (STUDENT, mixed.z_s, f_s.detach()))]
         losses = {'l_feat': weight * torch.stack(feature).sum()}
         if autoencoder:
             losses['l_ae'] = self.autoencoder_weight * weight * torch.stack(autoencoder).sum()
@@ -81,21 +100,29 @@ class BlockPriorLoss(DistillLoss):
         loss_weight (float): the paper's lambda_block. Default: 0.1.
         assembly (str): 'chain' or 'restart'. Default: 'chain'.
         student_prob (float): probability that a stage is the student's. Default: 0.5.
+        recompute (bool): whether the teacher's stages keep their input only and are run again on the way back, for
+            teachers that need too much memory. Default: False.
     """
     needs_mixers = True
 
-    def __init__(self, *, loss_weight=0.1, assembly='chain', student_prob=0.5):
+    def __init__(self, *, loss_weight=0.1, assembly='chain', student_prob=0.5, recompute=False):
         super().__init__()
         self.loss_weight = number_in('block_prior_opt.loss_weight', loss_weight, 0)
         self.assembly = one_of('block_prior_opt.assembly', assembly, tuple(ASSEMBLIES))
         self.student_prob = number_in('block_prior_opt.student_prob', student_prob, 0, 1)
+        if not isinstance(recompute, bool):
+            raise UserError(f'block_prior_opt.recompute: {recompute!r} is neither true nor false')
+        self.recompute = recompute
 
     def forward(self, step):
-        stages = len(step.views[STUDENT].stages)
+        views = step.views
+        if self.recompute:
+            views = {**views, TEACHER: views[TEACHER].recomputed()}
+        stages = len(views[STUDENT].stages)
         length = stages if self.assembly == 'chain' else stages + 1
         route = step.draws.route(length, self.student_prob, STUDENT, TEACHER)
-        outputs = ASSEMBLIES[self.assembly](step.views, step.mixers, step.traces, step.mixed, route,
-                                            step.draws.masks)
+        outputs = ASSEMBLIES[self.assembly](views, step.mixers, step.traces, step.mixed, route,
+                                            step.draws.uniform)
         target = step.teacher.output.float()
         distances = [F.l1_loss(output.float(), target) for output in outputs]
         return {'l_block': self.loss_weight * torch.stack(distances).mean()}

@@ -34,7 +34,8 @@ def relations(feature):
     products = gram[None] - gram[:, :, None] - gram[:, None, :] + own[:, None, None]
     cosines = products * inverse[:, :, None] * inverse[:, None, :]
     cosines = cosines.masked_fill(diagonal[None], 0)  # j = k: always 1, whatever the network
-    return distances / distances[~diagonal].mean().clamp(min=1e-30), cosines
+    mean = distances.sum() / (len(gram) * (len(gram) - 1))
+    return distances / mean.clamp(min=1e-30), cosines
 
 
 @LOSS_REGISTRY.register()

@@ -60,7 +60,7 @@ class DistillStep:
     @cached_property
     def mixed(self):
         """The blended maps of all positions, made once for whichever losses ask for them."""
-        return mix_traces(self.mixers, self.student, self.teacher, self.draws.masks)
+        return mix_traces(self.mixers, self.student, self.teacher, self.draws.uniform)
 
     def teach(self, lq):
         """What the teacher makes of another lq (N, 3, H, W) of any size: an image, float32, without gradient."""

@@ -1,0 +1,27 @@
+"""How the C library hands out memory on a CPU."""
+import ctypes
+import os
+import platform
+
+# Parameters of mallopt(3) in malloc.h of the GNU C library.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+NEVER = 2**31 - 1  # bytes; the largest there is
+
+
+def keep_freed_memory():
+    """Let the process keep what tensors have freed, for the next ones.
+
+    By itself, the GNU C library fetches every block above 32 MB from the system and gives it back when it is freed,
+    and each of its pages is filled with zeros when it is first touched: for large maps that takes longer than what is
+    computed on them. The process holds the most that it ever needed until it ends.
+
+    Returns:
+        bool: whether that was set. It is not with another C library, nor where the environment has settings of its
+        own (``MALLOC_...`` or ``GLIBC_TUNABLES``).
+    """
+    if platform.libc_ver()[0] != 'glibc':
+        return False
+    if 'GLIBC_TUNABLES' in os.environ or any(name.startswith('MALLOC_') for name in os.environ):
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(parameter, NEVER) == 1 for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))

@@ -1,0 +1,57 @@
+"""Forward and backward of one training step: from a batch to losses by name, and to gradients."""
+from contextlib import nullcontext
+
+import torch
+
+from .draws import Draws
+from .precision import autocast
+
+
+class Gradients:
+    """Adds the gradients of a batch to those of the trained weights.
+
+    Args:
+        distiller (nn.Module): ``Distiller``, or DistributedDataParallel around it.
+        options (StepOptions): ``precision`` and ``accumulate`` are read. A batch is passed in as many parts as the
+            latter says: gradients and losses are those of the whole, in the memory of a part, for losses that are
+            means over samples.
+        device (torch.device): of the batch.
+        seed (int): the run's ``manual_seed``.
+        rank, world_size (int): which of how many processes this is.
+    """
+
+    def __init__(self, distiller, options, device, seed, rank=0, world_size=1):
+        self.distiller, self.device = distiller, device
+        self.precision, self.parts = options.precision, options.accumulate
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+
+    def draws(self, iteration, part=0, generator=None):
+        """The random choices of a part of this process's batch, see ``Draws``."""
+        share = self.rank * self.parts + part, self.world_size * self.parts
+        return Draws(self.seed, iteration, self.device, share, generator)
+
+    def __call__(self, lq, gt, iteration):
+        """Run a step's forward and backward.
+
+        Args:
+            lq (Tensor): (N, 3, H, W) in [0, 1], on the device; N is a multiple of ``accumulate``.
+            gt (Tensor): (N, 3, upscale * H, upscale * W) in [0, 1], on the device.
+            iteration (int): of the training; with the seed it decides on the random choices.
+
+        Returns:
+            dict[str, Tensor]: scalar losses by name, detached.
+        """
+        parts = zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)
+        found = [self.of_part(*part, self.draws(iteration, index), last=index == self.parts - 1)
+                 for index, part in enumerate(parts)]
+        return {name: sum(losses[name] for losses in found) for name in found[0]}
+
+    def of_part(self, lq, gt, draws, last=True):
+        """Forward and backward of one part; arguments as for ``Distiller``, and whether it is the step's last."""
+        # Several processes exchange gradients once in a step.
+        with nullcontext() if last or not hasattr(self.distiller, 'no_sync') else self.distiller.no_sync():
+            with autocast(self.precision, self.device):
+                losses = self.distiller(lq, gt, draws)
+            losses = {name: loss / self.parts for name, loss in losses.items()}
+            torch.stack(list(losses.values())).sum().backward()
+        return {name: loss.detach() for name, loss in losses.items()}

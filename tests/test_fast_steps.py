@@ -1,0 +1,145 @@
+"""Every option that makes steps faster, or smaller, gives the step that plain float32 gives."""
+from copy import deepcopy
+
+import pytest
+import runs
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+PLAIN = {'precision': 'fp32', 'channels_last': False}
+UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'foreach': False}
+
+
+def options(folder, family='EDSR', **train):
+    """Options of MiPKD on batches of four samples; without random drop paths, which are drawn on the way."""
+    opt = runs.options(folder, family, **{**PLAIN, 'optim_g': UNFUSED, **train})
+    opt['datasets']['train']['batch_size_per_gpu'] = 4
+    if family == 'SwinIR':
+        opt['network_g']['drop_path_rate'] = 0.
+    return opt
+
+
+def trained(opt, steps=3, changed=lambda model: None):
+    """Losses of each step, gradients of the last, and weights after it."""
+    torch.manual_seed(0)
+    model = runs.model(deepcopy(opt))
+    changed(model)
+    torch.manual_seed(1)
+    losses = []
+    for iteration in range(1, steps + 1):
+        model.feed_data(runs.batch(4))
+        model.optimize_parameters(iteration)
+        losses.append(model.get_current_log())
+    gradients = torch.cat([p.grad.flatten() for p in model.net_g.parameters()])
+    return losses, gradients, torch.cat([p.detach().flatten() for p in model.net_g.parameters()])
+
+
+def assert_alike(found, expected, rtol):
+    for ours, theirs in zip(found[0], expected[0], strict=True):
+        assert ours == pytest.approx(theirs, rel=rtol)
+    assert (found[1] - expected[1]).norm() < 10 * rtol * expected[1].norm()
+
+
+@pytest.mark.parametrize('family', runs.FAMILIES)
+@pytest.mark.parametrize('change', [
+    {'channels_last': True}, {'optim_g': {**UNFUSED, 'fused': True}}, {'accumulate': 2}, {'accumulate': 4},
+    {'block_prior_opt': {'type': 'BlockPriorLoss', 'recompute': True}}], ids=str)
+def test_a_step_is_that_of_plain_float32(tmp_path, family, change):
+    opt = options(tmp_path, family)
+    expected = trained(opt)
+    found = trained({**opt, 'train': {**opt['train'], **change}})
+    assert_alike(found, expected, 1e-4)
+    assert (found[2] - expected[2]).abs().max() < 1e-4, 'Adam moves a weight by 1e-3 in a step'
+
+
+@pytest.mark.parametrize('family', runs.FAMILIES)
+def test_a_step_in_bf16_is_near_that_of_plain_float32(tmp_path, family):
+    opt = options(tmp_path, family)
+    expected, found = (trained({**opt, 'train': {**opt['train'], 'precision': p}}, 1) for p in ('fp32', 'bf16'))
+    assert found[0][0] == pytest.approx(expected[0][0], rel=0.02)
+    assert torch.cosine_similarity(found[1], expected[1], dim=0) > 0.98
+
+
+def test_all_defaults_together_are_near_plain_float32_too(tmp_path):
+    opt = options(tmp_path)
+    fast = deepcopy(opt)
+    for name in PLAIN:
+        del fast['train'][name]
+    fast['train']['optim_g'] = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
+    expected, found = trained(opt), trained(fast)
+    for ours, theirs in zip(found[0], expected[0], strict=True):
+        assert ours == pytest.approx(theirs, rel=0.03)
+
+
+def test_a_recomputed_teacher_gives_the_same_to_the_last_bit(tmp_path):
+    opt = options(tmp_path)
+    again = deepcopy(opt)
+    again['train']['block_prior_opt']['recompute'] = True
+    assert torch.equal(trained(again)[2], trained(opt)[2])
+
+
+def test_clipping_scales_all_gradients_down_to_the_norm_and_logs_what_it_was(tmp_path):
+    opt = options(tmp_path)
+    (log, ), plain, _ = trained(opt, 1)
+    (clipped_log, ), clipped, _ = trained({**opt, 'train': {**opt['train'], 'grad_clip': 1e-3}}, 1)
+    assert 'grad_norm' not in log
+    factor = 1e-3 / clipped_log['grad_norm']
+    assert factor < 1
+    torch.testing.assert_close(clipped, factor * plain, rtol=1e-4, atol=0)
+
+
+def test_gradients_below_the_norm_stay_as_they_are(tmp_path):
+    opt = options(tmp_path)
+    (log, ), plain, _ = trained(opt, 1)
+    (clipped_log, ), clipped, _ = trained({**opt, 'train': {**opt['train'], 'grad_clip': 1e6}}, 1)
+    assert torch.equal(clipped, plain)
+    assert clipped_log['grad_norm'] >= plain.norm()
+
+
+class HostWaits(TorchDispatchMode):
+    """Collects the operations that make a host wait for its GPU, or send it values that it has just made."""
+    NAMES = ('_local_scalar_dense', 'nonzero', 'masked_select', 'equal', 'unique', 'lift_fresh')
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.name()
+        by_mask = name == 'aten::index.Tensor' and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if by_mask or any(part in name for part in self.NAMES):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('method', [None, *['fitnet', 'at', 'rkd', 'fakd', 'crosskd', 'dukd']])
+@pytest.mark.parametrize('mask', ['random3d', 'grid', 'similarity'])
+def test_a_step_never_waits_for_the_device(tmp_path, method, mask):
+    import methods
+    opt = methods.options(tmp_path, *([method] if method else []), losses=tuple(runs.LOSSES), grad_clip=1.,
+                          mixer_opt={'latent': 6, 'mask': mask})
+    model = methods.train(runs.model(opt), 1)
+    model.feed_data(methods.batches()[1])
+    with HostWaits() as waits:
+        model.optimize_parameters(2)
+    assert waits.found == []
+    with HostWaits() as waits:
+        model.get_current_log()
+    assert waits.found == [], 'all losses come in one transfer, which is no operation on tensors'
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('family', runs.FAMILIES)
+def test_a_step_on_cuda_never_waits_for_it(tmp_path, family):
+    model = runs.model({**options(tmp_path, family, precision='auto', grad_clip=1.), 'num_gpu': 1})
+    batches = [{name: value.pin_memory() for name, value in runs.batch(4).items()} for _ in range(3)]
+    for iteration, batch in enumerate(batches, 1):
+        torch.cuda.set_sync_debug_mode('error' if iteration == 3 else 'default')
+        try:
+            model.feed_data(batch)
+            model.optimize_parameters(iteration)
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+
+

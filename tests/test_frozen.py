@@ -1,0 +1,133 @@
+"""A frozen network as training uses it gives what it gave before."""
+from copy import deepcopy
+
+import pytest
+import runs
+import tiny
+import torch
+
+from mipkd_arch import staged_view
+from mipkd_model.costs.memory import allocated_peak
+from mipkd_model.frozen import FrozenConv2d, forget_inputs, store_as_cast
+from mipkd_model.precision import autocast
+
+CPU = torch.device('cpu')
+
+
+def traced(network, lq):
+    with torch.no_grad(), autocast('bf16', CPU):
+        return staged_view(network, 2).trace(lq)
+
+
+@pytest.mark.parametrize('family', runs.FAMILIES)
+def test_a_teacher_stored_in_bf16_gives_what_autocast_gives_to_the_last_bit(family):
+    network = tiny.NETWORKS[family](2).eval().requires_grad_(False)
+    stored = deepcopy(network)
+    store_as_cast(stored)
+    lq = torch.rand(2, 3, 16, 16)
+    first, second = traced(network, lq), traced(stored, lq)
+    assert torch.equal(first.output, second.output)
+    for ours, theirs in zip(first.maps, second.maps, strict=True):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+
+
+def test_so_does_a_network_that_spandrel_opens(tmp_path):
+    pytest.importorskip('spandrel')
+    from mipkd_arch.spandrel_arch import SpandrelNetwork
+    network = SpandrelNetwork(file=str(tiny.dat_file(tmp_path, 2))).eval().requires_grad_(False)
+    stored = deepcopy(network)
+    store_as_cast(stored)
+    lq = torch.rand(1, 3, 16, 16)
+    assert torch.equal(traced(network, lq).output, traced(stored, lq).output)
+
+
+def test_gradients_go_through_it_as_through_the_other():
+    network = tiny.swinir(2).eval().requires_grad_(False)
+    stored = deepcopy(network)
+    store_as_cast(stored)
+    gradients = []
+    for one in (network, stored):
+        lq = torch.rand(1, 3, 16, 16, generator=tiny.seeded()).requires_grad_()
+        with autocast('bf16', CPU):
+            one(lq).float().square().sum().backward()
+        gradients.append(lq.grad)
+    assert torch.equal(*gradients) and gradients[0].abs().sum() > 0
+
+
+def test_normalisations_stay_in_float32():
+    network = tiny.swinir(2)
+    store_as_cast(network)
+    kinds = {type(module).__name__: parameter.dtype for module in network.modules()
+             for parameter in module.parameters(recurse=False)}
+    assert kinds['LayerNorm'] == torch.float32 and kinds['Linear'] == kinds['Conv2d'] == torch.bfloat16
+
+
+@pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)])
+def test_only_the_teacher_of_a_run_in_bf16_is_stored_so(tmp_path, precision, dtype):
+    model = runs.model(runs.options(tmp_path, precision=precision))
+    assert model.net_t.conv_first.weight.dtype == dtype
+    assert {p.dtype for p in model.distiller.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize('family', runs.FAMILIES)
+def test_losses_and_gradients_of_a_step_are_those_without_it_to_the_last_bit(tmp_path, family, monkeypatch):
+    opt = runs.options(tmp_path, family, precision='bf16')
+    found = []
+    for stored in (True, False):
+        if not stored:
+            monkeypatch.setattr('mipkd_model.mipkd_model.store_as_cast', lambda network: None)
+        torch.manual_seed(0)
+        model = runs.model(deepcopy(opt))
+        model.feed_data({key: torch.randint(0, 256, (2, 3, side, side), generator=tiny.seeded(), dtype=torch.uint8)
+                         for key, side in (('lq', 16), ('gt', 32))})
+        torch.manual_seed(0)
+        model.optimize_parameters(1)
+        found.append((model.get_current_log(), {name: p.detach() for name, p in model.distiller.named_parameters()}))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+
+
+def gradients(network, lq, precision):
+    lq = lq.clone().requires_grad_()
+    with autocast(precision, CPU):
+        output = network(lq).float()
+    (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()
+    return output.detach(), lq.grad
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+@pytest.mark.parametrize('family', runs.FAMILIES)
+def test_convolutions_that_forget_their_input_give_the_same_output_and_gradient(family, precision):
+    network = tiny.NETWORKS[family](2).eval().requires_grad_(False)
+    lq = torch.rand(2, 3, 16, 16, generator=tiny.seeded())
+    expected = gradients(network, lq, precision)
+    forget_inputs(network)
+    assert any(isinstance(module, FrozenConv2d) for module in network.modules())
+    found = gradients(network, lq, precision)
+    assert torch.equal(found[0], expected[0])
+    assert (found[1] - expected[1]).norm() < 1e-5 * expected[1].norm()
+
+
+def test_convolutions_of_any_stride_dilation_and_groups_can_forget_their_input():
+    network = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, stride=2, padding=1), torch.nn.Conv2d(8, 8, 3, groups=4),
+                                  torch.nn.Conv2d(8, 6, (3, 1), dilation=2, padding='same'))
+    network.requires_grad_(False)
+    lq = torch.rand(2, 4, 13, 12, generator=tiny.seeded())
+    expected = gradients(network, lq, 'fp32')
+    forget_inputs(network)
+    assert all(map(torch.equal, gradients(network, lq, 'fp32'), expected))
+
+
+def test_the_way_through_a_frozen_network_takes_less_memory():
+    network = tiny.edsr(2, num_feat=32, num_block=8).requires_grad_(False)
+    lq = torch.rand(2, 3, 32, 32)
+    before = allocated_peak(lambda: gradients(network, lq, 'fp32'), CPU)
+    forget_inputs(network)
+    assert allocated_peak(lambda: gradients(network, lq, 'fp32'), CPU) < 0.8 * before
+
+
+def test_the_names_of_its_weights_stay():
+    network = tiny.rcan(2)
+    names = list(network.state_dict())
+    forget_inputs(network)
+    assert list(network.state_dict()) == names

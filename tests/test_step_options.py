@@ -1,0 +1,81 @@
+"""Options that say how a step is computed: what is refused, and what reads them."""
+import methods
+import pytest
+import refusals
+import runs
+import torch
+
+from mipkd_arch.errors import UserError
+from mipkd_model.allocator import keep_freed_memory
+from mipkd_model.checks import check_keys
+from mipkd_model.optimizer import fused_if_possible
+from mipkd_model.step_options import StepOptions
+
+CPU, CUDA = torch.device('cpu'), torch.device('cuda')
+
+
+def of(device=CPU, batch=8, **train):
+    return StepOptions.of({'train': train, 'datasets': {'train': {'batch_size_per_gpu': batch}}}, device)
+
+
+def test_what_is_not_given_has_its_default():
+    assert of() == StepOptions(precision='auto', channels_last=True, compile=False, cuda_graphs=False, accumulate=1,
+                               grad_clip=None)
+    assert of(grad_clip=0.5, accumulate=4).grad_clip == 0.5
+
+
+@pytest.mark.parametrize('train, hint', [
+    ({'channels_last': 'yes'}, "train.channels_last: 'yes' is neither true nor false"),
+    ({'compile': 1}, 'train.compile: 1 is neither true nor false'),
+    ({'cuda_graphs': None}, 'train.cuda_graphs: None is neither true nor false'),
+    ({'cuda_graphs': True}, 'train.cuda_graphs: needs a GPU; set cuda_graphs: false'),
+    ({'accumulate': 3}, 'train.accumulate: 3 equal parts cannot be made of datasets.train.batch_size_per_gpu: 8'),
+    ({'accumulate': 0}, 'train.accumulate: 0 is not a whole number of at least 1'),
+    ({'accumulate': 2.}, 'train.accumulate: 2.0 is not a whole number'),
+    ({'grad_clip': 0}, 'train.grad_clip: 0 would take all of the gradient away'),
+    ({'grad_clip': -1}, 'train.grad_clip: -1 is not a number of at least 0'),
+    ({'grad_clip': True}, 'train.grad_clip: True is not a number'),
+    ({'precision': 'fp16'}, "train.precision: 'fp16'")])
+def test_a_wrong_option_is_one_line(train, hint):
+    assert hint in refusals.refusal(of, **train, kind=UserError)
+
+
+def test_cuda_graphs_go_with_one_process_and_one_part():
+    assert 'accumulate: 2' in refusals.refusal(of, CUDA, cuda_graphs=True, accumulate=2, kind=UserError)
+    several = {'train': {'cuda_graphs': True}, 'dist': True}
+    assert 'is for one process' in refusals.refusal(StepOptions.of, several, CUDA, kind=UserError)
+    assert of(CUDA, cuda_graphs=True).cuda_graphs
+
+
+def test_the_checks_before_a_run_read_them(tmp_path):
+    opt = methods.options(tmp_path, accumulate=2)
+    assert methods.refused(opt).startswith('train.accumulate: 2 equal parts')
+
+
+def test_a_loss_that_compares_samples_needs_them_in_each_part(tmp_path):
+    opt = methods.options(tmp_path, 'rkd', accumulate=2)
+    opt['datasets']['train']['batch_size_per_gpu'] = 4
+    assert methods.refused(opt) == (
+        'datasets.train.batch_size_per_gpu: 4 in 2 parts, but train.rkd_opt compares the samples of a batch with each '
+        'other and needs at least 3')
+
+
+def test_misspelt_ones_are_found(tmp_path):
+    opt = runs.options(tmp_path, acumulate=2)
+    assert "did you mean 'accumulate'" in refusals.refusal(check_keys, opt, kind=UserError)
+
+
+@pytest.mark.parametrize('block, fused', [
+    ({'type': 'Adam'}, True), ({'type': 'AdamW', 'lr': 1}, True), ({'type': 'SGD'}, True), ({'type': 'Rprop'}, None),
+    ({'type': 'Adam', 'fused': False}, False), ({'type': 'Adam', 'foreach': True}, None), ({'type': 'Adma'}, None),
+    ({}, None)])
+def test_the_optimizer_is_fused_where_it_can_be_and_nobody_says_otherwise(block, fused):
+    given = dict(block)
+    assert fused_if_possible(block).get('fused') is fused
+    assert block == given, 'the option file stays as it is'
+
+
+@pytest.mark.parametrize('name', ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX', 'GLIBC_TUNABLES'])
+def test_settings_of_the_environment_are_left_in_force(monkeypatch, name):
+    monkeypatch.setenv(name, '1')
+    assert keep_freed_memory() is False
