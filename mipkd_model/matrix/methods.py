@@ -86,6 +86,7 @@ block_prior_opt:       # output of a stack of teacher and student stages against
   loss_weight: 0.1
   assembly: chain      # chain, restart
   student_prob: 0.5
+  recompute: false     # run the teacher's stages again on the way back, for less memory
 '''
 MIXER_OPT = '''\
 mixer_opt:             # encoders and decoders of each position

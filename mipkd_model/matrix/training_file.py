@@ -29,8 +29,13 @@ path:
 
 train:
   ema_decay: 0.999
-  precision: auto        # bf16 where the hardware has it, fp32 where it has not; or say which
+  # How steps are computed, not what; docs/speed.md says what each is worth.
+  precision: auto        # bf16 where the hardware has it, else fp32; or say which: bf16, tf32, fp32
   channels_last: true
+  compile: false         # torch.compile for the networks' blocks
+  cuda_graphs: false     # launch a whole step at once; on one GPU
+  accumulate: 1          # parts that a batch is passed in, for less memory
+  grad_clip: ~           # largest norm of the gradient
 {stages}\
   optim_g:
     type: Adam
