@@ -1,17 +1,19 @@
 """How long one training step takes: MiPKDModel's by logits-KD and by MiPKD, against a straightforward one.
 
 The reference is eager float32 in BasicSR's style: teacher, student, two L1 losses, backward, Adam, and a loop over the
-parameters for the moving average. All run in turn, on the same batch of noise, so that whatever else the machine does
-slows down all alike. MiPKD's steps differ by the route that is drawn: each round has a step of every possible route,
-and a figure is the mean over the routes of the medians over the rounds. Weights are random, which does not matter for
-the time.
+parameters for the moving average. All take turns, on the same batch of noise, so that whatever else the machine does
+slows down all alike. MiPKD's steps differ by the route that is drawn, so a turn is one step of every possible route; a
+figure is the median over the turns. Weights are random, which does not matter for the time.
 
 The last line is one JSON object: "logits_speedup" and "mipkd_speedup" are the reference's time over ours (the
-reference trains by logits-KD in both), "mipkd_over_logits" compares our two, and "memory_over_logits" their peak memory
-beyond weights and optimizer, that of MiPKD's dearest route.
+reference trains by logits-KD in both), "mipkd_over_logits" compares our two, and "memory_over_logits" their peak
+memory with all that a training holds; "..._step_mib" is the part that a step takes beyond weights, gradients, averages
+and optimizer. "matrix_tflops" is the rate of the device's own product of two large matrices in bfloat16, "..._share" the
+part of it that a step's convolutions and matrix products reach. With --also, "also" has our two by other options.
 
-example:
+examples:
   python benchmarks/step.py --pair EDSR_x4 --batch 2 --patch 24
+  python benchmarks/step.py --pair RCAN_x4 --also '{compile: true}' --also '{cuda_graphs: true}'
 """
 import argparse
 import json
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import time
 from copy import deepcopy
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -28,10 +30,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import torch
 import yaml
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
-from mipkd_arch.errors import exit_status, number_in
+from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
 from mipkd_model.costs.memory import allocated_peak
 from mipkd_model.draws import Draws
@@ -42,6 +45,7 @@ from mipkd_model.matrix.training_file import text_of_training
 from basicsr.models import build_model
 
 METHODS = {'logits': 'Logits-KD', 'mipkd': 'MiPKD'}
+MATRIX = {'cuda': 8192, 'cpu': 2048}  # side of the matrices whose product tells a device's rate
 
 
 class Reference:
@@ -53,7 +57,7 @@ class Reference:
         self.teacher = make_network(blocks, 't')[0].to(device).eval().requires_grad_(False)
         self.ema = deepcopy(self.student).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.student.parameters(), 1e-4, betas=(0.9, 0.99))
-        self.device = device
+        self.device, self.modules = device, (self.student, self.teacher, self.ema)
 
     def step(self, batch, _):
         lq, gt = (batch[key].to(self.device).float() / 255 for key in ('lq', 'gt'))
@@ -75,21 +79,36 @@ class Ours:
 
     def __init__(self, opt):
         self.model = build_model(deepcopy(opt))
+        self.optimizer = self.model.optimizer_g
+        self.modules = self.model.distiller, self.model.net_t, self.model.net_g_ema
 
     def step(self, batch, iteration):
         self.model.feed_data(batch)
         self.model.optimize_parameters(iteration)
 
 
-def options(pair, method, folder, args, device):
+def options(pair, method, folder, args, device, changes='{}'):
     """Options of a run with random teacher's weights in ``folder``, as BasicSR's pipeline gives them to a model."""
     opt = yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml')))
     file = folder / 'teacher.pth'
     if not file.exists():
         torch.save({'params': make_network({**opt, 'path': {}}, 't')[0].state_dict()}, file)
     opt['path'] = {'pretrain_network_g': None, 'pretrain_network_t': str(file)}
-    opt['train'].update(yaml.safe_load(args.train))
+    opt['datasets']['train']['batch_size_per_gpu'] = args.batch
+    for text in (args.train, changes):
+        opt['train'].update(parse_changes(text))
     return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1}
+
+
+def parse_changes(text):
+    """Options of a ``train`` block from the command line's YAML."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"--train and --also: {text!r} is no block of options; give one such as '{{precision: fp32}}'")
+    return found
 
 
 def measure(args):
@@ -100,31 +119,42 @@ def measure(args):
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
     with tempfile.TemporaryDirectory() as folder:
-        opts = {name: options(pair, method, Path(folder), args, device) for name, method in METHODS.items()}
-        steps = {'reference': Reference(opts['logits'], device), **{name: Ours(opt) for name, opt in opts.items()}}
+        steps = {'reference': Reference(options(pair, 'Logits-KD', Path(folder), args, device), device)}
+        for label, changes in [('', '{}'), *((f'_also{i}', text) for i, text in enumerate(args.also))]:
+            for name, method in METHODS.items():
+                steps[name + label] = Ours(options(pair, method, Path(folder), args, device, changes))
     batch = {key: torch.randint(0, 256, (args.batch, 3, side, side), dtype=torch.uint8)
              for key, side in (('lq', args.patch), ('gt', args.patch * pair.scale))}
+    if device.type == 'cuda':
+        batch = {key: images.pin_memory() for key, images in batch.items()}
+    model = steps['mipkd'].model
+    iterations = iterations_of_all_routes(model.opt['manual_seed'], len(model.distiller.mixers) - 1)
 
-    def run(name, iteration):
-        steps[name].step(batch, iteration)
-        if device.type == 'cuda':
-            torch.cuda.synchronize()
+    def turn(name):
+        for iteration in iterations:
+            steps[name].step(batch, iteration)
+        wait(device)
 
-    iterations = iterations_of_all_routes(opts['mipkd']['manual_seed'], len(steps['mipkd'].model.distiller.mixers) - 1)
-    times, peaks = {name: {iteration: [] for iteration in iterations} for name in steps}, {}
+    peaks = {}
     for name in tqdm(steps, 'warm up', unit='step'):
-        for iteration in iterations:
-            run(name, iteration)
-        peaks[name] = max((allocated_peak(lambda one=(name, iteration): run(*one), device) or 0)
-                          for iteration in (iterations if name == 'mipkd' else iterations[:1]))
+        turn(name)
+        peaks[name] = peak(steps[name], batch, iterations if name.startswith('mipkd') else iterations[:1], device)
+    times = {name: [] for name in steps}
     for _ in tqdm(range(args.rounds), 'time', unit='round'):
-        for iteration in iterations:
-            for name in steps:
-                start = time.perf_counter()
-                run(name, iteration)
-                times[name][iteration].append(time.perf_counter() - start)
-    seconds = {name: statistics.mean(map(statistics.median, of.values())) for name, of in times.items()}
-    print(json.dumps(result(args, device, seconds, peaks)))
+        for name in steps:
+            start = time.perf_counter()
+            turn(name)
+            times[name].append((time.perf_counter() - start) / len(iterations))
+    seconds = {name: statistics.median(of) for name, of in times.items()}
+    flops = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in iterations)
+             for name in METHODS}
+    print(json.dumps(result(args, device, seconds, peaks, flops)))
+
+
+def wait(device):
+    """Until the device has done its work."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
 
 
 def iterations_of_all_routes(seed, stages):
@@ -137,19 +167,79 @@ def iterations_of_all_routes(seed, stages):
             return list(found.values())
 
 
-def result(args, device, seconds, peaks):
+def peak(one, batch, iterations, device):
+    """Bytes that a training holds between steps, and the most that a step takes beyond them.
+
+    What CUDA graphs keep for themselves is not among them.
+    """
+    def step(iteration):
+        one.step(batch, iteration)
+        wait(device)
+
+    beyond = max(allocated_peak(lambda i=iteration: step(i), device) or 0 for iteration in iterations)
+    weights = [tensor for module in one.modules for tensor in chain(module.parameters(), module.buffers())]
+    states = [value for state in one.optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+    tensors = {id(tensor): tensor for tensor in [*weights, *states, *(w.grad for w in weights if w.grad is not None)]}
+    return sum(tensor.nbytes for tensor in tensors.values()), beyond
+
+
+def flops_of(one, batch, iteration):
+    """Operations of a step's convolutions and matrix products, two for each multiply-accumulate."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        one.step(batch, iteration)
+    return counter.get_total_flops()
+
+
+def matrix_rate(device):
+    """Operations per second in the product of two large matrices in bfloat16."""
+    side = MATRIX[device.type]
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(20):
+        wait(device)
+        start = time.perf_counter()
+        a @ b
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return 2 * side**3 / statistics.median(times[5:])
+
+
+def result(args, device, seconds, peaks, flops):
     """The figures by name."""
     found = {'pair': args.pair, 'batch': args.batch, 'patch': args.patch, 'train': args.train,
              'device': device_name(device), 'torch': torch.__version__}
-    for name, value in seconds.items():
-        found[f'{name}_ms'] = round(1000 * value, 2)
-        found[f'{name}_samples_per_second'] = round(args.batch / value, 2)
-        found[f'{name}_peak_mib'] = round(peaks[name] / 2**20, 1)
-    found.update(logits_speedup=round(seconds['reference'] / seconds['logits'], 2),
-                 mipkd_speedup=round(seconds['reference'] / seconds['mipkd'], 2),
-                 mipkd_over_logits=round(seconds['mipkd'] / seconds['logits'], 2),
-                 memory_over_logits=round(peaks['mipkd'] / peaks['logits'], 2) if peaks['logits'] else None)
+    rate = matrix_rate(device)
+    found['matrix_tflops'] = round(rate / 1e12, 2)
+    for name in ('reference', *METHODS):
+        found.update(figures(name, args.batch, seconds[name], peaks[name]))
+    for name in METHODS:
+        found[f'{name}_tflop'] = round(flops[name] / 1e12, 3)
+        found[f'{name}_share'] = round(flops[name] / seconds[name] / rate, 3)
+    found.update(ratios(seconds['reference'], *((seconds[name], peaks[name]) for name in METHODS)))
+    found['also'] = []
+    for i, text in enumerate(args.also):
+        other = {'train': text}
+        for name in METHODS:
+            other.update(figures(name, args.batch, seconds[f'{name}_also{i}'], peaks[f'{name}_also{i}']))
+        other.update(ratios(seconds['reference'],
+                            *((seconds[f'{name}_also{i}'], peaks[f'{name}_also{i}']) for name in METHODS)))
+        found['also'].append(other)
     return found
+
+
+def figures(name, batch, seconds, peaks):
+    """What is said of one kind of step."""
+    held, beyond = peaks
+    return {f'{name}_ms': round(1000 * seconds, 2), f'{name}_samples_per_second': round(batch / seconds, 2),
+            f'{name}_peak_mib': round((held + beyond) / 2**20, 1), f'{name}_step_mib': round(beyond / 2**20, 1)}
+
+
+def ratios(reference, logits, mipkd):
+    """How two of our steps, (seconds, peaks), compare with the reference's seconds and with each other."""
+    return {'logits_speedup': round(reference / logits[0], 2), 'mipkd_speedup': round(reference / mipkd[0], 2),
+            'mipkd_over_logits': round(mipkd[0] / logits[0], 2),
+            'memory_over_logits': round(sum(mipkd[1]) / sum(logits[1]), 2)}
 
 
 def main():
@@ -158,9 +248,11 @@ def main():
     parser.add_argument('--batch', type=int, default=16, help='LR patches in a step (default: %(default)s)')
     parser.add_argument('--patch', type=int, default=48, help='side of an LR patch (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5,
-                        help='timed steps of each route; there are eight on the paper\'s pairs (default: %(default)s)')
+                        help="turns; one has eight steps on the paper's pairs (default: %(default)s)")
     parser.add_argument('--train', default='{}', metavar='YAML',
                         help="changes of our option files' train block, such as '{precision: fp32}'")
+    parser.add_argument('--also', action='append', default=[], metavar='YAML',
+                        help='measure our steps by these changes, too, in the same turns; may be given several times')
     return exit_status(measure, parser.parse_args())
 
 

@@ -5,12 +5,13 @@ Every file ``*_arch.py`` of this folder is imported here, as in BasicSR, and so 
 from importlib import import_module
 from pathlib import Path
 
-from .compat import prepare
+from .compat import garbage_kept, prepare
 
-prepare()  # before anything below imports BasicSR
+with garbage_kept():
+    prepare()  # before anything below imports BasicSR
 
-from . import views  # noqa: E402, F401  (registers the views of BasicSR's own networks)
-from .staged import StagedView, StagedViewError, has_view, register_view, staged_view  # noqa: E402
+from . import views  # noqa: F401  (registers the views of BasicSR's own networks)
+from .staged import StagedView, StagedViewError, has_view, register_view, staged_view
 
 for _file in sorted(Path(__file__).parent.glob('*_arch.py')):
     import_module(f'{__name__}.{_file.stem}')

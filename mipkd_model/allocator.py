@@ -4,7 +4,7 @@ import os
 import platform
 
 # Parameters of mallopt(3) in malloc.h of the GNU C library.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = 2**31 - 1  # bytes; the largest there is
 
 
@@ -24,4 +24,4 @@ def keep_freed_memory():
     if 'GLIBC_TUNABLES' in os.environ or any(name.startswith('MALLOC_') for name in os.environ):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(parameter, NEVER) == 1 for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+    return mallopt(M_MMAP_MAX, 0) == 1 and mallopt(M_TRIM_THRESHOLD, NEVER) == 1

@@ -33,7 +33,8 @@ class CudaCapture:
         """
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self.pool):
+        # By default a capture also fails for what other threads do, and the loader's copies to pinned memory are such.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode='thread_local'):
             returned = function()
         return returned, graph.replay
 

@@ -15,7 +15,9 @@ SCRIPTS = {
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
     'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
     'bicubic benchmark': ['benchmarks/bicubic.py'], 'methods study': ['benchmarks/methods.py'],
-    'step benchmark': ['benchmarks/step.py'],
+    'step benchmark': ['benchmarks/step.py'], 'floor': ['benchmarks/floor.py'],
+    'quality study': ['benchmarks/quality.py'], 'start benchmark': ['benchmarks/start.py'],
+    'sharing benchmark': ['benchmarks/sharing.py'],
     'validation benchmark': ['benchmarks/validation.py'],
 }
 MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],

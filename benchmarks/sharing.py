@@ -1,0 +1,188 @@
+"""How well several small trainings share one machine: steps per second of all together, by how many there are.
+
+Each training is a process of its own, which steps MiPKDModel on a batch of noise in its memory, by random weights.
+All are warmed up by every route that they may take, start at one time and step for the same number of seconds. The
+machine's CPU threads are divided among them: each has torch's usual number // their number, at least 1. No images
+are read or decoded.
+
+The last line is one JSON object; "runs" has for each number of trainings: "threads" of each, "steps_per_second" of all
+together, "each" training's, "efficiency", which is the former over that of one training alone, and on a GPU "peak_mib",
+the most that each process's allocator held, to which CUDA adds some hundred MiB of its own.
+
+example:
+  python benchmarks/sharing.py --pair EDSR_x4 --batch 2 --patch 24 --runs 1 2
+"""
+import argparse
+import json
+import sys
+import tempfile
+import time
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import torch
+from step import Ours, iterations_of_all_routes, options, wait
+from tqdm import tqdm
+
+from mipkd_arch.errors import UserError, exit_status, number_in, one_line, reason_of
+from mipkd_model.evaluation.origin import device_name
+from mipkd_model.matrix.runs import parse_pair
+
+
+def warm(opt, batch):
+    """A training that has taken every route once; returns its step, a function of the iteration."""
+    training = Ours(opt)
+    stages = max(len(training.model.distiller.mixers) - 1, 0)
+    for iteration in iterations_of_all_routes(opt['manual_seed'], stages):
+        training.step(batch, iteration)
+    return lambda iteration: training.step(batch, iteration)
+
+
+def rate(step, seconds, device):
+    """Steps per second over at least ``seconds`` and at least one step."""
+    start = time.perf_counter()
+    for steps in count(1):
+        step(steps)
+        if time.perf_counter() - start >= seconds:
+            wait(device)
+            return steps / (time.perf_counter() - start)
+
+
+def worker(connection, barrier, opt, args, threads):
+    """One training, in its own process.
+
+    Args:
+        connection (Connection): is sent (steps per second, bytes that the GPU's allocator held at most), or one line
+            on what went wrong.
+        barrier (Barrier): of all trainings, at which they start to count.
+        opt (dict): options of the training.
+        args (argparse.Namespace): of the command.
+        threads (int): of the CPU.
+    """
+    try:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
+        device = device_of(opt)
+        batch = {key: torch.randint(0, 256, (args.batch, 3, side, side), dtype=torch.uint8)
+                 for key, side in (('lq', args.patch), ('gt', args.patch * opt['scale']))}
+        if device.type == 'cuda':
+            batch = {key: images.pin_memory() for key, images in batch.items()}
+        step = warm(opt, batch)
+        wait(device)
+        barrier.wait()
+        found = rate(step, args.seconds, device)
+        connection.send((found, torch.cuda.max_memory_reserved() if device.type == 'cuda' else None))
+    except UserError as error:
+        connection.send(one_line(error))
+    except Exception as error:  # such as a GPU's memory that is not enough for all
+        connection.send(f'--runs: one of the trainings failed ({reason_of(error)})')
+
+
+def device_of(opt):
+    """Where the trainings are."""
+    return torch.device('cuda' if opt['num_gpu'] else 'cpu')
+
+
+def together(number, target, *given):
+    """Run ``target(connection, barrier, *given)`` in several processes at once.
+
+    Args:
+        number (int): of processes.
+        target (callable): sends one thing by its connection: what it found, or a text on what went wrong.
+        given: passed on.
+
+    Returns:
+        list: what each process found.
+
+    Raises:
+        UserError: one of them sent a text, or ended without a word; the others are ended, too.
+    """
+    context = get_context('spawn')  # CUDA does not work in a forked process
+    barrier, processes, found = context.Barrier(number), [], {}
+    try:
+        for _ in range(number):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=target, args=(theirs, barrier, *given), daemon=True)
+            process.start()
+            theirs.close()  # the process alone has it: when that ends, so does what can be read here
+            processes.append(process)
+            found[ours] = None
+        waiting = set(found)
+        while waiting:
+            for connection in wait_for(waiting):
+                found[connection] = _received(connection)
+                waiting.remove(connection)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+    return list(found.values())
+
+
+def _received(connection):
+    try:
+        found = connection.recv()
+    except EOFError:
+        raise UserError('--runs: one of the trainings was killed; is there memory for all of them?') from None
+    if isinstance(found, str):
+        raise UserError(found)
+    return found
+
+
+def measure(args):
+    """Measure every number of trainings and print the result."""
+    pair = parse_pair(args.pair)
+    for name in ('batch', 'patch'):
+        number_in(f'--{name}', getattr(args, name), 1, integer=True)
+    number_in('--seconds', args.seconds, 0)
+    for number in args.runs:
+        number_in('--runs', number, 1, integer=True)
+    cores, found = torch.get_num_threads(), {}
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    with tempfile.TemporaryDirectory() as folder:
+        opt = options(pair, args.method, Path(folder), args, device)
+        for number in tqdm(sorted({1, *args.runs}), 'measure', unit='setting'):
+            threads = max(cores // number, 1)
+            found[number] = summary(together(number, worker, opt, args, threads), threads)
+    for number, figures in found.items():
+        figures['efficiency'] = round(figures['steps_per_second'] / found[1]['steps_per_second'], 3)
+        print(f'{number} at once, {figures["threads"]} threads each: {figures["steps_per_second"]:.3f} steps/s, '
+              f'efficiency {figures["efficiency"]:.2f}')
+    print(json.dumps({'pair': args.pair, 'method': args.method, 'batch': args.batch, 'patch': args.patch,
+                      'train': args.train, 'seconds': args.seconds, 'device': device_name(device),
+                      'torch': torch.__version__, 'runs': found}))
+
+
+def summary(found, threads):
+    """The figures of trainings that ran at once.
+
+    Args:
+        found (list[tuple[float, int | None]]): of each, steps per second and bytes on the GPU.
+        threads (int): of each.
+    """
+    rates, peaks = zip(*found, strict=True)
+    figures = {'threads': threads, 'steps_per_second': round(sum(rates), 3), 'each': [round(rate, 3) for rate in rates]}
+    return figures if None in peaks else {**figures, 'peak_mib': [round(peak / 2**20) for peak in peaks]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--pair', default='EDSR_x4', help='of the matrix (default: %(default)s)')
+    parser.add_argument('--method', default='MiPKD', help='of the matrix (default: %(default)s)')
+    parser.add_argument('--batch', type=int, default=16, help='LR patches in a step (default: %(default)s)')
+    parser.add_argument('--patch', type=int, default=48, help='side of an LR patch (default: %(default)s)')
+    parser.add_argument('--train', default='{}', metavar='YAML',
+                        help="changes of the option file's train block, such as '{precision: fp32}'")
+    parser.add_argument('--runs', type=int, nargs='+', default=[1, 2, 4], metavar='N',
+                        help='numbers of trainings at once; 1 is always measured (default: %(default)s)')
+    parser.add_argument('--seconds', type=float, default=20, help='of stepping (default: %(default)s)')
+    return exit_status(measure, parser.parse_args())
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""``benchmarks/sharing.py``: processes that start together, end together, and fail as one."""
+import importlib.util
+import os
+import sys
+import time
+from functools import partial
+
+import meetings
+import pytest
+import runs
+from refusals import refusal
+
+from mipkd_arch.errors import UserError
+
+FOLDER = runs.ROOT / 'benchmarks'
+refused = partial(refusal, kind=UserError)
+
+
+@pytest.fixture(scope='module')
+def sharing():
+    sys.path.append(str(FOLDER))  # for what it imports from beside it
+    spec = importlib.util.spec_from_file_location('sharing', FOLDER / 'sharing.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(FOLDER))
+
+
+def test_processes_start_together(sharing):
+    times, processes = zip(*sharing.together(2, meetings.meet), strict=True)
+    assert len({*processes, os.getpid()}) == 3
+    assert abs(times[0] - times[1]) < 1
+
+
+@pytest.mark.parametrize('how, message', [
+    (meetings.send_a_line, '--pair: no such pair'),
+    (meetings.die, '--runs: one of the trainings was killed; is there memory for all of them?')])
+def test_one_that_fails_ends_all(sharing, how, message):
+    assert refused(sharing.together, 2, meetings.fail, how) == message
+
+
+def test_a_rate_is_that_of_at_least_one_step(sharing):
+    steps = []
+    found = sharing.rate(lambda i: (steps.append(i), time.sleep(0.05)), 0, sharing.torch.device('cpu'))
+    assert steps == [1] and 5 < found <= 20
+    steps.clear()
+    found = sharing.rate(lambda i: (steps.append(i), time.sleep(0.02)), 0.2, sharing.torch.device('cpu'))
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) > 1 and found <= 50
+
+
+def test_rates_add_up_and_memory_is_that_of_each(sharing):
+    assert sharing.summary([(1.5, None), (2., None)], 4) == {'threads': 4, 'steps_per_second': 3.5, 'each': [1.5, 2.]}
+    assert sharing.summary([(1., 3 * 2**20), (1., 2**21)], 1)['peak_mib'] == [3, 2]
+
+
+def test_a_wrong_pair_is_one_line(sharing, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['sharing.py', '--pair', 'EDRS_x4'])
+    assert sharing.main() == 1
+    error = capsys.readouterr().err
+    assert "'EDRS_x4' is not known (did you mean 'EDSR_x4'?)" in error and error.count('\n') == 1

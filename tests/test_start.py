@@ -1,0 +1,50 @@
+"""``benchmarks/start.py``, and what importing leaves behind."""
+import importlib.util
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import runs
+from refusals import refusal
+
+from mipkd_arch.errors import UserError
+from mipkd_model.checks import check_files, check_options, read_options
+
+SPEC = importlib.util.spec_from_file_location('start', runs.ROOT / 'benchmarks/start.py')
+start = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(start)
+refused = partial(refusal, kind=UserError)
+
+
+def test_differences_are_those_of_each_round():
+    slow, quick = [(9., 5.)], [(4., 2.)] * 2
+    times = {'basicsr': quick + slow, 'import': [(5., 2.5), (5., 2.5), (10.5, 5.5)], 'parse': [(6., 3.)] * 3}
+    found = start.figures(times)
+    assert (found['basicsr_s'], found['basicsr_cpu_s'], found['import_s']) == (4, 2, 5)
+    assert (found['import_over_basicsr_s'], found['import_over_basicsr_cpu_s']) == (1, 0.5)
+
+
+def test_an_option_file_passes_the_checks_without_its_data_and_weights(tmp_path):
+    made = start.option_file(runs.ROOT / 'options/demo/train_MiPKD_x4.yml', tmp_path, 2)
+    opt = read_options(made)
+    check_options(opt, is_train=True)
+    check_files(opt)
+    assert all(tmp_path.name in block['dataroot_gt'] for block in opt['datasets'].values())
+
+
+def test_a_process_that_fails_is_one_line(monkeypatch):
+    monkeypatch.setitem(start.PROGRAMS, 'torch', 'raise ImportError("no torch here")')
+    assert refused(start.timed, 'torch', []) == 'torch: ImportError: no torch here'
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+def test_garbage_is_looked_for_again_after_an_import_where_it_was_before(enabled):
+    code = (f'import gc, sys; sys.path.append({str(runs.ROOT / "mipkd_arch")!r})\n'
+            'from compat import garbage_kept\n'  # the module alone, without torch
+            f'{"gc.enable" if enabled else "gc.disable"}()\n'
+            'with garbage_kept():\n'
+            '    inside = gc.isenabled()\n'
+            'print(inside, gc.isenabled())')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (['False', str(enabled)], '')
