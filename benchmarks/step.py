@@ -7,9 +7,10 @@ figure is the median over the turns. Weights are random, which does not matter f
 
 The last line is one JSON object: "logits_speedup" and "mipkd_speedup" are the reference's time over ours (the
 reference trains by logits-KD in both), "mipkd_over_logits" compares our two, and "memory_over_logits" their peak
-memory with all that a training holds; "..._step_mib" is the part that a step takes beyond weights, gradients, averages
-and optimizer. "matrix_tflops" is the rate of the device's own product of two large matrices in bfloat16, "..._share" the
-part of it that a step's convolutions and matrix products reach. With --also, "also" has our two by other options.
+memory with all that a training holds; "..._step_mib" is the part that a step takes beyond weights, gradients,
+averages and optimizer. "matrix_tflops" is the rate of the device's own product of two large matrices in bfloat16,
+"..._share" the part of it that a step's convolutions and matrix products reach. With --also, "also" has our two by
+other options.
 
 examples:
   python benchmarks/step.py --pair EDSR_x4 --batch 2 --patch 24
