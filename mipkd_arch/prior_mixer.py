@@ -103,14 +103,18 @@ class FeaturePriorMixer(nn.Module):
         layers = [layer for layer in self.encoders[role].modules() if isinstance(layer, (nn.Conv2d, nn.ReLU))]
         if not layers:
             return feature / self.spread(role).to(feature.dtype)
-        first = layers[0]
+        first, *layers = layers
         z = F.conv2d(feature, first.weight / self.spread(role), first.bias, padding=first.padding)
-        return nn.Sequential(*layers[1:])(z)
+        for layer in layers:
+            z = layer(z)
+        return z
 
     def decode(self, z, role):
         """Latent (N, L, H, W) -> map of ``role`` (N, C, H, W), in its own range."""
         *layers, last = self.decoders[role]
-        z, spread = nn.Sequential(*layers)(z), self.spread(role)
+        for layer in layers:
+            z = layer(z)
+        spread = self.spread(role)
         return F.conv2d(z, last.weight * spread, last.bias * spread, padding=last.padding)
 
     def mix(self, z_own, z_t, uniform):

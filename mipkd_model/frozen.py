@@ -39,16 +39,21 @@ class FrozenConv2d(nn.Conv2d):
 
 
 class _Convolution(torch.autograd.Function):
-    """``F.conv2d`` with the gradient of its input only."""
+    """``F.conv2d`` with the gradient of its input only, which is the transposed convolution of the output's."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, *how):
-        output = F.conv2d(x, weight, bias, *how)
+    def forward(ctx, x, weight, bias, stride, padding, dilation, groups):
+        output = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
         ctx.save_for_backward(weight.to(output.dtype))  # autocast may have cast it
-        ctx.shape, ctx.how = x.shape, how
+        ctx.how = stride, padding, dilation, groups
+        # Rows and columns at the end that a stride leaves out.
+        ctx.rest = [(size + 2 * p - d * (k - 1) - 1) % s for size, k, s, p, d in
+                    zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)]
         return output
 
     @staticmethod
     def backward(ctx, gradient):
+        stride, padding, dilation, groups = ctx.how
         weight, = ctx.saved_tensors
-        return torch.nn.grad.conv2d_input(ctx.shape, weight, gradient, *ctx.how), *[None] * (2 + len(ctx.how))
+        x = F.conv_transpose2d(gradient, weight, None, stride, padding, ctx.rest, groups, dilation)
+        return x, *[None] * 6
