@@ -49,5 +49,7 @@ def variant(method, setting):
 
 VARIANTS = {f'{method} {setting}': variant(method, setting) for method in METHODS for setting in SETTINGS}
 
+DEFAULT = [name for name in VARIANTS if name.endswith(('fast', 'reference'))]
+
 if __name__ == '__main__':
-    sys.exit(study(__doc__, 'quality', VARIANTS))
+    sys.exit(study(__doc__, 'quality', VARIANTS, DEFAULT))

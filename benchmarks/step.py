@@ -37,6 +37,7 @@ from tqdm import tqdm
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
+from mipkd_model.checks import check_keys, check_options
 from mipkd_model.costs.memory import allocated_peak
 from mipkd_model.draws import Draws
 from mipkd_model.evaluation.origin import device_name
@@ -92,12 +93,14 @@ def options(pair, method, folder, args, device, changes='{}'):
     """Options of a run with random teacher's weights in ``folder``, as BasicSR's pipeline gives them to a model."""
     opt = yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml')))
     file = folder / 'teacher.pth'
-    if not file.exists():
+    if 'network_t' in opt and not file.exists():
         torch.save({'params': make_network({**opt, 'path': {}}, 't')[0].state_dict()}, file)
     opt['path'] = {'pretrain_network_g': None, 'pretrain_network_t': str(file)}
     opt['datasets']['train']['batch_size_per_gpu'] = args.batch
     for text in (args.train, changes):
-        opt['train'].update(parse_changes(text))
+        change(opt['train'], parse_changes(text))
+    check_keys(opt)
+    check_options(opt, is_train=True)
     return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1}
 
 
@@ -110,6 +113,15 @@ def parse_changes(text):
     if not isinstance(found, dict):
         raise UserError(f"--train and --also: {text!r} is no block of options; give one such as '{{precision: fp32}}'")
     return found
+
+
+def change(train, changes):
+    """Change a ``train`` block; a block in it is changed option by option, and only where the method has it."""
+    for name, value in changes.items():
+        if not isinstance(value, dict):
+            train[name] = value
+        elif name in train:
+            train[name].update(value)
 
 
 def measure(args):
@@ -147,9 +159,9 @@ def measure(args):
             turn(name)
             times[name].append((time.perf_counter() - start) / len(iterations))
     seconds = {name: statistics.median(of) for name, of in times.items()}
-    flops = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in iterations)
+    tflop = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in iterations) / 1e12
              for name in METHODS}
-    print(json.dumps(result(args, device, seconds, peaks, flops)))
+    print(json.dumps(result(args, device, seconds, peaks, tflop)))
 
 
 def wait(device):
@@ -206,41 +218,33 @@ def matrix_rate(device):
     return 2 * side**3 / statistics.median(times[5:])
 
 
-def result(args, device, seconds, peaks, flops):
+def result(args, device, seconds, peaks, tflop):
     """The figures by name."""
-    found = {'pair': args.pair, 'batch': args.batch, 'patch': args.patch, 'train': args.train,
-             'device': device_name(device), 'torch': torch.__version__}
-    rate = matrix_rate(device)
-    found['matrix_tflops'] = round(rate / 1e12, 2)
-    for name in ('reference', *METHODS):
-        found.update(figures(name, args.batch, seconds[name], peaks[name]))
-    for name in METHODS:
-        found[f'{name}_tflop'] = round(flops[name] / 1e12, 3)
-        found[f'{name}_share'] = round(flops[name] / seconds[name] / rate, 3)
-    found.update(ratios(seconds['reference'], *((seconds[name], peaks[name]) for name in METHODS)))
-    found['also'] = []
-    for i, text in enumerate(args.also):
-        other = {'train': text}
+    rate = matrix_rate(device) / 1e12
+
+    def ours(label):
+        """Those of our two kinds of steps, by one set of options."""
+        found = {}
         for name in METHODS:
-            other.update(figures(name, args.batch, seconds[f'{name}_also{i}'], peaks[f'{name}_also{i}']))
-        other.update(ratios(seconds['reference'],
-                            *((seconds[f'{name}_also{i}'], peaks[f'{name}_also{i}']) for name in METHODS)))
-        found['also'].append(other)
-    return found
+            found.update(figures(name, args.batch, seconds[name + label], peaks[name + label]))
+            found[f'{name}_share'] = round(tflop[name] / seconds[name + label] / rate, 3)
+            found[f'{name}_speedup'] = round(seconds['reference'] / seconds[name + label], 2)
+        logits, mipkd = (name + label for name in METHODS)
+        return {**found, 'mipkd_over_logits': round(seconds[mipkd] / seconds[logits], 2),
+                'memory_over_logits': round(sum(peaks[mipkd]) / sum(peaks[logits]), 2)}
+
+    return {'pair': args.pair, 'batch': args.batch, 'patch': args.patch, 'train': args.train,
+            'device': device_name(device), 'torch': torch.__version__, 'matrix_tflops': round(rate, 2),
+            **figures('reference', args.batch, seconds['reference'], peaks['reference']),
+            **{f'{name}_tflop': round(count, 3) for name, count in tflop.items()}, **ours(''),
+            'also': [{'train': text, **ours(f'_also{i}')} for i, text in enumerate(args.also)]}
 
 
 def figures(name, batch, seconds, peaks):
-    """What is said of one kind of step."""
+    """What is said of any kind of step; ``peaks`` are those of ``peak``."""
     held, beyond = peaks
     return {f'{name}_ms': round(1000 * seconds, 2), f'{name}_samples_per_second': round(batch / seconds, 2),
             f'{name}_peak_mib': round((held + beyond) / 2**20, 1), f'{name}_step_mib': round(beyond / 2**20, 1)}
-
-
-def ratios(reference, logits, mipkd):
-    """How two of our steps, (seconds, peaks), compare with the reference's seconds and with each other."""
-    return {'logits_speedup': round(reference / logits[0], 2), 'mipkd_speedup': round(reference / mipkd[0], 2),
-            'mipkd_over_logits': round(mipkd[0] / logits[0], 2),
-            'memory_over_logits': round(sum(mipkd[1]) / sum(logits[1]), 2)}
 
 
 def main():

@@ -13,8 +13,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 import yaml
 from tqdm import tqdm
+
+from mipkd_arch.errors import UserError, exit_status, number_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,48 +58,60 @@ def run(variant, change, seed, args, folder):
     done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     psnr = re.findall(r'# psnr: ([\d.]+)', done.stdout)
     if done.returncode or not psnr:
-        raise RuntimeError(f'{variant}, seed {seed}: {done.stdout.strip().splitlines()[-1]}')
+        line = done.stdout.strip().splitlines()[-1].removeprefix('error: ')
+        raise UserError(f'{variant}, seed {seed}: {line}')
     steps = [dict(re.findall(r'(l_\w+): ([\d.e+-]+)', line)) for line in done.stdout.splitlines() if ', iter:' in line]
     late = steps[-max(1, len(steps) // 4):]
     losses = {name: statistics.mean(float(step[name]) for step in late) for name in late[-1]}
     return {'variant': variant, 'seed': seed, 'psnr': float(psnr[-1]), 'losses': losses}
 
 
-def arguments(description, name, variants):
+def arguments(description, name, variants, default):
     """Parse the command line of a study."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--opt', default='options/demo/train_MiPKD_x4.yml', metavar='FILE',
                         help='option file that the variants change (default: %(default)s)')
     parser.add_argument('--data', required=True, metavar='DIR', help='folder with train_HR.lmdb and train_LRx4.lmdb')
     parser.add_argument('--val', required=True, metavar='DIR', help='folder with HR and LR_bicubic/X4, such as Set5')
-    parser.add_argument('--iters', type=int, default=1000, help='length of a run')
-    parser.add_argument('--seeds', type=int, default=2, help='runs of each variant')
-    parser.add_argument('--first-seed', type=int, default=0, help='the first of them')
-    parser.add_argument('--variants', nargs='+', default=list(variants), choices=list(variants), metavar='NAME',
-                        help=f'default: all of {", ".join(variants)}')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
-    parser.add_argument('--out', default=f'results/{name}', metavar='DIR', help='where the runs are kept')
+    parser.add_argument('--iters', type=int, default=1000, help='length of a run (default: %(default)s)')
+    parser.add_argument('--seeds', type=int, default=2, help='runs of each variant (default: %(default)s)')
+    parser.add_argument('--first-seed', type=int, default=0, help='the first of them (default: %(default)s)')
+    parser.add_argument('--variants', nargs='+', default=default, choices=list(variants), metavar='NAME',
+                        help=f'of {", ".join(variants)} (default: {", ".join(default)})')
+    parser.add_argument('--jobs', type=int, default=2, help='runs at a time (default: %(default)s)')
+    parser.add_argument('--out', default=f'results/{name}', metavar='DIR',
+                        help='where runs are kept; those of the same option file, data and length are not run again '
+                             '(default: %(default)s)')
     args = parser.parse_args()
     args.data, args.val = Path(args.data).resolve(), Path(args.val).resolve()
     return args
 
 
-def study(description, name, variants):
+def study(description, name, variants, default=None):
     """Run a study from the command line; the last line printed is one JSON object.
 
     Args:
         description (str): for ``--help``.
         name (str): folder of its results.
         variants (dict[str, callable]): by name, each changes a ``train`` block.
+        default (list[str] | None): those that are run where the command line names none; None for all.
 
     Returns:
         int: exit status.
     """
-    args = arguments(description, name, variants)
+    return exit_status(run_study, arguments(description, name, variants, default or list(variants)), variants)
+
+
+def run_study(args, variants):
+    """Run what is missing of a study and print what came of it."""
+    for name in ('iters', 'seeds', 'jobs'):
+        number_in(f'--{name}', getattr(args, name), 1, integer=True)
     folder = Path(args.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f'runs_{args.iters}.jsonl'
+    source = {'opt': args.opt, 'data': str(args.data), 'val': str(args.val)}
     records = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    records = [record for record in records if source.items() <= record.items()]
     done = {(record['variant'], record['seed']) for record in records}
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     todo = [(variant, seed) for seed in seeds for variant in args.variants if (variant, seed) not in done]
@@ -105,9 +121,8 @@ def study(description, name, variants):
         for future in tqdm(as_completed(runs), 'train', len(runs), unit='run'):
             if future.exception():
                 pool.shutdown(cancel_futures=True)  # the others would fail alike, each after its own start
-                print(f'error: {future.exception()}', file=sys.stderr)
-                return 1
-            records.append(future.result())
+                raise future.exception()
+            records.append({**future.result(), **source})
             file.write(json.dumps(records[-1]) + '\n')
             file.flush()
     summary = {variant: summarise([record for record in records if record['variant'] == variant])
@@ -115,7 +130,6 @@ def study(description, name, variants):
     for variant, found in summary.items():
         print(f'{variant:22} {found["psnr"]:.3f} dB over {found["seeds"]} seeds')
     print(json.dumps(summary))
-    return 0
 
 
 def summarise(runs):

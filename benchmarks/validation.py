@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
+from mipkd_arch.errors import exit_status, number_in
 from mipkd_arch.student_arch import EDSRStudent
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores
 from mipkd_model.evaluation.metrics import score, usual_metrics
@@ -99,14 +100,12 @@ def timed(function, *args):
     return 1000 * (time.perf_counter() - start), value
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=5, help='how many (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=[128, 128], metavar=('WIDTH', 'HEIGHT'),
-                        help='of lq (default: %(default)s)')
-    parser.add_argument('--repeats', type=int, default=5, help='runs of each, after one that does not count')
-    args = parser.parse_args()
-
+def measure(args):
+    """Time all in turn and print the result."""
+    for name in ('images', 'repeats'):
+        number_in(f'--{name}', getattr(args, name), 1, integer=True)
+    for side in args.size:
+        number_in('--size', side, 8, integer=True)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     data = MadeImages(args.images, *args.size)
     network = EDSRStudent(num_feat=64, num_block=32, upscale=SCALE).eval().to(device)
@@ -131,7 +130,16 @@ def main():
                   ours_over_passes=round(median['ours'] / median['passes'], 2),
                   device=str(device), threads=torch.get_num_threads(), torch=torch.__version__)
     print(json.dumps(result))
-    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', type=int, default=5, help='how many (default: %(default)s)')
+    parser.add_argument('--size', type=int, nargs=2, default=[128, 128], metavar=('WIDTH', 'HEIGHT'),
+                        help='of lq (default: %(default)s)')
+    parser.add_argument('--repeats', type=int, default=5,
+                        help='runs of each, after one that does not count (default: %(default)s)')
+    return exit_status(measure, parser.parse_args())
 
 
 if __name__ == '__main__':

@@ -34,8 +34,17 @@ def number_in(where, value, low, high=float('inf'), integer=False):
     kinds = int if integer else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         allowed = f'of at least {low}' if high == float('inf') else f'from {low} to {high}'
-        raise UserError(f'{where}: {value!r} is not {"a whole" if integer else "a"} number {allowed}')
+        remedy = '; in YAML, 1e-2 is a text: write 0.01 or !!float 1e-2' if _reads_as_number(value) else ''
+        raise UserError(f'{where}: {value!r} is not {"a whole" if integer else "a"} number {allowed}{remedy}')
     return value
+
+
+def _reads_as_number(value):
+    """Whether a text would be a number if it were no text."""
+    try:
+        return isinstance(value, str) and float(value) is not None
+    except ValueError:
+        return False
 
 
 def reason_of(error):

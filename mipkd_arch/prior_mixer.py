@@ -102,7 +102,7 @@ class FeaturePriorMixer(nn.Module):
         """Map of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
         layers = [layer for layer in self.encoders[role].modules() if isinstance(layer, (nn.Conv2d, nn.ReLU))]
         if not layers:
-            return feature / self.spread(role).to(feature.dtype)
+            return feature / self.spread(role)
         first, *layers = layers
         z = F.conv2d(feature, first.weight / self.spread(role), first.bias, padding=first.padding)
         for layer in layers:

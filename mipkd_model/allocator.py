@@ -13,7 +13,7 @@ def keep_freed_memory():
 
     By itself, the GNU C library fetches every block above 32 MB from the system and gives it back when it is freed,
     and each of its pages is filled with zeros when it is first touched: for large maps that takes longer than what is
-    computed on them. The process holds the most that it ever needed until it ends.
+    computed on them. What was freed is the process's own until it ends, and may serve others no more.
 
     Returns:
         bool: whether that was set. It is not with another C library, nor where the environment has settings of its

@@ -20,11 +20,12 @@ from basicsr.utils.registry import (
     MODEL_REGISTRY,
 )
 
-from .assemble import check_upscale, make_losses, make_network, make_teacher, make_views, needs_teacher
+from .assemble import IMAGE_LOSSES, check_upscale, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .evaluation.origin import read_run
+from .optimizer import check_optimizer
 from .step_options import StepOptions
 from .teachers import how_to_get_weights, named_weights
 
@@ -120,6 +121,8 @@ def check_options(opt, is_train):
     for key in opt:
         if key.startswith('network_') and opt[key] is not None:
             check_call(key, opt[key], ARCH_REGISTRY)
+    if is_train and opt['model_type'] == 'MiPKDModel':
+        check_optimizer(opt['train'].get('optim_g'))
     for key, value in (opt.get('train') or {}).items():
         if key == 'mixer_opt':
             if not isinstance(value or {}, dict):
@@ -182,7 +185,11 @@ def check_networks(opt, is_train):
 
 
 def _check_batch(opt, losses, parts):
-    found = opt['datasets']['train'].get('batch_size_per_gpu', 1)
+    found = opt['datasets']['train']['batch_size_per_gpu']
+    for key in IMAGE_LOSSES:
+        if parts > 1 and (opt['train'].get(key) or {}).get('reduction') == 'sum':
+            raise UserError(f'train.{key}.reduction: sum does not go with train.accumulate: {parts}, which takes means '
+                            'over parts; take mean')
     for name, loss in losses.items():
         needed = getattr(loss, 'min_batch', 1)
         if found // parts < needed:
@@ -278,6 +285,8 @@ def _check_datasets(opt, is_train):
         if phase.split('_')[0] not in allowed:
             raise UserError(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
         _check_type(f'{where}.type', block['type'], DATASET_REGISTRY)
+        if phase == 'train':
+            number_in(f'{where}.batch_size_per_gpu', block.get('batch_size_per_gpu'), 1, integer=True)
         if phase != 'train':
             _check_name(f'{where}.name', block.get('name'))
             if block['name'] in names:

@@ -3,6 +3,7 @@ import torch
 
 from mipkd_arch.errors import UserError, reason_of
 
+MAX_GRAPHS = 64  # each keeps gradients of its own
 WARM_UP = 3  # passes before a capture: they load kernels and choose among them, which a capture cannot
 
 
@@ -96,6 +97,10 @@ class GraphedGradients:
             raise UserError(f'train.cuda_graphs: the loss that draws numbers for {draws.purposes[0]!r} does something '
                             'else in each step, which a graph cannot; set cuda_graphs: false')
         self.routes = list(draws.routes)
+        ways = 2**sum(length for length, *_ in self.routes)
+        if ways > MAX_GRAPHS:
+            raise UserError(f'train.cuda_graphs: {ways} routes are a graph each, and {MAX_GRAPHS} are allowed; cut '
+                            'into fewer stages by train.cuts_g and cuts_t, or set cuda_graphs: false')
 
     def _captured(self, draws):
         with torch.random.fork_rng(devices=self._devices):  # for drop paths: only replays count

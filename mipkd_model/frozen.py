@@ -6,15 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 def store_as_cast(network):
     """Keep the weights of a frozen network's convolutions and linear layers in bfloat16, as autocast would cast them.
 
     Autocast remembers what it has cast for weights that are trained, and casts those that are not in every pass anew.
-    The values are the same to the last bit. Normalisations and what else autocast leaves in float32 stay as they are.
+    The values are the same to the last bit. Normalisations and what else autocast leaves in float32 stay as they are,
+    and so do layers that compute their weights, as those with a weight norm do.
     """
     for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+        if type(module) in CAST and not module._forward_pre_hooks:
             module.to(torch.bfloat16)
 
 
@@ -48,7 +51,7 @@ class _Convolution(torch.autograd.Function):
         ctx.how = stride, padding, dilation, groups
         # Rows and columns at the end that a stride leaves out.
         ctx.rest = [(size + 2 * p - d * (k - 1) - 1) % s for size, k, s, p, d in
-                    zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)]
+                    zip(x.shape[-2:], weight.shape[-2:], stride, padding, dilation, strict=True)]
         return output
 
     @staticmethod

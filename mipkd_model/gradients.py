@@ -44,7 +44,7 @@ class Gradients:
         parts = zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)
         found = [self.of_part(*part, self.draws(iteration, index), last=index == self.parts - 1)
                  for index, part in enumerate(parts)]
-        return {name: sum(losses[name] for losses in found) for name in found[0]}
+        return {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}
 
     def of_part(self, lq, gt, draws, last=True):
         """Forward and backward of one part; arguments as for ``Distiller``, and whether it is the step's last."""
@@ -52,6 +52,7 @@ class Gradients:
         with nullcontext() if last or not hasattr(self.distiller, 'no_sync') else self.distiller.no_sync():
             with autocast(self.precision, self.device):
                 losses = self.distiller(lq, gt, draws)
-            losses = {name: loss / self.parts for name, loss in losses.items()}
+            if self.parts > 1:
+                losses = {name: loss / self.parts for name, loss in losses.items()}
             torch.stack(list(losses.values())).sum().backward()
         return {name: loss.detach() for name, loss in losses.items()}

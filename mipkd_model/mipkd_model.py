@@ -26,7 +26,7 @@ from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
 from .frozen import forget_inputs, store_as_cast
 from .gradients import Gradients
-from .optimizer import fused_if_possible
+from .optimizer import adopt_layout, loops, make_optimizer
 from .precision import autocast, float32_products, uses_bf16
 from .step_options import StepOptions
 from .weights import load_weights, plain_state_dict, save_atomically
@@ -87,9 +87,9 @@ class MiPKDModel(SRModel):
         for module in filter(None, (distiller, self.net_t)):
             module.to(memory_format=self.memory_format)
         if self.net_t is not None:
-            forget_inputs(self.net_t)
             if uses_bf16(self.step_options.precision, self.device):
                 store_as_cast(self.net_t)
+            forget_inputs(self.net_t)
         if self.step_options.compile:
             for view in distiller.views.values():  # before DistributedDataParallel, which must see them compiled
                 compile_blocks(view)
@@ -113,7 +113,7 @@ class MiPKDModel(SRModel):
 
     def setup_optimizers(self):
         """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
-        optim_opt = fused_if_possible(self.opt['train']['optim_g'])
+        optim_opt = self.opt['train']['optim_g']
         student = list(self.net_g.parameters())
         own = set(map(id, student))
         others = [p for p in self.distiller.parameters() if id(p) not in own and p.requires_grad]
@@ -121,7 +121,7 @@ class MiPKDModel(SRModel):
         if others:
             groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
         self.trained = student + others
-        self.optimizer_g = self.get_optimizer(optim_opt.pop('type'), groups, **optim_opt)
+        self.optimizer_g = make_optimizer(optim_opt, groups)
         self.optimizers.append(self.optimizer_g)
 
     # ---------------------------------------------------------------- step
@@ -250,7 +250,10 @@ class MiPKDModel(SRModel):
 
     def resume_training(self, resume_state):
         """Take up optimizer and schedule, and what was trained beside the student."""
+        for group in (group for state in resume_state['optimizers'] for group in state['param_groups']):
+            group.update(loops(self.opt['train']['optim_g']))  # no part of the state: as the option file says now
         super().resume_training(resume_state)
+        adopt_layout(self.optimizer_g)
         for label, part in self.get_bare_model(self.distiller).parts.items():
             load_weights(part, self._model_path(label, resume_state['iter']), param_key='params')
         self.calibrated = True  # the spreads are saved with the mixers

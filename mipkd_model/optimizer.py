@@ -1,20 +1,72 @@
-"""Options of the optimizer."""
+"""The optimizer of an option file: any of several of PyTorch's; BasicSR 1.4.2 knows Adam alone."""
 import inspect
 
 import torch
 
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of, reason_of
 
-def fused_if_possible(block):
-    """``train.optim_g`` with ``fused: true``, one pass over all weights, where the optimizer has it.
+OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
+LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
 
-    ``fused`` or ``foreach`` of the block itself stay as they are. The step is the same but for rounding.
+
+def check_optimizer(block, where='train.optim_g'):
+    """Check an optimizer's block of options, ``type`` and arguments.
+
+    Raises:
+        UserError: the optimizer is not known, or does not take the arguments.
+    """
+    if not isinstance(block, dict) or 'type' not in block:
+        raise UserError(f'{where}: needs a block with a type')
+    kind = _kind(one_of(f'{where}.type', block['type'], OPTIMIZERS))
+    known = [name for name in inspect.signature(kind).parameters if name != 'params']
+    for name in block:
+        if name not in ('type', *known):
+            raise UserError(f'{where}.{name}: {block["type"]} has no such option{near_miss(name, known)}; it has '
+                            f'{", ".join(known)}')
+    number_in(f'{where}.lr', block.get('lr'), 0)
+    for name in LOOPS:
+        if not isinstance(block.get(name), (bool, type(None))):
+            raise UserError(f'{where}.{name}: {block[name]!r} is neither true nor false')
+    try:
+        make_optimizer(block, [torch.zeros(1, requires_grad=True)])
+    except Exception as error:  # PyTorch's own words on any other argument
+        raise UserError(f'{where}: {block["type"]} refuses these options ({reason_of(error)})') from None
+
+
+def _kind(name):
+    return getattr(torch.optim, name)
+
+
+def loops(block):
+    """How an optimizer goes through the weights: as its block says, else fused, in one pass, where it can be.
+
+    Returns:
+        dict: ``fused`` and ``foreach`` where the optimizer has them.
+    """
+    has = inspect.signature(_kind(block['type'])).parameters
+    asked = {name: block.get(name) for name in LOOPS if name in has}
+    if 'fused' in asked and block.keys().isdisjoint(LOOPS):
+        asked['fused'] = True
+    return asked
+
+
+def adopt_layout(optimizer):
+    """Lay the state of an optimizer out in memory as its weights are.
+
+    A loaded state keeps the layout it was saved in, and fused optimizers read both number by number.
+    """
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if torch.is_tensor(value) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight).copy_(value)
+
+
+def make_optimizer(block, groups):
+    """Build the optimizer of a block that ``check_optimizer`` passes.
 
     Args:
         block (dict): ``type`` and arguments.
-
-    Returns:
-        dict: a copy.
+        groups (list): parameters, or groups of them.
     """
-    optimizer = getattr(torch.optim, str(block.get('type')), None)
-    known = inspect.signature(optimizer).parameters if inspect.isclass(optimizer) else ()
-    return {**block, 'fused': True} if 'fused' in known and not {'fused', 'foreach'} & block.keys() else dict(block)
+    return _kind(block['type'])(groups, **{**{name: value for name, value in block.items() if name != 'type'},
+                                           **loops(block)})

@@ -1,4 +1,6 @@
 """The options of ``train`` that say how a step is computed, and not what it computes."""
+import os
+import shutil
 from dataclasses import dataclass, fields
 
 import torch
@@ -6,6 +8,8 @@ import torch
 from mipkd_arch.errors import UserError, number_in
 
 from .precision import check_precision
+
+COMPILERS = (os.environ['CXX'], ) if 'CXX' in os.environ else ('g++', 'clang++', 'c++', 'cl')
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,17 @@ class StepOptions:
             if not isinstance(getattr(found, name), bool):
                 raise UserError(f'train.{name}: {getattr(found, name)!r} is neither true nor false')
         number_in('train.accumulate', found.accumulate, 1, integer=True)
-        batch = opt.get('datasets', {}).get('train', {}).get('batch_size_per_gpu', found.accumulate)
+        batch = opt['datasets']['train']['batch_size_per_gpu']
         if batch % found.accumulate:
             raise UserError(f'train.accumulate: {found.accumulate} equal parts cannot be made of '
-                            f'datasets.train.batch_size_per_gpu: {batch}')
+                            f'datasets.train.batch_size_per_gpu: {batch}; take a divisor')
         if found.grad_clip is not None and not number_in('train.grad_clip', found.grad_clip, 0):
             raise UserError('train.grad_clip: 0 would take all of the gradient away; give a number above 0, or ~')
         if found.compile and not hasattr(torch.compiler, 'set_stance'):
             raise UserError(f'train.compile: needs torch 2.6 or later, found {torch.__version__}; set compile: false')
+        if found.compile and device.type == 'cpu' and not any(map(shutil.which, COMPILERS)):
+            raise UserError(f'train.compile: needs a compiler of C++, found none of {", ".join(COMPILERS)}; install '
+                            'one, or set compile: false')
         if found.cuda_graphs:
             for wrong, reason in ((device.type != 'cuda', 'needs a GPU'), (opt.get('dist'), 'is for one process'),
                                   (found.accumulate > 1, f'does not go with accumulate: {found.accumulate}')):

@@ -90,6 +90,12 @@ def test_a_loss_that_decides_anew_in_each_step_is_refused_in_one_line(tmp_path):
     assert message.endswith('set cuda_graphs: false')
 
 
+def test_more_routes_than_graphs_may_be_are_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr('mipkd_model.cuda_graphs.MAX_GRAPHS', 3)
+    message = refusals.refusal(trained, runs.options(tmp_path), Again(), kind=UserError)
+    assert message.startswith('train.cuda_graphs: 4 routes are a graph each, and 3 are allowed; cut into fewer stages')
+
+
 def test_a_batch_of_another_shape_is_refused_in_one_line(tmp_path):
     model, _ = trained(runs.options(tmp_path), Again(), 1)
     model.feed_data(runs.batch(1))

@@ -1,10 +1,13 @@
 """Every option that makes steps faster, or smaller, gives the step that plain float32 gives."""
+from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
 import runs
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 PLAIN = {'precision': 'fp32', 'channels_last': False}
 UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'foreach': False}
@@ -76,6 +79,40 @@ def test_a_recomputed_teacher_gives_the_same_to_the_last_bit(tmp_path):
     again = deepcopy(opt)
     again['train']['block_prior_opt']['recompute'] = True
     assert torch.equal(trained(again)[2], trained(opt)[2])
+
+
+def test_processes_exchange_gradients_with_the_last_part_alone(tmp_path):
+    model = runs.model(options(tmp_path, accumulate=4))
+    silent, seen = [False], []
+
+    class Parallel(torch.nn.Module):
+        """Stands in for DistributedDataParallel."""
+
+        def forward(self, *args):
+            seen.append(silent[0])
+            return model.distiller(*args)
+
+        @contextmanager
+        def no_sync(self):
+            silent[0] = True
+            yield
+            silent[0] = False
+
+    model.gradients.distiller = Parallel()
+    model.feed_data(runs.batch(4))
+    model.optimize_parameters(1)
+    assert seen == [True, True, True, False]
+
+
+@pytest.mark.parametrize('assembly', ['chain', 'restart'])
+def test_no_map_is_decoded_twice(tmp_path, monkeypatch, assembly):
+    decoded = []
+    decode = FeaturePriorMixer.decode
+    monkeypatch.setattr(FeaturePriorMixer, 'decode',
+                        lambda self, z, role: decoded.append((z.data_ptr(), role)) or decode(self, z, role))
+    block = {'type': 'BlockPriorLoss', 'assembly': assembly, 'student_prob': 0.}
+    trained(options(tmp_path, block_prior_opt=block), 1)
+    assert len(decoded) == len(set(decoded))
 
 
 def test_clipping_scales_all_gradients_down_to_the_norm_and_logs_what_it_was(tmp_path):

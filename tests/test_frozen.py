@@ -126,6 +126,26 @@ def test_the_way_through_a_frozen_network_takes_less_memory():
     assert allocated_peak(lambda: gradients(network, lq, 'fp32'), CPU) < 0.8 * before
 
 
+@pytest.mark.parametrize('norm', [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm,
+                                  torch.nn.utils.parametrizations.spectral_norm])
+@pytest.mark.filterwarnings('ignore:.*weight_norm')
+def test_layers_that_compute_their_weights_are_left_to_autocast(norm):
+    network = torch.nn.Sequential(norm(torch.nn.Conv2d(3, 8, 3)), torch.nn.Conv2d(8, 3, 3)).eval()
+    network.requires_grad_(False)
+    lq = torch.rand(2, 3, 9, 9, generator=tiny.seeded())
+    expected = gradients(network, lq, 'bf16')
+    store_as_cast(network)
+    assert network[1].weight.dtype == torch.bfloat16
+    assert all(map(torch.equal, gradients(network, lq, 'bf16'), expected))
+
+
+def test_the_teacher_of_a_run_is_kept_so(tmp_path):
+    model = runs.model(runs.options(tmp_path, precision='bf16'))
+    convolutions = [module for module in model.net_t.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert {(type(module), module.weight.dtype) for module in convolutions} == {(FrozenConv2d, torch.bfloat16)}
+    assert not any(isinstance(module, FrozenConv2d) for module in model.net_g.modules())
+
+
 def test_the_names_of_its_weights_stay():
     network = tiny.rcan(2)
     names = list(network.state_dict())

@@ -7,7 +7,7 @@ from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
 from mipkd_model.draws import Draws
 from mipkd_model.losses import DistillLoss, DistillStep
-from mipkd_model.losses.prior_loss import BlockPriorLoss, FeaturePriorLoss
+from mipkd_model.losses.prior_loss import BlockPriorLoss, FeaturePriorLoss, mean_distance
 
 from basicsr.losses import build_loss
 
@@ -54,6 +54,17 @@ def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_map
     for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps, strict=True):
         expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
     close(loss, 3. * 0.02 * expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_distances_of_maps_are_taken_in_float32_and_leave_them_as_they_are(dtype):
+    x, target = (torch.randn(2, 3, 8, 9, generator=tiny.seeded(seed)).to(dtype) for seed in (1, 2))
+    ours, theirs = x.clone().requires_grad_(), x.float().requires_grad_()
+    distance, expected = mean_distance(ours, target), torch.nn.functional.l1_loss(theirs, target.float())
+    assert distance.dtype == torch.float32 and torch.equal(distance, expected) and torch.equal(ours, x)
+    (3 * distance).backward()
+    (3 * expected).backward()
+    assert torch.equal(ours.grad, theirs.grad.to(dtype))
 
 
 @UNITS

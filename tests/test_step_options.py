@@ -12,8 +12,7 @@ import torch
 
 from mipkd_arch.errors import UserError
 from mipkd_model.allocator import keep_freed_memory
-from mipkd_model.checks import check_keys
-from mipkd_model.optimizer import fused_if_possible
+from mipkd_model.checks import check_keys, check_options
 from mipkd_model.step_options import StepOptions
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
@@ -40,6 +39,7 @@ def test_what_is_not_given_has_its_default():
     ({'grad_clip': 0}, 'train.grad_clip: 0 would take all of the gradient away'),
     ({'grad_clip': -1}, 'train.grad_clip: -1 is not a number of at least 0'),
     ({'grad_clip': True}, 'train.grad_clip: True is not a number'),
+    ({'grad_clip': '1e-2'}, "'1e-2' is not a number of at least 0; in YAML, 1e-2 is a text: write 0.01"),
     ({'precision': 'fp16'}, "train.precision: 'fp16'")])
 def test_a_wrong_option_is_one_line(train, hint):
     assert hint in refusals.refusal(of, **train, kind=UserError)
@@ -47,7 +47,7 @@ def test_a_wrong_option_is_one_line(train, hint):
 
 def test_cuda_graphs_go_with_one_process_and_one_part():
     assert 'accumulate: 2' in refusals.refusal(of, CUDA, cuda_graphs=True, accumulate=2, kind=UserError)
-    several = {'train': {'cuda_graphs': True}, 'dist': True}
+    several = {'train': {'cuda_graphs': True}, 'dist': True, 'datasets': {'train': {'batch_size_per_gpu': 2}}}
     assert 'is for one process' in refusals.refusal(StepOptions.of, several, CUDA, kind=UserError)
     assert of(CUDA, cuda_graphs=True).cuda_graphs
 
@@ -65,19 +65,30 @@ def test_a_loss_that_compares_samples_needs_them_in_each_part(tmp_path):
         'other and needs at least 3')
 
 
+def test_parts_go_with_means_over_samples(tmp_path):
+    opt = methods.options(tmp_path, accumulate=3, pixel_opt={'type': 'L1Loss', 'reduction': 'sum'})
+    assert methods.refused(opt).startswith('train.pixel_opt.reduction: sum does not go with train.accumulate: 3')
+
+
 def test_misspelt_ones_are_found(tmp_path):
     opt = runs.options(tmp_path, acumulate=2)
     assert "did you mean 'accumulate'" in refusals.refusal(check_keys, opt, kind=UserError)
 
 
-@pytest.mark.parametrize('block, fused', [
-    ({'type': 'Adam'}, True), ({'type': 'AdamW', 'lr': 1}, True), ({'type': 'SGD'}, True), ({'type': 'Rprop'}, None),
-    ({'type': 'Adam', 'fused': False}, False), ({'type': 'Adam', 'foreach': True}, None), ({'type': 'Adma'}, None),
-    ({}, None)])
-def test_the_optimizer_is_fused_where_it_can_be_and_nobody_says_otherwise(block, fused):
-    given = dict(block)
-    assert fused_if_possible(block).get('fused') is fused
-    assert block == given, 'the option file stays as it is'
+@pytest.mark.skipif(not hasattr(torch.compiler, 'set_stance'), reason='needs torch 2.6')
+def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
+    monkeypatch.setattr('mipkd_model.step_options.COMPILERS', ('no-such-compiler', ))
+    assert refusals.refusal(of, compile=True, kind=UserError) == (
+        'train.compile: needs a compiler of C++, found none of no-such-compiler; install one, or set compile: false')
+    assert of(CUDA, compile=True).compile
+
+
+@pytest.mark.parametrize('value', [None, 'two', '2', 2., 0, -1, True, [2]])
+def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
+    opt = runs.options(tmp_path)
+    opt['datasets']['train']['batch_size_per_gpu'] = value
+    message = refusals.refusal(check_options, opt, True, kind=UserError)
+    assert message.startswith(f'datasets.train.batch_size_per_gpu: {value!r} is not a whole number of at least 1')
 
 
 FAULTS = """
