@@ -95,8 +95,8 @@ class FeaturePriorMixer(nn.Module):
             variance = (square - mean.square()) * count / (count - 1).clamp(min=1)
             self.spread(role).copy_(variance.clamp(min=1e-12).sqrt())
 
-    # Dividing a map, or multiplying it, by its spread is left to the weights of the convolution that takes or gives it:
-    # they are far fewer than the values of a map.
+    # Convolutions are linear, so a map's spread divides what the first of them makes of it, and multiplies what the
+    # last of them makes it from: latent maps, which have the fewest channels.
 
     def encode(self, feature, role):
         """Map of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
@@ -104,7 +104,8 @@ class FeaturePriorMixer(nn.Module):
         if not layers:
             return feature / self.spread(role)
         first, *layers = layers
-        z = F.conv2d(feature, first.weight / self.spread(role), first.bias, padding=first.padding)
+        z = F.conv2d(feature, first.weight, None, padding=first.padding)
+        z = torch.addcdiv(first.bias[:, None, None].to(z.dtype), z, self.spread(role).to(z.dtype))
         for layer in layers:
             z = layer(z)
         return z
@@ -115,7 +116,7 @@ class FeaturePriorMixer(nn.Module):
         for layer in layers:
             z = layer(z)
         spread = self.spread(role)
-        return F.conv2d(z, last.weight * spread, last.bias * spread, padding=last.padding)
+        return F.conv2d(z * spread.to(z.dtype), last.weight, last.bias * spread, padding=last.padding)
 
     def mix(self, z_own, z_t, uniform):
         """Blend a latent map with the teacher's, both (N, L, H, W); mask values of 1 take ``z_own``."""
