@@ -39,6 +39,17 @@ def number_in(where, value, low, high=float('inf'), integer=False):
     return value
 
 
+def true_or_false(where, value):
+    """Return ``value`` if it is a bool.
+
+    Raises:
+        UserError: names the option's path and the value.
+    """
+    if not isinstance(value, bool):
+        raise UserError(f'{where}: {value!r} is neither true nor false')
+    return value
+
+
 def _reads_as_number(value):
     """Whether a text would be a number if it were no text."""
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from mipkd_arch.errors import UserError, near_miss, number_in, one_of
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of, true_or_false
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 from basicsr.utils.registry import (
@@ -245,7 +245,7 @@ def _check_validation(opt):
         if val.get(key) is not None:
             number_in(f'val.{key}', val[key], low, integer=True)
     for key in ('self_ensemble', 'save_img', 'pbar'):
-        _check_switch(f'val.{key}', val.get(key, False))
+        true_or_false(f'val.{key}', val.get(key, False))
     for key, value in (opt.get('table') or {}).items():
         if not isinstance(value, str):
             raise UserError(f'table.{key}: {value!r} is not a text')
@@ -258,13 +258,8 @@ def _check_metric(where, block):
         raise UserError(f'{where}.type: {block["type"]} takes tensors; take {block["type"].removesuffix("_pt")}')
     if 'crop_border' in block:
         number_in(f'{where}.crop_border', block['crop_border'], 0, integer=True)
-    _check_switch(f'{where}.test_y_channel', block.get('test_y_channel', False))
+    true_or_false(f'{where}.test_y_channel', block.get('test_y_channel', False))
     one_of(f'{where}.better', block.get('better', 'higher'), ('higher', 'lower'))
-
-
-def _check_switch(where, value):
-    if not isinstance(value, bool):
-        raise UserError(f'{where}: {value!r} is neither true nor false')
 
 
 def _check_name(where, name):

@@ -3,7 +3,7 @@ import inspect
 
 import torch
 
-from mipkd_arch.errors import UserError, near_miss, number_in, one_of, reason_of
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of, reason_of, true_or_false
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
 LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
@@ -25,8 +25,8 @@ def check_optimizer(block, where='train.optim_g'):
                             f'{", ".join(known)}')
     number_in(f'{where}.lr', block.get('lr'), 0)
     for name in LOOPS:
-        if not isinstance(block.get(name), (bool, type(None))):
-            raise UserError(f'{where}.{name}: {block[name]!r} is neither true nor false')
+        if block.get(name) is not None:
+            true_or_false(f'{where}.{name}', block[name])
     try:
         make_optimizer(block, [torch.zeros(1, requires_grad=True)])
     except Exception as error:  # PyTorch's own words on any other argument

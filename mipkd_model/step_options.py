@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from mipkd_arch.errors import UserError, number_in
+from mipkd_arch.errors import UserError, number_in, true_or_false
 
 from .precision import check_precision
 
@@ -43,8 +43,7 @@ class StepOptions:
         found = cls(**{field.name: train[field.name] for field in fields(cls) if field.name in train})
         check_precision(found.precision, device)
         for name in ('channels_last', 'compile', 'cuda_graphs'):
-            if not isinstance(getattr(found, name), bool):
-                raise UserError(f'train.{name}: {getattr(found, name)!r} is neither true nor false')
+            true_or_false(f'train.{name}', getattr(found, name))
         number_in('train.accumulate', found.accumulate, 1, integer=True)
         batch = opt['datasets']['train']['batch_size_per_gpu']
         if batch % found.accumulate:

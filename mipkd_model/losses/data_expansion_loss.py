@@ -2,7 +2,7 @@
 import torch
 from torch.nn import functional as F
 
-from mipkd_arch.errors import UserError, number_in
+from mipkd_arch.errors import UserError, number_in, true_or_false
 from mipkd_arch.prior_mixer import STUDENT
 
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -82,8 +82,7 @@ class DUKDLoss(DistillLoss):
         self.consistency_prob = number_in('dukd_opt.consistency_prob', consistency_prob, 0, 1)
         self.zoom_in, self.zoom_out, self.consistency = zoom_in, zoom_out, consistency
         for name in ('zoom_in', 'zoom_out', 'consistency'):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f'dukd_opt.{name}: {getattr(self, name)!r} is neither true nor false')
+            true_or_false(f'dukd_opt.{name}', getattr(self, name))
         if not zoom_in and not zoom_out:
             raise UserError('dukd_opt.zoom_in and zoom_out: are both false, which leaves no loss')
 

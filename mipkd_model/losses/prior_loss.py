@@ -2,7 +2,7 @@
 import torch
 from torch.nn import functional as F
 
-from mipkd_arch.errors import UserError, near_miss, number_in, one_of
+from mipkd_arch.errors import UserError, near_miss, number_in, one_of, true_or_false
 from mipkd_arch.prior_mixer import ASSEMBLIES, STUDENT, TEACHER
 
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -110,9 +110,7 @@ class BlockPriorLoss(DistillLoss):
         self.loss_weight = number_in('block_prior_opt.loss_weight', loss_weight, 0)
         self.assembly = one_of('block_prior_opt.assembly', assembly, tuple(ASSEMBLIES))
         self.student_prob = number_in('block_prior_opt.student_prob', student_prob, 0, 1)
-        if not isinstance(recompute, bool):
-            raise UserError(f'block_prior_opt.recompute: {recompute!r} is neither true nor false')
-        self.recompute = recompute
+        self.recompute = true_or_false('block_prior_opt.recompute', recompute)
 
     def forward(self, step):
         views = step.views
