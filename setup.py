@@ -18,7 +18,7 @@ setup(
     python_requires='>=3.10',
     packages=['mipkd_arch', 'mipkd_model', 'mipkd_model.commands', 'mipkd_model.costs', 'mipkd_model.data',
               'mipkd_model.evaluation', 'mipkd_model.figures', 'mipkd_model.losses', 'mipkd_model.matrix',
-              'mipkd_model.tables'],
+              'mipkd_model.step', 'mipkd_model.tables'],
     package_data={'mipkd_model.tables': ['*.csv']},
     install_requires=['basicsr==1.4.2', 'torch>=2.5', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
                       'matplotlib>=3.6', 'setuptools', 'tabulate>=0.9', 'tqdm'],

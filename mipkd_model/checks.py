@@ -25,8 +25,8 @@ from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
 from .distiller import Distiller
 from .evaluation.origin import read_run
-from .optimizer import check_optimizer
-from .step_options import StepOptions
+from .step.optimizer import check_optimizer
+from .step.options import StepOptions
 from .teachers import how_to_get_weights, named_weights
 
 TRAIN_KEYS = ('name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger')

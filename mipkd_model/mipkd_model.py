@@ -15,20 +15,20 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .allocator import keep_freed_memory
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
-from .compiling import compile_blocks, eagerly
-from .cuda_graphs import CudaCapture, GraphedGradients
 from .distiller import Distiller
-from .ema import update_ema, warm_decay
 from .evaluation.origin import write_run
 from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
-from .frozen import forget_inputs, store_as_cast
-from .gradients import Gradients
-from .optimizer import adopt_layout, loops, make_optimizer
-from .precision import autocast, float32_products, uses_bf16
-from .step_options import StepOptions
+from .step.allocator import keep_freed_memory
+from .step.compiling import compile_blocks, eagerly
+from .step.cuda_graphs import CudaCapture, GraphedGradients
+from .step.ema import update_ema, warm_decay
+from .step.frozen import forget_inputs, store_as_cast
+from .step.gradients import Gradients
+from .step.optimizer import adopt_layout, loops, make_optimizer
+from .step.options import StepOptions
+from .step.precision import autocast, float32_products, uses_bf16
 from .weights import load_weights, plain_state_dict, save_atomically
 
 

@@ -11,7 +11,7 @@ import torch
 from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.staged import StagedView
-from mipkd_model.compiling import compile_blocks
+from mipkd_model.step.compiling import compile_blocks
 
 pytestmark = pytest.mark.skipif(not hasattr(torch.compiler, 'set_stance'), reason='needs torch 2.6')
 

@@ -8,8 +8,8 @@ import torch
 
 from mipkd_arch import staged_view
 from mipkd_model.costs.memory import allocated_peak
-from mipkd_model.frozen import FrozenConv2d, forget_inputs, store_as_cast
-from mipkd_model.precision import autocast
+from mipkd_model.step.frozen import FrozenConv2d, forget_inputs, store_as_cast
+from mipkd_model.step.precision import autocast
 
 CPU = torch.device('cpu')
 

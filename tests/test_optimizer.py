@@ -8,7 +8,7 @@ import torch
 
 from mipkd_arch.errors import UserError
 from mipkd_model.checks import check_options
-from mipkd_model.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
+from mipkd_model.step.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
 
 
 def weight():

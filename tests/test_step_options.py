@@ -11,9 +11,9 @@ import runs
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_model.allocator import keep_freed_memory
 from mipkd_model.checks import check_keys, check_options
-from mipkd_model.step_options import StepOptions
+from mipkd_model.step.allocator import keep_freed_memory
+from mipkd_model.step.options import StepOptions
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
 
@@ -43,6 +43,12 @@ def test_what_is_not_given_has_its_default():
     ({'precision': 'fp16'}, "train.precision: 'fp16'")])
 def test_a_wrong_option_is_one_line(train, hint):
     assert hint in refusals.refusal(of, **train, kind=UserError)
+
+
+def test_recompute_is_a_switch(tmp_path):
+    opt = methods.options(tmp_path, losses=('block_prior_opt', ))
+    opt['train']['block_prior_opt']['recompute'] = 'yes'
+    assert methods.refused(opt) == "block_prior_opt.recompute: 'yes' is neither true nor false"
 
 
 def test_cuda_graphs_go_with_one_process_and_one_part():
@@ -77,7 +83,7 @@ def test_misspelt_ones_are_found(tmp_path):
 
 @pytest.mark.skipif(not hasattr(torch.compiler, 'set_stance'), reason='needs torch 2.6')
 def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
-    monkeypatch.setattr('mipkd_model.step_options.COMPILERS', ('no-such-compiler', ))
+    monkeypatch.setattr('mipkd_model.step.options.COMPILERS', ('no-such-compiler', ))
     assert refusals.refusal(of, compile=True, kind=UserError) == (
         'train.compile: needs a compiler of C++, found none of no-such-compiler; install one, or set compile: false')
     assert of(CUDA, compile=True).compile
@@ -93,7 +99,7 @@ def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
 
 FAULTS = """
 import resource, torch
-from mipkd_model.allocator import keep_freed_memory
+from mipkd_model.step.allocator import keep_freed_memory
 assert keep_freed_memory() is {kept}
 for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from mipkd_arch.errors import UserError
 
 from ..evaluation.origin import device_name, versions
-from ..precision import autocast
+from ..step.precision import autocast
 from .macs import build, failed, lq_shape, lq_words, network_cost
 from .memory import allocated_peak
 from .targets import parse_target

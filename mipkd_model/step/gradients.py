@@ -3,7 +3,7 @@ from contextlib import nullcontext
 
 import torch
 
-from .draws import Draws
+from ..draws import Draws
 from .precision import autocast
 
 
