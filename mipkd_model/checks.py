@@ -2,7 +2,6 @@
 
 Each finding is a ``UserError`` of one line: the option's path, what was found, what is allowed, the remedy.
 """
-import inspect
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from basicsr.utils.registry import (
     MODEL_REGISTRY,
 )
 
+from .arguments import check_arguments
 from .assemble import IMAGE_LOSSES, check_upscale, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .data.paired_dataset import PairedSRDataset
 from .data.remedies import how_to_get
@@ -127,7 +127,7 @@ def check_options(opt, is_train):
         if key == 'mixer_opt':
             if not isinstance(value or {}, dict):
                 raise UserError(f'train.mixer_opt: {value!r} is not a block of options')
-            _check_arguments('train.mixer_opt', value or {}, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
+            check_arguments('train.mixer_opt', value or {}, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
         elif key.endswith('_opt') and value is not None:
             check_call(f'train.{key}', value, LOSS_REGISTRY)
     _check_validation(opt)
@@ -215,23 +215,7 @@ def check_call(where, block, registry, given=()):
     if not isinstance(block, dict) or 'type' not in block:
         raise UserError(f'{where}: needs a block with a type')
     target = _check_type(f'{where}.type', block['type'], registry)
-    _check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, target, given)
-
-
-def _check_arguments(where, block, target, given=()):
-    """Check that a block has what the call of ``target`` takes, beside the arguments that are ``given`` otherwise."""
-    parameters = inspect.signature(target).parameters
-    named = [name for name, p in parameters.items()
-             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in given]
-    own = not target.__module__.startswith('basicsr.')
-    swallows = own and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in block:
-        if name not in named and not swallows:
-            raise UserError(f'{where}.{name}: {target.__name__} has no such option{near_miss(name, named)}; it has '
-                            f'{", ".join(named)}')
-    for name in named:
-        if parameters[name].default is inspect.Parameter.empty and name not in block:
-            raise UserError(f'{where}.{name}: missing, {target.__name__} needs it')
+    check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, target, given)
 
 
 def _check_validation(opt):

@@ -3,7 +3,9 @@ import inspect
 
 import torch
 
-from mipkd_arch.errors import UserError, near_miss, number_in, one_of, reason_of, true_or_false
+from mipkd_arch.errors import UserError, number_in, one_of, reason_of, true_or_false
+
+from ..arguments import check_arguments
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
 LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
@@ -18,11 +20,7 @@ def check_optimizer(block, where='train.optim_g'):
     if not isinstance(block, dict) or 'type' not in block:
         raise UserError(f'{where}: needs a block with a type')
     kind = _kind(one_of(f'{where}.type', block['type'], OPTIMIZERS))
-    known = [name for name in inspect.signature(kind).parameters if name != 'params']
-    for name in block:
-        if name not in ('type', *known):
-            raise UserError(f'{where}.{name}: {block["type"]} has no such option{near_miss(name, known)}; it has '
-                            f'{", ".join(known)}')
+    check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, kind, given=('params', ))
     number_in(f'{where}.lr', block.get('lr'), 0)
     for name in LOOPS:
         if block.get(name) is not None:
