@@ -11,6 +11,8 @@ try:
     from mipkd_model.launch import train
 except ImportError as error:  # something is not installed; the message says what and how
     sys.exit(f'error: {error}')
+except KeyboardInterrupt:
+    sys.exit(130)  # as a shell has it of a process that Ctrl-C ended
 
 if __name__ == '__main__':
     sys.exit(train(root))

@@ -33,7 +33,7 @@ from tqdm import tqdm
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
-from mipkd_model.checks import check_blocks, check_keys, read_options
+from mipkd_model.config.checks import check_blocks, check_keys, read_options
 from mipkd_model.data.pack import pack_pairs
 
 ROOT = Path(__file__).resolve().parents[1]

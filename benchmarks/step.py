@@ -37,7 +37,7 @@ from tqdm import tqdm
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
-from mipkd_model.checks import check_keys, check_options
+from mipkd_model.config.checks import check_keys, check_options
 from mipkd_model.costs.memory import allocated_peak
 from mipkd_model.draws import Draws
 from mipkd_model.evaluation.origin import device_name
@@ -101,7 +101,8 @@ def options(pair, method, folder, args, device, changes='{}'):
         change(opt['train'], parse_changes(text))
     check_keys(opt)
     check_options(opt, is_train=True)
-    return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1}
+    return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1,
+            'val': None}  # weights are random, and no teacher is to be checked
 
 
 def parse_changes(text):

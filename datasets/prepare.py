@@ -24,7 +24,7 @@ sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
 from mipkd_arch.errors import UserError, exit_status  # noqa: E402
-from mipkd_model.checks import check_blocks, read_options  # noqa: E402
+from mipkd_model.config.checks import check_blocks, read_options  # noqa: E402
 from mipkd_model.data.download import fetch, unpack  # noqa: E402
 from mipkd_model.data.images import list_images  # noqa: E402
 from mipkd_model.data.known import BENCHMARK, DIV2K, MD5  # noqa: E402

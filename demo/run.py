@@ -25,7 +25,7 @@ from tqdm import tqdm  # noqa: E402
 
 import mipkd_model  # noqa: E402, F401
 from mipkd_arch.errors import UserError, exit_status  # noqa: E402
-from mipkd_model.checks import read_options  # noqa: E402
+from mipkd_model.config.checks import read_options  # noqa: E402
 from mipkd_model.weights import load_weights, save_atomically  # noqa: E402
 
 from basicsr.archs import build_network  # noqa: E402

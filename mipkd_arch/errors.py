@@ -1,15 +1,36 @@
 """The one exception that stands for a mistake which the user can mend."""
 import difflib
+import math
 import sys
+
+SHOWN = 80  # characters of a value that a message shows
 
 
 class UserError(ValueError):
     """Its message is one line: where, what was found, what is allowed, the remedy. Launchers print just that line."""
 
 
+def shown(value):
+    """What a message says of a value: its ``repr``, of at most ``SHOWN`` characters, all printable."""
+    if isinstance(value, dict):
+        value = dict(value)  # whatever kind of mapping it is
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits; a list that holds itself
+        text = f'a {type(value).__name__} that cannot be shown'
+    text = printable(text)
+    return text if len(text) <= SHOWN else f'{text[:SHOWN - 15]} ... {text[-10:]}'
+
+
+def printable(text):
+    """A text with everything escaped that would break its line or cannot be printed."""
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+
+
 def near_miss(word, allowed):
-    """Return `` (did you mean 'x'?)`` for the closest allowed word, or an empty string."""
-    near = difflib.get_close_matches(str(word), list(map(str, allowed)), 1, 0.5)
+    """Return `` (did you mean 'x'?)`` for the closest other word that is allowed, or an empty string."""
+    words = [other for other in map(str, allowed) if other != str(word)]
+    near = difflib.get_close_matches(str(word)[:SHOWN], words, 1, 0.5)
     return f' (did you mean {near[0]!r}?)' if near else ''
 
 
@@ -19,24 +40,43 @@ def one_of(where, value, allowed):
     Raises:
         UserError: names the option's path, the value, the allowed ones and the closest of them.
     """
-    if value not in allowed:
-        raise UserError(f'{where}: {value!r} is not known{near_miss(value, allowed)}; '
+    if not any(type(value) is type(other) and value == other for other in allowed):
+        raise UserError(f'{where}: {shown(value)} is not known{near_miss(value, allowed)}; '
                         f'allowed are {", ".join(map(repr, allowed))}')
     return value
 
 
 def number_in(where, value, low, high=float('inf'), integer=False):
-    """Return ``value`` if it is a number, or an integer, from ``low`` to ``high``.
+    """Return ``value`` if it is a finite number, or an integer, from ``low`` to ``high``.
 
     Raises:
         UserError: names the option's path, the value and the range.
     """
     kinds = int if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or not is_finite(value):
         allowed = f'of at least {low}' if high == float('inf') else f'from {low} to {high}'
-        remedy = '; in YAML, 1e-2 is a text: write 0.01 or !!float 1e-2' if _reads_as_number(value) else ''
-        raise UserError(f'{where}: {value!r} is not {"a whole" if integer else "a"} number {allowed}{remedy}')
+        raise UserError(f'{where}: {shown(value)} is not {"a whole" if integer else "a"} number {allowed}'
+                        f'{number_remedy(value)}')
     return value
+
+
+def is_finite(value):
+    """Whether a number is one that float64 can hold: not nan, not infinite, and not a whole number beyond."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def number_remedy(value):
+    """What to do where a text stands in place of a number, as the end of a message; empty if nothing is known."""
+    try:
+        reads = isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        reads = False
+    if not reads:
+        return ''
+    return '; it is a text: write it without quotes, and 1e-2 as 0.01 or !!float 1e-2'
 
 
 def true_or_false(where, value):
@@ -46,27 +86,19 @@ def true_or_false(where, value):
         UserError: names the option's path and the value.
     """
     if not isinstance(value, bool):
-        raise UserError(f'{where}: {value!r} is neither true nor false')
+        raise UserError(f'{where}: {shown(value)} is neither true nor false')
     return value
-
-
-def _reads_as_number(value):
-    """Whether a text would be a number if it were no text."""
-    try:
-        return isinstance(value, str) and float(value) is not None
-    except ValueError:
-        return False
 
 
 def reason_of(error):
     """What any exception says, in one line of at most 160 characters; its class where it says nothing."""
-    return ' '.join(str(error).split())[:160] or type(error).__name__
+    return printable(' '.join(str(error).split())[:160]) or type(error).__name__
 
 
 def one_line(error):
     """The message of a ``UserError``; the last line of one that comes with the traceback of a DataLoader's worker."""
     lines = str(error).strip().splitlines()
-    return lines[-1].partition('Error: ')[2] if len(lines) > 1 else str(error)
+    return printable(lines[-1].partition('Error: ')[2] if len(lines) > 1 else str(error))
 
 
 def exit_status(function, *args):

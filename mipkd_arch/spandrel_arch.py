@@ -10,6 +10,7 @@ from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from .checkpoint import find_state_dict, read_checkpoint
 from .errors import UserError, reason_of
 from .staged import crop_to, has_view, pad
 
@@ -28,10 +29,12 @@ def _open(file):
                         'pip install spandrel') from None
     from . import spandrel_views  # noqa: F401  (registers staged views of its classes)
 
-    if not file.is_file():
-        raise UserError(f'{file}: no such checkpoint file')
+    # Not its own reader, which would run a TorchScript program. Some files have a prefix that only spandrel knows.
+    weights = find_state_dict(read_checkpoint(file), file)
+    if all(key.startswith('netG.') for key in weights):
+        weights = {key.removeprefix('netG.'): value for key, value in weights.items()}
     try:
-        opened = spandrel.ModelLoader(device='cpu').load_from_file(file)
+        opened = spandrel.ModelLoader(device='cpu').load_from_state_dict(weights)
     except spandrel.UnsupportedModelError:
         raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
                         'architecture with BasicSR and name it by type') from None

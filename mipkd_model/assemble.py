@@ -3,6 +3,9 @@
 The launchers assemble everything once before a run starts, to find mistakes; MiPKDModel assembles it to train.
 Nothing here logs: BasicSR's logger must not be asked for before the pipeline has set it up.
 """
+import re
+from copy import deepcopy
+
 import torch
 
 from mipkd_arch.errors import UserError, reason_of
@@ -10,6 +13,7 @@ from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, staged_vi
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
+from .config.sizes import within_memory
 from .losses import DistillLoss
 from .weights import load_weights
 
@@ -18,9 +22,22 @@ MAX_LISTED = 4
 PROBE = 48  # a multiple of all usual windows
 
 
-def _make(block, registry):
-    arguments = dict(block)
-    return registry.get(arguments.pop('type'))(**arguments)
+def _make(where, block, registry):
+    """Build what a block names; whatever its class says against the options is one line with their path."""
+    arguments = deepcopy(block)
+    kind = arguments.pop('type')
+    try:
+        with within_memory(where):
+            return registry.get(kind)(**arguments)
+    except UserError as error:
+        raise with_path(error) from None
+    except Exception as error:  # any class, any failure
+        raise UserError(f'{where}: {kind} refuses these options ({reason_of(error)})') from None
+
+
+def with_path(error):
+    """A mistake by the whole path of the option: losses and mixers name theirs by their block alone."""
+    return UserError(f'train.{error}') if re.match(r'[A-Za-z]\w*_opt\.', str(error)) else error
 
 
 def make_network(opt, label):
@@ -33,15 +50,13 @@ def make_network(opt, label):
     Returns:
         tuple[nn.Module, str | None]: the network, on the CPU, and a sentence on what was loaded.
     """
-    network, paths = _make(opt[f'network_{label}'], ARCH_REGISTRY), opt['path']
+    network, paths = _make(f'network_{label}', opt[f'network_{label}'], ARCH_REGISTRY), opt['path']
     path = paths.get(f'pretrain_network_{label}')
     if path is None:
         file = opt[f'network_{label}'].get('file') if getattr(network, 'brings_weights', False) else None
         return network, file and f'weights of {file}'
-    key = paths.get(f'param_key_{label}')
-    if key is None and label == 'g' and paths.get('resume_state'):
-        key = 'params'  # the weights in training, not their average
-    left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True), param_key=key)
+    left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True),
+                                param_key=paths.get(f'param_key_{label}'))
     report = f'weights of {path}'
     if left:
         report += f', but {len(left)} keep their start values ({", ".join(left[:MAX_LISTED])}, ...)'
@@ -67,7 +82,7 @@ def make_losses(train_opt):
     for key, loss_opt in train_opt.items():
         if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None or loss_opt.get('loss_weight') == 0:
             continue
-        loss = _make(loss_opt, LOSS_REGISTRY)
+        loss = _make(f'train.{key}', loss_opt, LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
             kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
             raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '

@@ -88,6 +88,13 @@ def network_of(state):
         tuple[dict, list[str]] | None: the block for ``network_t`` and which of its options are not in the weights, but
         taken as they usually are; None for a network that is not known.
     """
+    try:
+        return _sizes(state)
+    except (ValueError, IndexError, ZeroDivisionError, AttributeError):  # the names of a known one, other shapes
+        return None
+
+
+def _sizes(state):
     if SWINIR_KEYS <= state.keys():
         return _swinir(state)
     kind = 'EDSR' if EDSR_KEYS <= state.keys() else 'RCAN' if RCAN_KEYS <= state.keys() else None

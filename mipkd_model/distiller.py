@@ -1,7 +1,7 @@
 """The one trainable module: student, mixers and losses behind a single forward.
 
-DistributedDataParallel and compilation must see everything that has a gradient in one forward. The teacher is not
-part of it: its view is a plain attribute, so its weights are in no state dict, optimizer or gradient bucket.
+Optimizer, states and the exchange among processes must see everything that has a gradient. The teacher is not part of
+it: its view is a plain attribute, so its weights are in none of these.
 """
 import torch
 from torch import nn

@@ -19,7 +19,7 @@ class Draws:
     """Choices of one pass through the networks.
 
     A step's batch may be shared by several processes, and passed in several parts. Routes are the same for all of it,
-    and a sample has the mask that it would have if all of it were passed at once.
+    and a sample has the mask, and the numbers, that it would have if all of it were passed at once.
 
     Args:
         seed (int): the run's ``manual_seed``.
@@ -32,7 +32,7 @@ class Draws:
     Attributes:
         mask_seed (int): what masks are drawn from.
         routes (list[tuple]): the arguments of each ``route`` so far.
-        purposes (list[str]): those of ``numbers`` so far.
+        purposes (list[str]): those of ``numbers`` and ``numbers_of_samples`` so far.
     """
 
     def __init__(self, seed, iteration, device, share=(0, 1), generator=None):
@@ -57,6 +57,15 @@ class Draws:
         return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
     def numbers(self, purpose):
-        """A ``random.Random`` of this share for a purpose named by a string; it starts alike each time."""
+        """A ``random.Random`` of the step for a purpose named by a string; it starts alike each time.
+
+        All passes of the step have the same one; what is drawn for a sample comes from ``numbers_of_samples``.
+        """
         self.purposes.append(purpose)
-        return random.Random(seed_of(purpose, *self._key, self._share[0]))
+        return random.Random(seed_of(purpose, *self._key))
+
+    def numbers_of_samples(self, purpose, count):
+        """As ``numbers``, one for each of the ``count`` samples of this pass, by its place in the step's batch."""
+        self.purposes.append(purpose)
+        first = self._share[0] * count
+        return [random.Random(seed_of(purpose, *self._key, place)) for place in range(first, first + count)]

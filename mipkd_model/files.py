@@ -14,6 +14,8 @@ CHUNK = 1 << 20
 def put_in_place(file):
     """Give a path to write to; it becomes ``file`` when the block ends well, and is removed when it does not.
 
+    Whenever the power goes, ``file`` is the whole one from before or the whole one from after.
+
     Raises:
         UserError: the folder cannot be made, or the file not be written.
     """
@@ -22,13 +24,29 @@ def put_in_place(file):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        reach_disk(temporary)
         os.replace(temporary, file)
+        with suppress(OSError):  # not every file system can do so for folders
+            reach_disk(file.parent)
     except OSError as error:
         raise UserError(f'{file}: cannot be written ({error.strerror or error}); is there room and may you write '
                         'there?') from None
     finally:
         with suppress(OSError):  # where nothing can be written, nothing is there
             temporary.unlink(missing_ok=True)
+
+
+def reach_disk(path):
+    """Wait until a file's content, or what a folder lists, is on the disk.
+
+    Raises:
+        OSError: it cannot get there.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(content, file):

@@ -3,24 +3,23 @@
 ``basicsr.train.train_pipeline`` stays the loop. Put in its place are only functions of the same signatures, each
 with its reason beside it.
 """
-import argparse
-import os
-import sys
-from os import path as osp
+import atexit
+import logging
 
-import torch
-
-from mipkd_arch.errors import UserError, exit_status, number_in
+from mipkd_arch.errors import UserError
 
 import basicsr.test
 import basicsr.train
-from basicsr.utils import check_resume, set_random_seed
-from basicsr.utils.options import parse_options as basicsr_parse_options
 
-from .checks import check_blocks, check_files, check_keys, check_networks, check_options, read_options
+from .config.checks import check_files, check_networks
+from .config.command_line import read_command_line
 from .data.order import Prefetcher, create_train_val_dataloader
-from .evaluation.origin import option_file_origin
-from .weights import read_checkpoint
+from .run import environment, folders
+from .run.disk import check_disk
+from .run.distributed import check_alike, exit_status, together
+from .run.identity import identity
+from .run.resuming import read_any_state, take_up
+from .run.stopping import stop_on_signals
 
 
 def parse_options(root_path, is_train=True):
@@ -29,76 +28,74 @@ def parse_options(root_path, is_train=True):
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
-    if {'-h', '--help'} & set(sys.argv[1:]):
-        print('example: python basicsr/train.py -opt options/train_MiPKD_x4.yml --auto_resume\n' if is_train else
-              'example: python basicsr/test.py -opt options/test_MiPKD_x4.yml\n')
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument('-opt')
-    file = early.parse_known_args()[0].opt
-    if file is not None:  # without one, and for --help, BasicSR's own parser has the word
-        found = read_options(file)
-        check_blocks(found, is_train)
-        check_keys(found)
-    opt, args = basicsr_parse_options(root_path, is_train)
-    number_in('manual_seed', opt['manual_seed'], 0, 2**32 - 1 - opt['rank'], integer=True)
-    set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR does so before --force_yml is read
-    opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
-    if opt.get('num_gpu') and opt['num_gpu'] > 1 and not opt['dist']:
-        print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun and --launcher pytorch.',
-              flush=True)
-        opt['num_gpu'] = 1
-    if opt['num_gpu'] and not torch.cuda.is_available():
-        raise UserError(f'num_gpu: {opt["num_gpu"]}, but torch sees no GPU; set num_gpu: auto, or 0 for the CPU')
-    if is_train and opt.get('path') is not None:
-        opt['path'].setdefault('resume_state', None)
-        if opt.get('network_t') is not None:
-            # On resume BasicSR would look for the teacher among this run's own checkpoints.
-            kept = opt['path'].get('ignore_resume_networks') or []
-            opt['path']['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
-    # BasicSR reads these without asking whether they are there.
-    for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
-        for key, value in defaults.items():
-            if isinstance(opt.get(block), dict):
-                opt[block].setdefault(key, value)
-    check_options(opt, is_train)
-    check_files(opt)
-    check_networks(opt, is_train)
+    opt, args = read_command_line(root_path, is_train)
+    with together():
+        if is_train:
+            take_up(opt)
+        check_files(opt)
+        check_disk(opt, check_networks(opt, is_train))
+    if is_train:
+        check_alike({**identity(opt), 'path.resume_state (iteration)': opt.get('start_iter')})
     return opt, args
 
 
+@together()
 def load_resume_state(opt):
-    """As BasicSR's, on a CPU too, from the folder the experiment is in, and without running code from the file.
+    """As BasicSR's, of the state that ``parse_options`` has found; the experiment's folder becomes this process's.
 
-    BasicSR asks for the current CUDA device, which fails where there is none, and looks in ``experiments`` of the
-    current folder whatever the run's own folder is.
+    BasicSR asks for the current CUDA device, which fails where there is none, looks in ``experiments`` of the current
+    folder whatever the run's own folder is, runs code from the file, and lets the networks be read from others.
     """
-    if opt['auto_resume']:
-        folder = opt['path']['training_states']
-        states = [name for name in os.listdir(folder) if name.endswith('.state')] if osp.isdir(folder) else []
-        if states:
-            opt['path']['resume_state'] = osp.join(folder, max(states, key=lambda name: int(name.split('.')[0])))
-        else:
-            print(f'--auto_resume: no state in {folder}, starting from the beginning.', flush=True)
-    path = opt['path'].get('resume_state')
-    if not path:
+    paths = opt['path']
+    if paths['resume_state'] is None:
         return None
-    state = read_checkpoint(path)
-    check_resume(opt, state['iter'])
-    opt['start_iter'] = state['iter']  # the order of samples goes on from there
-    state['epoch'] = 0  # the only one, whatever loop saved the state
+    state = read_any_state(opt)
+    opt['samples'] = state.get('samples')
+    if opt['rank'] == 0:
+        folders.occupy(paths['experiments_root'])
+        folders.clear_remains(paths['models'], paths['training_states'])
     return state
+
+
+def init_tb_loggers(opt):
+    """As BasicSR's; what was written is kept when a run ends early, too."""
+    writer = _init_tb_loggers(opt)
+    if writer is not None:
+        atexit.register(writer.close)
+    return writer
+
+
+_init_tb_loggers = basicsr.train.init_tb_loggers
+
+
+def _run(pipeline, root):
+    logging.raiseExceptions = False  # a full disk is told by whatever cannot be saved, not by each line of the log
+    try:
+        with stop_on_signals():
+            pipeline(str(root))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(f'{error.filename}: {error.strerror}') from None
 
 
 def train(root):
     """Train from the command line's option file; results go below ``root``. Returns the exit status."""
     basicsr.train.parse_options = parse_options
+    basicsr.train.get_env_info = environment.report
     basicsr.train.load_resume_state = load_resume_state
+    basicsr.train.make_exp_dirs = together()(folders.make_exp_dirs)
+    basicsr.train.mkdir_and_rename = folders.mkdir_and_rename
+    basicsr.train.copy_opt_file = folders.copy_opt_file
+    basicsr.train.init_tb_loggers = init_tb_loggers
     basicsr.train.create_train_val_dataloader = create_train_val_dataloader
     basicsr.train.CPUPrefetcher = Prefetcher
-    return exit_status(basicsr.train.train_pipeline, str(root))
+    return exit_status(_run, basicsr.train.train_pipeline, root)
 
 
 def test(root):
     """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
     basicsr.test.parse_options = parse_options
-    return exit_status(basicsr.test.test_pipeline, str(root))
+    basicsr.test.get_env_info = environment.report
+    basicsr.test.make_exp_dirs = together()(folders.make_exp_dirs)
+    return exit_status(_run, basicsr.test.test_pipeline, root)

@@ -2,7 +2,6 @@
 from collections import OrderedDict
 from contextlib import contextmanager
 from copy import deepcopy
-from os import path as osp
 
 import torch
 
@@ -17,23 +16,27 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
-from .evaluation.origin import write_run
 from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
+from .run.finite import Health
+from .run.identity import identity
+from .run.saving import SavedTraining
+from .run.teacher_score import measure_teacher, warn_of_surpassed
 from .step.allocator import keep_freed_memory
 from .step.compiling import compile_blocks, eagerly
 from .step.cuda_graphs import CudaCapture, GraphedGradients
 from .step.ema import update_ema, warm_decay
 from .step.frozen import forget_inputs, store_as_cast
 from .step.gradients import Gradients
-from .step.optimizer import adopt_layout, loops, make_optimizer
+from .step.optimizer import make_optimizer
 from .step.options import StepOptions
 from .step.precision import autocast, float32_products, uses_bf16
-from .weights import load_weights, plain_state_dict, save_atomically
+from .step.seeding import seed_generators
+from .step.sharing import same_everywhere
 
 
 @MODEL_REGISTRY.register()
-class MiPKDModel(SRModel):
+class MiPKDModel(SavedTraining, SRModel):
     """Trains ``network_g``, with ``network_t`` as its teacher where a loss asks for one.
 
     Which method it is, is decided by the losses of the option file (``train.*_opt``): ``pixel_opt`` alone is training
@@ -63,21 +66,25 @@ class MiPKDModel(SRModel):
     @master_only
     def _log(self, label, network, report):
         count = sum(p.numel() for p in network.parameters())
+        if label == 'network_g' and self.is_train and self.opt['path'].get('resume_state'):
+            report = f'weights of {self.opt["path"]["resume_state"]}'
         get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters, '
                                f'{report or "weights at random"}.')
 
     def init_training_settings(self):
         """Build losses, teacher, mixers, EMA, optimizer and schedule."""
         train_opt = self.opt['train']
+        self.identity = identity(self.opt)  # now: BasicSR takes blocks apart when it uses them
         self.step_options = StepOptions.of(self.opt, self.device)
         if self.device.type == 'cpu':
             keep_freed_memory()
         losses = make_losses(train_opt)
-        self.net_t = None
+        self.net_t, self.teacher_scores, self.surpassed = None, {}, False
         if needs_teacher(self.opt, losses):
             teacher, report = make_teacher(self.opt)
             self.net_t = teacher.to(self.device)  # never wrapped, never part of the distiller
             self._log('network_t', self.net_t, report)
+            self.teacher_scores = measure_teacher(self.opt, self.net_t, self.device)
         self.net_g.train()
         views = make_views(self.opt, self.net_g, self.net_t, losses)
         distiller = Distiller(*views, losses, train_opt.get('mixer_opt')).to(self.device)
@@ -91,7 +98,7 @@ class MiPKDModel(SRModel):
                 store_as_cast(self.net_t)
             forget_inputs(self.net_t)
         if self.step_options.compile:
-            for view in distiller.views.values():  # before DistributedDataParallel, which must see them compiled
+            for view in distiller.views.values():
                 compile_blocks(view)
         self.distiller = self.model_to_device(distiller)
         self.calibrated = False
@@ -103,13 +110,20 @@ class MiPKDModel(SRModel):
         self.ema_decay = train_opt.get('ema_decay', 0)
         if self.ema_decay > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
-            if self.opt['path'].get('resume_state'):
-                load_weights(self.net_g_ema, self.opt['path']['pretrain_network_g'], param_key='params_ema')
 
+        self.health = Health(distiller, getattr(self, 'net_g_ema', None), self.step_options, self.device,
+                             self.opt['path'].get('training_states'))
         self.setup_optimizers()
         self.setup_schedulers()
-        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
-            write_run(self.opt, self.device, has_teacher=self.net_t is not None)
+        if not self.opt['path'].get('resume_state'):
+            self.describe_run()
+
+    def model_to_device(self, net):
+        """BasicSR's wraps it for several processes; here they exchange gradients after the backward, unwrapped."""
+        net = net.to(self.device)
+        if self.opt['dist']:
+            same_everywhere(net)
+        return net
 
     def setup_optimizers(self):
         """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
@@ -120,7 +134,6 @@ class MiPKDModel(SRModel):
         groups = [{'params': student}]
         if others:
             groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
-        self.trained = student + others
         self.optimizer_g = make_optimizer(optim_opt, groups)
         self.optimizers.append(self.optimizer_g)
 
@@ -139,16 +152,20 @@ class MiPKDModel(SRModel):
 
     def optimize_parameters(self, current_iter):
         """One step: losses, backward, optimizer, EMA."""
+        seed_generators('step', self.opt['manual_seed'], current_iter, self.opt['rank'])
         with float32_products(self.step_options.precision, self.device):
             if not self.calibrated:
                 self._calibrate()
             self.optimizer_g.zero_grad()
             self.loss_dict = self.gradients(self.lq, self.gt, current_iter)
+        norm = self.health.look(self.loss_dict, current_iter)
         if self.step_options.grad_clip is not None:
-            self.loss_dict['grad_norm'] = torch.nn.utils.clip_grad_norm_(self.trained, self.step_options.grad_clip)
-        self.optimizer_g.step()
+            self.health.clip(self.step_options.grad_clip)
+            self.loss_dict['grad_norm'] = norm
+        skipped = self.health.step(self.optimizer_g)
         if self.ema_decay > 0:
-            update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter))
+            update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter), skipped)
+        self.iteration = current_iter
 
     def _calibrate(self):
         bare = self.get_bare_model(self.distiller)
@@ -161,6 +178,8 @@ class MiPKDModel(SRModel):
     def get_current_log(self):
         """All losses by name. They are fetched from the device here, when printed, not in every step."""
         self.log_dict = self.reduce_loss_dict(self.loss_dict)
+        if skipped := self.health.report():
+            self.log_dict['skipped'] = skipped
         return self.log_dict
 
     # ---------------------------------------------------------------- validation
@@ -220,49 +239,11 @@ class MiPKDModel(SRModel):
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
         logger.info('\n'.join(lines) + '\n')
+        if self.is_train and not self.surpassed:
+            self.surpassed = warn_of_surpassed(self.teacher_scores, name, record.mean, self.opt['val']['metrics'])
 
-    # ---------------------------------------------------------------- files
-
-    def _model_path(self, label, current_iter):
-        return osp.join(self.opt['path']['models'], f'{label}_{"latest" if current_iter == -1 else current_iter}.pth')
-
-    @master_only
-    def save_network(self, net, net_label, current_iter, param_key='params'):
-        """As BasicSR's, but complete or not at all: a failed save raises, and leaves an older file as it was."""
-        nets, keys = ([x] if not isinstance(x, list) else x for x in (net, param_key))
-        content = {key: plain_state_dict(self.get_bare_model(net_)) for net_, key in zip(nets, keys, strict=True)}
-        save_atomically(content, self._model_path(net_label, current_iter))
-
-    def save(self, epoch, current_iter):
-        """Save the student (``net_g``), what was trained beside it in files of their own, and the training state."""
-        super().save(epoch, current_iter)
-        for label, part in self.get_bare_model(self.distiller).parts.items():
-            self.save_network(part, label, current_iter)
-
-    @master_only
-    def save_training_state(self, epoch, current_iter):
-        """Save what ``resume_training`` needs; like BasicSR's, but complete or not at all."""
-        if current_iter != -1:
-            state = {'epoch': epoch, 'iter': current_iter,
-                     'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-                     'schedulers': [scheduler.state_dict() for scheduler in self.schedulers]}
-            save_atomically(state, osp.join(self.opt['path']['training_states'], f'{current_iter}.state'))
-
-    def resume_training(self, resume_state):
-        """Take up optimizer and schedule, and what was trained beside the student."""
-        for group in (group for state in resume_state['optimizers'] for group in state['param_groups']):
-            group.update(loops(self.opt['train']['optim_g']))  # no part of the state: as the option file says now
-        super().resume_training(resume_state)
-        adopt_layout(self.optimizer_g)
-        for label, part in self.get_bare_model(self.distiller).parts.items():
-            load_weights(part, self._model_path(label, resume_state['iter']), param_key='params')
-        self.calibrated = True  # the spreads are saved with the mixers
+    # ---------------------------------------------------------------- log
 
     def reduce_loss_dict(self, loss_dict):
-        """Means over all processes, by name, as floats; one transfer from the device for all of them."""
-        with torch.no_grad():
-            losses = torch.stack(list(loss_dict.values()))
-            if self.opt['dist']:
-                torch.distributed.reduce(losses, dst=0)
-                losses = losses / self.opt['world_size']
-            return OrderedDict(zip(loss_dict, losses.tolist(), strict=True))
+        """By name, as floats; one transfer from the device for all. They are means over all processes already."""
+        return OrderedDict(zip(loss_dict, torch.stack(list(loss_dict.values())).tolist(), strict=True))

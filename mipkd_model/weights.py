@@ -1,81 +1,23 @@
-"""Checkpoints: read without running code from them, matched to the network, written whole or not at all."""
-import pickle
-import re
-from pathlib import Path
+"""Weights: matched to the network, and written whole or not at all. Files are read by ``mipkd_arch.checkpoint``."""
+import io
 
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.checkpoint import (  # noqa: F401  (all that has to do with checkpoints is found here)
+    PREFIXES,
+    WRAPPERS,
+    WeightsError,
+    find_state_dict,
+    key_text,
+    load_plain,
+    read_checkpoint,
+    weights_key,
+)
 
 from .files import put_in_place
 
-# Ordered: a checkpoint that has several of these holds the better weights under the earlier name.
-WRAPPERS = ('params_ema', 'params', 'state_dict', 'model_state_dict', 'model')
-PREFIXES = ('module.', '_orig_mod.')
-MAGIC = (b'PK', b'\x80')  # a zip file, or a pickle as torch wrote it before version 1.6
 # Buffers that SwinIR computes from its window and img_size. A checkpoint made for another img_size carries others.
 DERIVED = ('attn_mask', 'relative_position_index')
-
-
-class WeightsError(UserError):
-    """A checkpoint cannot be read or does not fit the network."""
-
-
-def read_checkpoint(path):
-    """Read a checkpoint file onto the CPU; pickled code in it is refused, never run.
-
-    Raises:
-        WeightsError: no such file, or not a checkpoint of plain tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f'{path}: no such checkpoint file')
-    with path.open('rb') as file:
-        start = file.read(2)
-    if not start.startswith(MAGIC):
-        raise WeightsError(f'{path}: is not a torch checkpoint (it starts with {start!r}); fetch it anew')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # a damaged file can make the unpickler fail in any way
-        foreign = re.search(r'GLOBAL ([\w.]+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if foreign:
-            raise WeightsError(f'{path}: holds {foreign[1]}, not plain tensors alone, and is not loaded, since that '
-                               'could run code; save its state_dict() instead') from None
-        raise WeightsError(f'{path}: cannot be read as a torch checkpoint, it is damaged or cut short; fetch or save '
-                           'it anew') from None
-
-
-def _is_state_dict(value):
-    return isinstance(value, dict) and bool(value) and all(torch.is_tensor(v) for v in value.values())
-
-
-def weights_key(checkpoint):
-    """The first of ``WRAPPERS`` under which a checkpoint has weights; None where it has none, or is bare weights."""
-    if _is_state_dict(checkpoint) or not isinstance(checkpoint, dict):
-        return None
-    return next((key for key in WRAPPERS if _is_state_dict(checkpoint.get(key))), None)
-
-
-def find_state_dict(checkpoint, path, param_key=None):
-    """Find the state dict inside a checkpoint and return it without wrapper prefixes.
-
-    Args:
-        checkpoint: what ``read_checkpoint`` gave.
-        path: its file, for messages.
-        param_key (str | None): the key that must hold it; None takes the first of ``WRAPPERS``, or the bare dict.
-
-    Raises:
-        WeightsError: lists the keys that were found.
-    """
-    key = weights_key(checkpoint) if param_key is None else param_key
-    found = checkpoint if key is None else checkpoint.get(key) if isinstance(checkpoint, dict) else None
-    if not _is_state_dict(found):
-        keys = ', '.join(map(str, list(checkpoint)[:12])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
-        asked = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'
-        raise WeightsError(f'{path}: no weights under {asked}; the file has {keys}')
-    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in found)), None):
-        found = {key[len(prefix):]: value for key, value in found.items()}
-    return found
 
 
 def load_weights(network, path, *, strict=True, param_key=None):
@@ -105,15 +47,20 @@ def load_weights(network, path, *, strict=True, param_key=None):
     unknown = [key for key in found if key not in own]
     misfits = [key for key in found if key in own and found[key].shape != own[key].shape]
     if len(missing) == len(own) - len(derived):
-        raise WeightsError(f'{path}: has no weight of {kind} by name; it holds {", ".join(list(found)[:4])}, ...; '
+        holds = ', '.join(map(key_text, list(found)[:4]))
+        raise WeightsError(f'{path}: has no weight of {kind} by name; it holds {holds}, ...; '
                            f'{kind} has {", ".join(list(own)[:4])}, ...')
+    for key in found:
+        if key in own and found[key].is_floating_point() != own[key].is_floating_point():
+            raise WeightsError(f'{path}: {key} is of {found[key].dtype}, but of {own[key].dtype} in {kind}; save the '
+                               'weights as the network has them')
     if strict and (missing or unknown or misfits):
         parts = []
         if misfits:
             key = misfits[0]
             parts.append(f'{len(misfits)} of another shape (first {key}: {list(found[key].shape)} in the file, '
                          f'{list(own[key].shape)} in the network)')
-        parts += [f'{len(keys)} {word} (first {keys[0]})'
+        parts += [f'{len(keys)} {word} (first {key_text(keys[0])})'
                   for keys, word in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
         raise WeightsError(f'{path}: does not fit {kind}: {"; ".join(parts)}. Are the sizes in the option file those '
                            'the weights were trained with?')
@@ -123,9 +70,15 @@ def load_weights(network, path, *, strict=True, param_key=None):
 
 
 def save_atomically(content, path):
-    """Write a checkpoint under a temporary name and put it in place only when it is complete."""
+    """Write a checkpoint under a temporary name and put it in place only when it is complete.
+
+    Raises:
+        UserError: it cannot be written; an older file of that name stays as it is.
+    """
+    buffer = io.BytesIO()  # torch's own writer has no errno for a full disk, only a RuntimeError
+    torch.save(content, buffer)
     with put_in_place(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def plain_state_dict(network):

@@ -6,7 +6,7 @@ import runs
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_networks, check_options
+from mipkd_model.config.checks import check_networks, check_options
 
 BLOCKS = {
     'fitnet': {'fitnet_opt': {'type': 'FitNetLoss'}},
@@ -67,5 +67,9 @@ def same(before, after):
 
 def refused(opt):
     """What the launchers' checks say of these options."""
-    check_options(opt, is_train=True)
-    return refusals.refusal(check_networks, opt, is_train=True, kind=UserError)
+
+    def check(opt):
+        check_options(opt, is_train=True)
+        check_networks(opt, is_train=True)
+
+    return refusals.refusal(check, opt, kind=UserError)

@@ -13,7 +13,7 @@ from mipkd_arch.errors import UserError
 from mipkd_arch.masks import MASKS
 from mipkd_arch.prior_mixer import ENCODERS, KERNELS
 from mipkd_model.assemble import make_losses, make_views
-from mipkd_model.checks import check_networks, check_options, read_options
+from mipkd_model.config.checks import check_networks, check_options, read_options
 from mipkd_model.distiller import Distiller
 from mipkd_model.matrix.ablations import ABLATIONS
 from mipkd_model.matrix.methods import METHODS, VARIANTS, blocks_of

@@ -161,6 +161,8 @@ REFUSED = {
                          'does not fit EDSR: 1 unknown to the network (first extra.weight)'),
     'a layer too few': (lambda: without('body.1.body.0.bias'),
                         'does not fit EDSR: 1 missing in the file (first body.1.conv1.bias)'),
+    'known names of other shapes': (lambda: {key: torch.ones(1) for key in tiny.edsr().state_dict()},
+                                    'is of no network that is known here'),
     'a SwinIR against noise': (lambda: tiny.swinir(upsampler='').state_dict(), 'is of no network that is known here'),
 }
 

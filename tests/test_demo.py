@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import read_options
+from mipkd_model.config.checks import read_options
 
 sys.path.append(str(runs.ROOT / 'demo'))
 

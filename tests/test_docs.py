@@ -7,8 +7,8 @@ import runs
 import yaml
 
 from mipkd_arch import staged, staged_view
-from mipkd_model.checks import check_options
 from mipkd_model.cli import main
+from mipkd_model.config.checks import check_options
 from mipkd_model.evaluation.records import find_records
 
 from basicsr.archs import build_network

@@ -14,6 +14,7 @@ from mipkd_arch import staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.data.bicubic import shrink
+from mipkd_model.losses import DistillStep
 from mipkd_model.losses.data_expansion_loss import CHANGES, DUKDLoss, change, random_crops, undo
 
 ALL_CHANGES = list(chain.from_iterable(combinations(CHANGES, n) for n in range(len(CHANGES) + 1)))
@@ -40,22 +41,28 @@ def test_crops_are_parts_of_each_image_at_places_of_its_own_that_reach_both_ends
     images = torch.arange(3 * 2 * 6 * 7).view(3, 2, 6, 7)
     places = [set() for _ in images]
     for iteration in range(60):
-        for index, crop in enumerate(random_crops(images, 4, 4, draws(iteration).numbers('dukd'))):
+        numbers = draws(iteration).numbers_of_samples('dukd', len(images))
+        for index, crop in enumerate(random_crops(images, 4, 4, numbers)):
             top, left = divmod(crop[0, 0, 0].item() - 84 * index, 7)
             assert torch.equal(crop, images[index, :, top:top + 4, left:left + 4])
             places[index].add((top, left))
     assert all(found == {(top, left) for top in range(3) for left in range(4)} for found in places)
-    assert len({tuple(crop.flatten().tolist()) for crop in random_crops(images % 84, 4, 4, draws().numbers('x'))}) > 1
+    crops = random_crops(images % 84, 4, 4, draws().numbers_of_samples('x', 3))
+    assert len({tuple(crop.flatten().tolist()) for crop in crops}) > 1
 
 
-def test_the_same_seed_iteration_and_share_draw_the_same_numbers_again():
-    def drawn(*key, purpose='dukd'):
-        return draws(*key).numbers(purpose).random()
-
-    assert drawn() == drawn()
-    assert len({drawn(), drawn(8), drawn(7, 4), drawn(7, 3, (1, 2)), drawn(purpose='other')}) == 5
-    one = draws()
-    assert one.numbers('dukd').random() == one.numbers('dukd').random(), 'a purpose starts alike each time'
+def test_the_zooms_of_a_share_are_those_of_its_part_of_the_whole_batch():
+    lq, seen = levels(4, 3, 6, 8), {}
+    whole = make_step(lq, {})
+    for share in ((0, 1), (0, 2), (1, 2)):
+        index, count = share
+        part = slice(index * 4 // count, (index + 1) * 4 // count)
+        views = {STUDENT: Spy(), TEACHER: Spy()}
+        DUKDLoss()(DistillStep(lq[part], whole.gt[part], views, {}, [], draws(share=share)))
+        seen[share] = views[STUDENT].seen + views[TEACHER].seen
+    assert len(seen[0, 1]) == 4
+    for position, images in enumerate(seen[0, 1]):
+        assert torch.equal(images, torch.cat([seen[0, 2][position], seen[1, 2][position]]))
 
 
 class Spy:
@@ -76,8 +83,9 @@ def test_only_the_students_input_is_changed_and_the_teacher_sees_the_crop_of_gt(
         views = {STUDENT: Spy(), TEACHER: Spy()}
         step = make_step(levels(2, 3, *size), views, iteration=iteration)
         loss = DUKDLoss(zoom_out=False)(step)
+        places = [(own.randint(0, size[0]), own.randint(0, size[1]))
+                  for own in draws(iteration).numbers_of_samples('dukd', 2)]
         numbers = draws(iteration).numbers('dukd')
-        places = [(numbers.randint(0, size[0]), numbers.randint(0, size[1])) for _ in range(2)]
         names = tuple(name for name in CHANGES if numbers.random() < 0.3)
         crops = torch.stack([gt[:, top:top + size[0], left:left + size[1]]
                              for gt, (top, left) in zip(step.gt, places, strict=True)])
@@ -99,13 +107,12 @@ def test_consistency_and_its_probability_decide_on_the_changes(changes, names):
 
 def dukd_by_hand(step, networks):
     """The loss in float64, from the numbers drawn."""
-    numbers = draws().numbers('dukd')
     height, width = step.lq.shape[-2:]
     crops = []
-    for gt in step.gt.double():
-        top, left = numbers.randint(0, gt.shape[1] - height), numbers.randint(0, gt.shape[2] - width)
+    for gt, own in zip(step.gt.double(), draws().numbers_of_samples('dukd', len(step.gt)), strict=True):
+        top, left = own.randint(0, gt.shape[1] - height), own.randint(0, gt.shape[2] - width)
         crops.append(gt[:, top:top + height, left:left + width])
-    crops = torch.stack(crops)
+    crops, numbers = torch.stack(crops), draws().numbers('dukd')
     invert, hflip, vflip, transpose = (numbers.random() < 0.9 for _ in range(4))
     x = 1 - crops if invert else crops
     x = torch.flip(x, [3]) if hflip else x

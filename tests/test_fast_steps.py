@@ -1,5 +1,4 @@
 """Every option that makes steps faster, or smaller, gives the step that plain float32 gives."""
-from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mipkd_arch.prior_mixer import FeaturePriorMixer
+from mipkd_model.step import gradients
 
 PLAIN = {'precision': 'fp32', 'channels_last': False}
 UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'foreach': False}
@@ -81,27 +81,13 @@ def test_a_recomputed_teacher_gives_the_same_to_the_last_bit(tmp_path):
     assert torch.equal(trained(again)[2], trained(opt)[2])
 
 
-def test_processes_exchange_gradients_with_the_last_part_alone(tmp_path):
-    model = runs.model(options(tmp_path, accumulate=4))
-    silent, seen = [False], []
-
-    class Parallel(torch.nn.Module):
-        """Stands in for DistributedDataParallel."""
-
-        def forward(self, *args):
-            seen.append(silent[0])
-            return model.distiller(*args)
-
-        @contextmanager
-        def no_sync(self):
-            silent[0] = True
-            yield
-            silent[0] = False
-
-    model.gradients.distiller = Parallel()
+def test_processes_exchange_gradients_once_in_a_step_of_several_parts(tmp_path, monkeypatch):
+    model, seen = runs.model(options(tmp_path, accumulate=4)), []
+    monkeypatch.setattr(gradients, 'average', lambda module, losses: seen.append(list(losses)) or losses)
+    model.gradients.world_size = 2
     model.feed_data(runs.batch(4))
     model.optimize_parameters(1)
-    assert seen == [True, True, True, False]
+    assert seen == [list(model.loss_dict)]
 
 
 @pytest.mark.parametrize('assembly', ['chain', 'restart'])
@@ -156,6 +142,7 @@ def test_a_step_never_waits_for_the_device(tmp_path, method, mask):
     opt = methods.options(tmp_path, *([method] if method else []), losses=tuple(runs.LOSSES), grad_clip=1.,
                           mixer_opt={'latent': 6, 'mask': mask})
     model = methods.train(runs.model(opt), 1)
+    model.health.at_once = False  # as on a GPU
     model.feed_data(methods.batches()[1])
     with HostWaits() as waits:
         model.optimize_parameters(2)

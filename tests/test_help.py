@@ -21,7 +21,8 @@ SCRIPTS = {
     'validation benchmark': ['benchmarks/validation.py'],
 }
 MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
-         ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile']]
+         ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile'], ['check'],
+         ['environment']]
 
 
 @pytest.mark.parametrize('command', SCRIPTS.values(), ids=SCRIPTS)

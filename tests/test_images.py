@@ -1,4 +1,7 @@
 """Reading image files: as they are, or refused by name."""
+import os
+import struct
+import zlib
 from functools import partial
 
 import cv2
@@ -191,3 +194,45 @@ def test_a_photograph_is_turned_as_its_camera_noted(tmp_path, orientation):
     seen_by_opencv = cv2.imread(str(tmp_path / 'turned.jpg'))[..., ::-1]  # BasicSR reads by it
     assert np.array_equal(read_image(tmp_path / 'turned.jpg'), seen_by_opencv)
     assert image_shape(tmp_path / 'turned.jpg') == seen_by_opencv.shape
+
+
+def test_an_image_that_declares_more_pixels_than_any_has_is_refused(tmp_path):
+    png = (tmp_path / 'huge.png')
+    save(png, RGB)
+    content = bytearray(png.read_bytes())
+    content[16:24] = struct.pack('>II', 10**5, 10**5)
+    content[29:33] = struct.pack('>I', zlib.crc32(content[12:29]))
+    png.write_bytes(content)
+    for function in (image_shape, read_image):
+        assert refusal(function, png) == f'{png}: is not a readable image; copy it anew or take it out'
+
+
+def test_postscript_is_no_image_whatever_its_name_for_another_program_would_run_it(tmp_path):
+    save(tmp_path / 'program.eps', RGB)
+    (tmp_path / 'program.eps').rename(tmp_path / 'program.png')
+    assert 'is not a readable image' in refusal(read_image, tmp_path / 'program.png')
+
+
+def test_a_pipe_is_refused_without_waiting_for_who_writes_to_it(tmp_path):
+    os.mkfifo(tmp_path / 'a.png')
+    assert 'no such file' in refusal(image_shape, tmp_path / 'a.png')
+
+
+def test_a_name_that_cannot_be_printed_is_refused(tmp_path):
+    save(tmp_path / 'a\x1b[2J.png', RGB)
+    assert 'is no name for an image' in refusal(list_images, tmp_path)
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('suffix', ['.png', '.bmp', '.jpg', '.tif', '.webp'])
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, suffix):
+    whole = save(tmp_path / f'a{suffix}', RGB).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            content[place] = rng.integers(256)
+        try:
+            assert decode_image(bytes(content), 'a').dtype == np.uint8
+        except DataError as error:
+            assert str(error).isprintable()

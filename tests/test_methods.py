@@ -97,7 +97,7 @@ def test_all_methods_run_together(folder, precision):
 # ---------------------------------------------------------------- weights of the losses themselves
 
 @pytest.mark.parametrize('methods', [('fitnet', ), ('crosskd', ), ('fitnet', 'crosskd', 'csd')], ids='-'.join)
-def test_what_a_loss_trains_is_optimised_saved_apart_and_resumed_bit_for_bit(folder, tmp_path, methods):
+def test_what_a_loss_trains_is_optimised_saved_and_resumed_bit_for_bit(folder, tmp_path, methods):
     opt = options(folder, *methods)
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
     model = runs.model(opt)
@@ -106,7 +106,7 @@ def test_what_a_loss_trains_is_optimised_saved_apart_and_resumed_bit_for_bit(fol
     trained = [p for p in model.distiller.losses.parameters() if p.requires_grad]
     assert {id(p) for p in model.optimizer_g.param_groups[1]['params']} == {id(p) for p in trained}
     model.save(0, 3)
-    saved = torch.load(tmp_path / 'net_losses_3.pth', weights_only=True)['params']
+    saved = torch.load(tmp_path / '3.state', weights_only=True)['weights']['net_losses']
     now = snapshot(model.distiller.losses)
     names = {name for name in now if name.split('.')[0] in ('fitnet', 'crosskd')}
     assert saved.keys() == names and same(saved, {name: now[name] for name in names})

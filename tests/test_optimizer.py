@@ -7,7 +7,7 @@ import runs
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_options
+from mipkd_model.config.checks import check_options
 from mipkd_model.step.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
 
 
@@ -45,7 +45,7 @@ def test_it_is_fused_where_it_can_be_and_nobody_says_otherwise(block, fused, for
     (None, 'needs a block with a type'), ('Adam', 'needs a block with a type'), ({'lr': 1}, 'needs a block'),
     ({'type': 'Adams', 'lr': 1}, "type: 'Adams' is not known (did you mean 'Adam"),
     ({'type': 'LBFGS', 'lr': 1}, "allowed are 'Adam', 'AdamW'"),
-    ({'type': 'Adam'}, 'lr: None is not a number'), ({'type': 'Adam', 'lr': '1e-4'}, 'in YAML, 1e-2 is a text'),
+    ({'type': 'Adam'}, 'lr: None is not a number'), ({'type': 'Adam', 'lr': '1e-4'}, 'it is a text: write it'),
     ({'type': 'Adam', 'lr': 1, 'fusd': True}, "fusd: Adam has no such option (did you mean 'fused'?)"),
     ({'type': 'Adam', 'lr': 1, 'momentum': 0.9}, 'momentum: Adam has no such option'),
     ({'type': 'Adam', 'lr': 1, 'params': []}, 'params: Adam has no such option'),

@@ -8,7 +8,7 @@ import tiny
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_arch.staged import staged_view
-from mipkd_model.checks import check_files, check_keys, check_options, read_options
+from mipkd_model.config.checks import check_files, check_keys, check_options, read_options
 
 from basicsr.archs import build_network
 from basicsr.losses import build_loss

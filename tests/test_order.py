@@ -103,11 +103,6 @@ def test_without_shuffling_each_pass_is_in_the_images_order():
     assert indices(order(shuffle=False)) == [*range(IMAGES)] * 12
 
 
-def test_a_plain_order_gives_the_indices_alone():
-    keys = order(plain=True)
-    assert {type(key) for key in keys} == {int} and keys == indices(order())
-
-
 def test_no_pass_repeats_the_crops_of_another(opt):
     dataset = PairedSRDataset(opt['datasets']['train'])
     shown = [tuple((key.index, dataset.crop_of(key)) for key in part) for part in passes(order(total_iter=70))]
@@ -144,7 +139,17 @@ def test_a_dataset_of_basicsrs_own_is_read_in_the_same_order(opt, folder):
     loader, sampler, *_ = create_train_val_dataloader(opt, LOGGER)
     names = [path for batch in loader for path in batch['gt_path']]
     assert len(names) == 18 and len(set(names[:IMAGES])) == len(set(names[IMAGES:2 * IMAGES])) == IMAGES
-    assert names == [loader.dataset.paths[index]['gt_path'] for index in sampler]
+    assert names == [loader.dataset.dataset.paths[key.index]['gt_path'] for key in sampler]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_samples_of_a_dataset_of_basicsrs_own_are_cropped_alike_after_resuming(opt, folder, workers):
+    opt['datasets']['train'].update(type='PairedImageDataset', io_backend={'type': 'disk'}, num_worker_per_gpu=workers,
+                                    dataroot_gt=str(folder / 'hr'), dataroot_lq=str(folder / 'lr'))
+    loaders = [create_train_val_dataloader({**deepcopy(opt), 'start_iter': start}, LOGGER)[0] for start in (0, 2)]
+    whole, rest = ([batch['lq'] for batch in loader] for loader in loaders)
+    assert len(rest) == len(whole) - 2
+    assert all(torch.equal(one, other) for one, other in zip(whole[2:], rest, strict=True))
 
 
 def test_a_prefetcher_gives_all_batches_then_none_and_starts_workers_once():

@@ -9,7 +9,7 @@ from torch import nn
 
 from mipkd_arch.errors import UserError
 from mipkd_arch.prior_mixer import TEACHER
-from mipkd_model.checks import check_networks, check_options
+from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.losses import DistillLoss
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY

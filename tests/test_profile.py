@@ -259,7 +259,7 @@ def test_memory_that_nobody_knows_is_a_question_mark(monkeypatch, capsys):
     (['{type: EDSR, num_in_ch: 3'], "TARGET: '{type: EDSR, num_in_ch: 3': expected ',' or '}'"),
     (['{type: [EDSR]}'], "TARGET.type: no ['EDSR'] is registered"),
     (['{type: EDSRStudent, num_feats: 4}'], 'TARGET.num_feats: EDSRStudent has no such option (did you mean '),
-    (['{type: EDSRStudent, upscale: 5}'], 'TARGET: EDSRStudent cannot be built from these options (scale 5 is not '),
+    (['{type: EDSRStudent, upscale: 5}'], 'TARGET: EDSRStudent refuses these options (scale 5 is not '),
     (['{type: RRDBNet, num_in_ch: 3, num_out_ch: 3, num_block: 1, scale: 2}', '--size', 9],
      'TARGET: RRDBNet fails on 1 x LR 9x9 (AssertionError)'),
     (['DAT_light-EDSR_x4'], 'DAT_light-EDSR_x4: network_t.file: experiments/pretrained_models/DAT_light_x4.pth is not '

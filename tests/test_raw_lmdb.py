@@ -100,6 +100,22 @@ def test_a_reader_of_a_database_that_was_packed_anew_says_so_and_a_new_reader_re
     assert 'packed anew' in refusal(old.read, 'a')
 
 
+def test_a_database_that_was_overwritten_in_place_is_not_read_by_what_was_known_of_the_old_one(tmp_path, database):
+    old = RawLmdb(database)
+    old.read('a')
+    other = raw_lmdb(tmp_path / 'other.lmdb', {'a': noise(80, 90)})
+    (database / 'data.mdb').write_bytes((other / 'data.mdb').read_bytes())  # the same file for the file system
+    assert np.array_equal(RawLmdb(database).read('a'), noise(80, 90))
+    assert 'packed anew' in refusal(old.read, 'a')
+
+
+def test_a_database_that_was_only_touched_is_read_on(database):
+    old = RawLmdb(database)
+    os.utime(database / 'data.mdb', ns=(1, 1))
+    assert np.array_equal(RawLmdb(database).read('b'), IMAGES['b'])
+    assert np.array_equal(old.read('b'), IMAGES['b'])
+
+
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 def test_a_reader_in_use_can_cross_into_another_process(database, method):
     reader = RawLmdb(database)
@@ -138,11 +154,11 @@ def test_a_changed_index_is_refused(database):
     assert str(database) in message and 'damaged index' in message
 
 
-@pytest.mark.parametrize('size', [0, 100, 4096, 8192, 0.5, -1])
+@pytest.mark.parametrize('size', [0, 100, 4096, 8192, 0.5, 0.8])
 def test_a_database_that_is_cut_short_is_refused(tmp_path, size):
     database = raw_lmdb(tmp_path / 'images.lmdb', {'a': noise(80, 90), 'b': noise(100, 90)})
     whole = (database / 'data.mdb').stat().st_size
-    os.truncate(database / 'data.mdb', {0.5: whole // 2, -1: whole - 1}.get(size, size))
+    os.truncate(database / 'data.mdb', int(whole * size) if isinstance(size, float) else size)
     message = refusal(RawLmdb, database)
     assert str(database) in message and 'pack it anew' in message
 
@@ -162,6 +178,39 @@ def test_a_missing_image_is_named(database):
 def test_an_image_of_another_length_is_named(database):
     rewrite(database, lambda txn: txn.put(b'a', IMAGES['a'].tobytes()[:-1]))
     assert "'a' is missing or cut short" in refusal(RawLmdb, database)
+
+
+ENTRY = {'shape': [5, 4, 3], 'dtype': 'uint8', 'sha256': '0' * 64, 'source': 'a.png', 'stamp': None}
+BAD_NAMES = ['', '.', '..', '/etc/passwd', '../a', 'a/b', 'a\\b', 'a\nb', 'a\0', 'a\x1b[2J', 'x' * 201]
+
+
+@pytest.mark.parametrize('name', BAD_NAMES, ids=ascii)
+def test_a_name_that_could_not_be_a_files_is_refused(database, name):
+    rewrite(database, lambda txn: txn.put(INDEX_KEY, encode_index({name: ENTRY})))
+    assert 'is no name for an image' in refusal(RawLmdb, database)
+
+
+@pytest.mark.parametrize('entry', [
+    None, [], 'text', {}, {**ENTRY, 'shape': [-5, -4, 3]}, {**ENTRY, 'shape': [5, 4]}, {**ENTRY, 'shape': [5, 4, 1]},
+    {**ENTRY, 'shape': [0, 4, 3]}, {**ENTRY, 'shape': [2**31, 2**31, 3]}, {**ENTRY, 'shape': [5., 4, 3]},
+    {**ENTRY, 'shape': [True, 20, 3]}, {**ENTRY, 'shape': '543'}, {**ENTRY, 'dtype': 'float32'},
+    {**ENTRY, 'sha256': None}, {**ENTRY, 'source': 5}, {**ENTRY, 'shape': ['\x1b[2J' * 100] * 3}], ids=str)
+def test_an_entry_that_is_none_of_an_image_is_refused(database, entry):
+    rewrite(database, lambda txn: txn.put(INDEX_KEY, encode_index({'a': entry})))
+    message = refusal(RawLmdb, database)
+    assert "image 'a' is " in message and len(message) < 500
+
+
+def sealed(text):
+    return hashlib.sha256(text).hexdigest().encode() + b'\n' + text
+
+
+@pytest.mark.parametrize('text', [
+    b'', b'5', b'[]', b'{}', b'{"format": 2}', b'{"format": 2, "images": []}', b'\xff', b'[' * 10**5,
+    b'{"format": {}, "images": {}}', b'{"format": 2, "images": {"a": {}, "a": {}}}'], ids=lambda text: ascii(text)[:40])
+def test_an_index_that_is_none_is_refused(database, text):
+    rewrite(database, lambda txn: txn.put(INDEX_KEY, sealed(text)))
+    assert str(database) in refusal(RawLmdb, database)
 
 
 def later():

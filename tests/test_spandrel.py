@@ -6,12 +6,13 @@ import refusals
 import runs
 import tiny
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from mipkd_arch import has_view, staged_view
 from mipkd_arch.errors import UserError
 from mipkd_arch.spandrel_arch import SpandrelNetwork
-from mipkd_model.checks import check_networks, check_options
+from mipkd_model.config.checks import check_networks, check_options
 
 spandrel = pytest.importorskip('spandrel', reason='spandrel is not installed')
 
@@ -212,8 +213,9 @@ def test_a_network_without_a_staged_view_is_refused_for_a_loss_on_maps(folder, c
 def test_weights_in_the_option_file_are_refused_for_a_network_that_brings_its_own(folder, dat):
     opt = options(folder, dat('light')[1], ('kd_opt', ))
     opt['path']['pretrain_network_t'] = 'teacher.pth'
-    assert refused(opt).startswith('path.pretrain_network_t: teacher.pth: SpandrelNetwork brings its weights by '
-                                   'network_t.file')
+    message = refusals.refusal(check_options, opt, is_train=True, kind=UserError)
+    assert message.startswith('path.pretrain_network_t: teacher.pth: SpandrelNetwork brings its weights by '
+                              'network_t.file')
 
 
 def test_an_option_file_without_the_file_is_refused(folder):
@@ -239,8 +241,8 @@ def truncated(file):
 
 @pytest.mark.parametrize('make, hint', [
     (lambda file: None, 'no such checkpoint file'), (lambda file: file.mkdir(), 'no such checkpoint file'),
-    (lambda file: file.write_text('not found\n' * 9), 'spandrel cannot open it'),
-    (truncated, 'spandrel cannot open it'), (unknown, 'does not know this network'),
+    (lambda file: file.write_text('not found\n' * 9), 'neither a torch checkpoint nor'),
+    (truncated, 'damaged or cut short'), (unknown, 'does not know this network'),
     (lambda file: save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1, upscale=2), file), 'RGB')],
     ids=['missing', 'folder', 'text', 'truncated', 'unknown', 'grey'])
 def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):
@@ -248,6 +250,25 @@ def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):
     make(file)
     message = refusals.refusal(SpandrelNetwork, file=str(file), kind=UserError)
     assert message.startswith(f'{file}: ') and hint in message
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_torchscript_program_is_refused_and_not_run(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / 'some.pt'))
+    message = refusals.refusal(SpandrelNetwork, file=str(tmp_path / 'some.pt'), kind=UserError)
+    assert 'is a TorchScript program, which is code' in message
+
+
+@pytest.mark.parametrize('prefix, wrapper', [('', None), ('netG.', 'net'), ('module.', 'params-ema')])
+def test_a_file_of_safetensors_or_with_names_of_other_trainers_opens(dat, tmp_path, prefix, wrapper):
+    network, lq = dat('light')[0], torch.rand(1, 3, 16, 16)
+    weights = {f'{prefix}{key}': value.clone() for key, value in network.state_dict().items()}
+    if wrapper:
+        torch.save({wrapper: weights}, tmp_path / 'some.pth')
+    else:
+        save_file(weights, tmp_path / 'some.pth')
+    with torch.no_grad():
+        assert torch.equal(SpandrelNetwork(file=str(tmp_path / 'some.pth')).eval()(lq), network(lq))
 
 
 def test_without_spandrel_one_line_says_how_to_install_it(dat, monkeypatch):

@@ -9,7 +9,7 @@ import runs
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_files, check_options, read_options
+from mipkd_model.config.checks import check_files, check_options, read_options
 
 SPEC = importlib.util.spec_from_file_location('start', runs.ROOT / 'benchmarks/start.py')
 start = importlib.util.module_from_spec(SPEC)

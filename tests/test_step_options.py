@@ -11,7 +11,7 @@ import runs
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_keys, check_options
+from mipkd_model.config.checks import check_keys, check_options
 from mipkd_model.step.allocator import keep_freed_memory
 from mipkd_model.step.options import StepOptions
 
@@ -39,7 +39,8 @@ def test_what_is_not_given_has_its_default():
     ({'grad_clip': 0}, 'train.grad_clip: 0 would take all of the gradient away'),
     ({'grad_clip': -1}, 'train.grad_clip: -1 is not a number of at least 0'),
     ({'grad_clip': True}, 'train.grad_clip: True is not a number'),
-    ({'grad_clip': '1e-2'}, "'1e-2' is not a number of at least 0; in YAML, 1e-2 is a text: write 0.01"),
+    ({'grad_clip': '1e-2'}, "'1e-2' is not a number of at least 0; it is a text: write it without quotes"),
+    ({'nonfinite': 'ignore'}, "train.nonfinite: 'ignore' is not known; allowed are 'skip', 'stop'"),
     ({'precision': 'fp16'}, "train.precision: 'fp16'")])
 def test_a_wrong_option_is_one_line(train, hint):
     assert hint in refusals.refusal(of, **train, kind=UserError)
@@ -48,7 +49,7 @@ def test_a_wrong_option_is_one_line(train, hint):
 def test_recompute_is_a_switch(tmp_path):
     opt = methods.options(tmp_path, losses=('block_prior_opt', ))
     opt['train']['block_prior_opt']['recompute'] = 'yes'
-    assert methods.refused(opt) == "block_prior_opt.recompute: 'yes' is neither true nor false"
+    assert methods.refused(opt) == "train.block_prior_opt.recompute: 'yes' is neither true nor false"
 
 
 def test_cuda_graphs_go_with_one_process_and_one_part():

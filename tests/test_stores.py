@@ -96,6 +96,33 @@ def test_a_line_of_the_list_that_says_nothing_is_refused(pngs, line):
     assert str(pngs / 'meta_info.txt') in message and f'line 4 is {line!r}' in message
 
 
+@pytest.mark.parametrize('line, says', [
+    ('a/../../b.png (4,4,3) 1', 'is no name for an image'), ('../b.png (4,4,3) 1', 'not of the form'),
+    ('/etc/b.png (4,4,3) 1', 'is no name for an image'), ('a/b.png (4,4,3) 1', 'is no name for an image'),
+    ('a\x1b[2J.png (4,4,3) 1', 'is no name for an image'), ('\0.png (4,4,3) 1', 'is no name for an image'),
+    ('0001.png (25,31,3) 1', "image '0001' again"), ('a.png (0,4,3) 1', 'not of the form'),
+    (f'a.png ({"9" * 5000},4,3) 1', 'not of the form')], ids=lambda text: ascii(text)[:30])
+def test_a_line_of_the_list_that_names_no_image_is_refused(pngs, line, says):
+    with open(pngs / 'meta_info.txt', 'a') as file:
+        file.write(f'{line}\n')
+    message = refusal(open_store, pngs)
+    assert says in message and 'line 4' in message and len(message) < 500
+
+
+def test_a_list_that_cannot_be_read_is_refused(pngs):
+    (pngs / 'meta_info.txt').write_bytes(b'\xff\xfe\x80')
+    assert 'meta_info.txt: cannot be read' in refusal(open_store, pngs)
+    (pngs / 'meta_info.txt').unlink()
+    os.mkfifo(pngs / 'meta_info.txt')
+    assert 'meta_info.txt: is no file' in refusal(open_store, pngs)
+
+
+def test_an_image_of_another_size_than_the_list_tells_is_refused(pngs):
+    meta = pngs / 'meta_info.txt'
+    meta.write_text(meta.read_text().replace('(25,31,3)', '(24,31,3)'))
+    assert "image '0001' is 31x25, but 31x24 in meta_info.txt" in refusal(open_store(pngs).read, '0001')
+
+
 def test_an_image_that_only_the_list_knows_is_refused(pngs):
     with open(pngs / 'meta_info.txt', 'a') as file:
         file.write('0003.png (4,4,3) 1\n')

@@ -6,7 +6,7 @@ import yaml
 from matrix import command
 
 from mipkd_model.assemble import make_network
-from mipkd_model.checks import check_files, check_networks, check_options, read_options
+from mipkd_model.config.checks import check_files, check_networks, check_options, read_options
 from mipkd_model.matrix.methods import METHODS, TEACHER
 from mipkd_model.matrix.networks import PAIRS, SCALES, TEACHERS
 from mipkd_model.matrix.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_networks
+from mipkd_model.config.checks import check_networks
 from mipkd_model.weights import load_weights
 
 from basicsr.archs import build_network
@@ -33,7 +33,7 @@ def test_the_model_trains_in_the_unmodified_pipeline(trained):
     root, output = trained
     assert 'End of training' in output
     assert sorted(file.name for file in (root / 'experiments/tiny/models').iterdir()) == [
-        'net_g_2.pth', 'net_g_4.pth', 'net_g_latest.pth', 'net_mixer_2.pth', 'net_mixer_4.pth', 'net_mixer_latest.pth']
+        'net_g_2.pth', 'net_g_4.pth', 'net_g_latest.pth']
 
 
 def test_every_component_of_the_loss_is_logged_by_name(trained):
@@ -75,9 +75,10 @@ print('loaded')
     assert done.stdout.strip().endswith('loaded'), done.stdout
 
 
-def test_the_mixers_are_saved_apart_with_their_spreads(trained):
+def test_the_mixers_are_in_the_state_with_their_spreads(trained):
     root, _ = trained
-    mixers = torch.load(root / 'experiments/tiny/models/net_mixer_latest.pth', weights_only=True)['params']
+    state = torch.load(root / 'experiments/tiny/training_states/4.state', weights_only=True)
+    mixers = state['weights']['net_mixer']
     assert {key.split('.')[1] for key in mixers} == {'encoders', 'decoders', 'spread_student', 'spread_teacher'}
     assert all(mixers[key] != 1 for key in mixers if 'spread' in key)
 

@@ -16,6 +16,7 @@ from mipkd_model.evaluation.dataset_check import check_image
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.evaluation.records import find_records, read_record
 from mipkd_model.evaluation.restore import self_ensembled
+from mipkd_model.run.states import read_state
 
 from basicsr.archs import build_network
 
@@ -274,10 +275,11 @@ def test_a_resumed_training_keeps_what_it_was_before(tmp_path):
     first = json.loads((tmp_path / 'log/run.json').read_text())
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
     model.opt['path'].update(opt['path'])
+    model.iteration = 3
     model.save(0, 3)
     opt['train']['total_iter'] = 9
-    opt['path'].update(pretrain_network_g=str(tmp_path / 'net_g_3.pth'), resume_state=str(tmp_path / '3.state'))
-    runs.model(opt)
+    opt['path'].update(pretrain_network_g=None, resume_state=str(tmp_path / '3.state'))
+    runs.model(opt).resume_training(read_state(tmp_path / '3.state'))
     run = json.loads((tmp_path / 'log/run.json').read_text())
     del first['format']
     assert run['total_iter'] == 9 and run['resumed'] == [first] and first['total_iter'] == 4

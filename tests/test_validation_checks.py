@@ -5,7 +5,7 @@ import torch
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.checks import check_networks, check_options
+from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.evaluation.restore import restorer
 
@@ -41,7 +41,8 @@ def test_a_mistake_in_the_validation_block_is_refused_before_anything_starts(tmp
 
 def test_the_place_in_tables_must_be_text(tmp_path):
     opt = {**runs.options(tmp_path), 'table': {'pair': 3}}
-    assert refusal(check_options, opt, True, kind=UserError) == 'table.pair: 3 is not a text'
+    assert refusal(check_options, opt, True, kind=UserError) == (
+        'table.pair: 3 is not a text; put it in quotes if it is meant')
 
 
 def test_the_option_that_says_nothing_of_tiles_is_accepted(tmp_path):

@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from mipkd_arch.errors import UserError, one_of
 
+from ..config.page import text_of_page
 from ..matrix.ablations import ABLATIONS
 from ..matrix.methods import METHODS, TEACHER
 from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
@@ -51,9 +52,10 @@ def add(commands):
                         help='with PAIR: write all files for training and testing of an ablation of MiPKD, and of the '
                              f'x2 students that it starts from: {", ".join(ABLATIONS)}')
     parser.add_argument('--list', action='store_true', help='print the chosen pairs, the methods and the ablations')
+    parser.add_argument('--page', action='store_true', help='print the page that describes all options')
     parser.add_argument('--out', metavar='PATH',
-                        help=f'file to write, - for the screen (default: {FOLDER}/<name>.yml); folder for --all and '
-                             f'--ablation (default of --ablation: {FOLDER})')
+                        help=f'file to write, - for the screen (default: {FOLDER}/<name>.yml, with --page the screen); '
+                             f'folder for --all and --ablation (default of --ablation: {FOLDER})')
     parser.set_defaults(run=options)
 
 
@@ -61,9 +63,9 @@ def options(args):
     """Do what the parsed arguments ask for."""
     asked = [name for name, given in (('PAIR METHOD', args.pair and args.ablation is None), ('--name', args.name),
                                       ('--all', args.all), ('--ablation', args.ablation is not None),
-                                      ('--list', args.list)) if given]
+                                      ('--list', args.list), ('--page', args.page)) if given]
     if len(asked) != 1:
-        raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all, --ablation and --list, found '
+        raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --list and --page, found '
                         f'{" and ".join(asked) or "none"}')
     kind, = asked
     if args.test and kind not in ('PAIR METHOD', '--all'):
@@ -73,6 +75,8 @@ def options(args):
         if args.out:
             raise UserError(f'--out: {args.out} has no meaning with --list, which prints')
         print(table() + '\n' + LEGEND)
+    elif args.page:
+        _write_page(args.out)
     elif args.all:
         _write_all(args.out, args.test)
     elif args.ablation is not None:
@@ -125,6 +129,17 @@ def _write(run, is_test, out):
     file = Path(out or file)
     write_option_files({file: _text(run, is_test, file)})
     print(file)
+
+
+def _write_page(out):
+    if out in (None, '-'):
+        print(text_of_page(), end='')
+        return
+    try:
+        Path(out).write_text(text_of_page())
+    except OSError as error:
+        raise UserError(f'{out}: cannot be written ({error.strerror})') from None
+    print(out)
 
 
 def _write_into(folder, runs):

@@ -20,7 +20,7 @@ from mipkd_arch.staged import size_multiple
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from ..assemble import make_network
-from ..checks import check_call
+from ..config.checks import check_call
 from ..teachers import how_to_get_weights
 
 LR_SIZE = 256  # as usual for the compared pairs
@@ -82,9 +82,7 @@ def build(block, where):
         with redirect_stdout(sys.stderr):
             return make_network({'network_g': block, 'path': {}}, 'g')[0].eval()
     except UserError as error:
-        raise UserError(f'{where}: {one_line(error)}') from None
-    except Exception as error:  # any network, any failure
-        raise UserError(f'{where}: {block["type"]} cannot be built from these options ({reason_of(error)})') from None
+        raise UserError(f'{where}: {one_line(error).removeprefix("network_g: ")}') from None
 
 
 def lq_shape(network, block, size, batch=1):

@@ -6,7 +6,7 @@ import yaml
 
 from mipkd_arch.errors import UserError
 
-from ..checks import read_options
+from ..config.checks import read_options
 from ..matrix.networks import student_block, teacher_block
 from ..matrix.runs import parse_pair
 

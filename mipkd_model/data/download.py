@@ -1,6 +1,7 @@
 """Fetching large public files: resumed where they were cut off, in place only when complete."""
 import hashlib
 import http.client
+import lzma
 import re
 import shutil
 import tarfile
@@ -12,10 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, reason_of
 
 CHUNK = 1 << 20
 PAGE = re.compile(rb'\s*<(!doctype|html|head)', re.I)
+# What the libraries raise for archives that are damaged, locked or packed in a way they don't know, or a full disk.
+DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, LookupError)
 TITLE = re.compile(rb'<title[^>]*>(.*?)</title>', re.I | re.S)
 
 
@@ -131,9 +134,10 @@ def unpack(archive, folder):
         else:
             with tarfile.open(archive) as file:
                 file.extractall(partial, filter='data')
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, *DAMAGED) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise DownloadError(f'{archive}: cannot be unpacked ({error}); remove it and start again') from None
+        raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there room? Else remove it '
+                            'and start again') from None
     partial.replace(folder)
     return folder
 
@@ -156,8 +160,9 @@ def unpack_member(archive, member, target):
                     bar.update(len(chunk))
     except KeyError:
         raise DownloadError(f'{archive}: has no file {member} in it; remove it and start again') from None
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         partial.unlink(missing_ok=True)
-        raise DownloadError(f'{archive}: cannot be unpacked ({error}); remove it and start again') from None
+        raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there room? Else remove it '
+                            'and start again') from None
     partial.replace(target)
     return target

@@ -1,12 +1,17 @@
 """Reading image files strictly: what is cut short, or would lose something as 8-bit RGB, is refused by name."""
 import io
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from mipkd_arch.errors import reason_of, shown
 
 from . import DataError
 
+# Pillow knows more, which it would see from the content, and among them PostScript, which it has another program run.
+FORMATS = ('PNG', 'BMP', 'JPEG', 'TIFF', 'WEBP')
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff', '.webp')
 
 
@@ -24,6 +29,8 @@ def list_images(folder):
         raise DataError(f'{folder}: holds no images ({", ".join(SUFFIXES)})')
     seen = {}
     for file in files:
+        if not file.name.isprintable():
+            raise DataError(f'{folder}: {shown(file.name)} is no name for an image; rename it')
         earlier = seen.setdefault(file.stem, file)
         if earlier is not file:
             raise DataError(f'{file}: has the name of {earlier.name}; rename or remove one of them')
@@ -38,7 +45,7 @@ def image_shape(file):
     """
     with _open(file, file) as image:
         height, width = image.height, image.width
-        return (width, height, 3) if _orientation(image) >= 5 else (height, width, 3)
+        return (width, height, 3) if _orientation(image, file) >= 5 else (height, width, 3)
 
 
 def is_gray(file):
@@ -69,11 +76,11 @@ def crop(image, top=0, left=0, height=None, width=None):
 
 
 def _open(source, where):
+    if isinstance(source, (str, Path)) and not os.path.isfile(source):  # opening a pipe would wait for its writer
+        raise DataError(f'{where}: no such file')
     try:
-        image = Image.open(source)
-    except FileNotFoundError:
-        raise DataError(f'{where}: no such file') from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        image = Image.open(source, formats=FORMATS)
+    except Exception:  # a damaged file can make its reader fail in any way; one of too many pixels is refused, too
         raise DataError(f'{where}: is not a readable image; copy it anew or take it out') from None
     # Pillow reads 16-bit RGB as if it had 8; the raw mode of its decoder still says what the file has.
     if image.mode.startswith(('I', 'F')) or ';16' in str(image.tile):
@@ -82,23 +89,27 @@ def _open(source, where):
     return image
 
 
-def _orientation(image):
+def _orientation(image, where):
     """How a camera held upright would have seen it: 1 to 8 of the EXIF tag, which BasicSR heeds as well."""
     # Pillow turns TIFF by itself; of a PNG, asking would decode the whole file.
-    return image.getexif().get(0x0112, 1) if image.format in ('JPEG', 'MPO', 'WEBP') else 1
+    try:
+        found = image.getexif().get(0x0112, 1) if image.format in ('JPEG', 'MPO', 'WEBP') else 1
+        return found if found in range(1, 9) else 1
+    except Exception:  # as in opening
+        raise DataError(f'{where}: has corrupt EXIF data; copy it anew or take it out') from None
 
 
 def _decode(image, where):
     try:
-        turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+        turned = ImageOps.exif_transpose(image) if _orientation(image, where) > 1 else image
         if turned.has_transparency_data:
             turned = turned.convert('RGBA')
             if turned.getextrema()[3][0] < 255:
                 raise DataError(f'{where}: is transparent in places; flatten it to RGB')
         return np.array(turned.convert('RGB'))
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f'{where}: is cut short or corrupt ({error}); copy it anew or take it out') from None
+    except DataError:
+        raise
+    except Exception as error:  # as in opening
+        raise DataError(f'{where}: is cut short or corrupt ({reason_of(error)}); copy it anew or take it out') from None
     finally:
         image.close()

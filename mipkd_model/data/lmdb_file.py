@@ -1,17 +1,13 @@
-"""One LMDB opened for reading: lazily, once for each process, and only if it is whole."""
+"""One LMDB opened for reading: lazily, once for each process, and only if it is sound."""
 import os
 from pathlib import Path
 
 import lmdb
 
 from . import DataError
+from .lmdb_check import check_lmdb
 
-_open = {}  # real path -> (inode of the file, environment, read transaction), in this process
-
-
-def whole_size(env):
-    """Bytes that the file of an environment must have. Beyond its end a read would not fail but kill the process."""
-    return (env.info()['last_pgno'] + 1) * env.stat()['psize']
+_open = {}  # real path -> (what the file was, environment, read transaction), in this process
 
 
 def _close(path):
@@ -33,37 +29,36 @@ class LmdbFile:
     """A database; may be pickled, and used in forked and spawned processes.
 
     Raises:
-        DataError: no such database, not an LMDB, or one that is cut short.
+        DataError: no such database, not an LMDB, or one that is cut short or damaged.
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        self._real = os.path.realpath(self.path.expanduser())
         try:
-            file = os.stat(f'{self._real}/data.mdb')
-        except OSError as error:
-            raise DataError(f'{path}: no such LMDB, which is a folder with data.mdb ({error.strerror})') from None
-        self._inode = file.st_ino
+            self._real = os.path.realpath(self.path.expanduser())
+        except (ValueError, RuntimeError) as error:  # a NUL in it; no such user's home
+            raise DataError(f'{path}: no such LMDB ({error})') from None
+        self._state = check_lmdb(self._real, path)
         try:
-            env = self._enter()[1]
-            whole = whole_size(env)
+            self._enter()
         except lmdb.Error as error:
             raise DataError(f'{path}: cannot be opened as an LMDB ({error}); remove it and pack it anew') from None
-        if file.st_size < whole:
-            _close(self._real)
-            raise DataError(f'{path}: is cut short, {file.st_size} of {whole} bytes; remove it and pack it anew')
 
     def _enter(self):
         # LMDB lets a process open each database only once.
         entry = _open.get(self._real)
-        if entry is None or entry[0] != self._inode:
-            if os.stat(f'{self._real}/data.mdb').st_ino != self._inode:
+        if entry is None or entry[0] is not self._state:
+            state = check_lmdb(self._real, self.path)
+            if state[:-1] != self._state[:-1]:  # a file that was only touched may go on being read
                 raise DataError(f'{self.path}: was packed anew while it was in use; start again')
-            if entry is not None:
+            if entry is not None and entry[0] != state:
                 _close(self._real)
-            # Crops are scattered over the file: reading ahead would only push other pages out of memory.
-            env = lmdb.open(self._real, readonly=True, lock=False, readahead=False)
-            entry = _open[self._real] = self._inode, env, env.begin(buffers=True)
+                entry = None
+            if entry is None:
+                # Crops are scattered over the file: reading ahead would only push other pages out of memory.
+                env = lmdb.open(self._real, readonly=True, lock=False, readahead=False)
+                entry = _open[self._real] = state, env, env.begin(buffers=True)
+            self._state = entry[0]
         return entry
 
     def get(self, key):

@@ -5,14 +5,18 @@ loop counts epochs as if nothing were dropped, so that runs end early; its worke
 Here sample ``position`` is a function of (seed, position), training is one epoch of just the samples it needs, and a
 resumed run goes on at the position where it stopped.
 """
+import hashlib
 import math
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from basicsr.data import build_dataloader, build_dataset
 
 from ..draws import seed_of
+from ..run.resuming import check_same_samples
+from ..run.stopping import outlast_signals
+from ..step.seeding import seed_generators
 from .paired_dataset import PairedSRDataset, Sample
 
 
@@ -30,15 +34,13 @@ class TrainingOrder(Sampler):
         seed (int): the run's ``manual_seed``.
         world_size, rank (int): number of processes, and which of them this is.
         shuffle (bool): False takes the images of each pass in their order.
-        plain (bool): give indices only, for datasets that know no ``Sample``.
     """
 
-    def __init__(self, num_images, batch_size, total_iter, start_iter=0, seed=0, world_size=1, rank=0, shuffle=True,
-                 plain=False):
+    def __init__(self, num_images, batch_size, total_iter, start_iter=0, seed=0, world_size=1, rank=0, shuffle=True):
         self.num_images, self.batch_size = num_images, batch_size
         self.total_iter, self.start_iter = total_iter, start_iter
         self.seed, self.world_size, self.rank = seed, world_size, rank
-        self.shuffle, self.plain = shuffle, plain
+        self.shuffle = shuffle
 
     def __len__(self):
         return max(0, self.total_iter - self.start_iter) * self.batch_size
@@ -54,7 +56,7 @@ class TrainingOrder(Sampler):
                 number, place = divmod(position, self.num_images)
                 if number != current:
                     current, images = number, self._images(number)
-                yield images[place] if self.plain else Sample(images[place], self.seed, position)
+                yield Sample(images[place], self.seed, position)
 
     def _images(self, number):
         """Indices of a pass, in its order."""
@@ -62,6 +64,26 @@ class TrainingOrder(Sampler):
             return range(self.num_images)
         generator = torch.Generator().manual_seed(seed_of('order', self.seed, number))
         return torch.randperm(self.num_images, generator=generator).tolist()
+
+
+class SeededDataset(Dataset):
+    """A dataset that knows no ``Sample``: what it draws at random becomes a function of (seed, position)."""
+
+    def __init__(self, dataset):
+        self.dataset, self.opt = dataset, dataset.opt
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, sample):
+        seed_generators('sample', sample.seed, sample.position)
+        return self.dataset[sample.index]
+
+
+def samples_of(dataset):
+    """What tells a training's data from others: the number of images and, where they have names, a hash of these."""
+    names = [lq for _, lq in getattr(dataset, 'pairs', ())]
+    return {'images': len(dataset), 'names': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None}
 
 
 class Prefetcher:
@@ -81,7 +103,8 @@ def create_train_val_dataloader(opt, logger):
     """As BasicSR's, with ``TrainingOrder`` in place of its sampler.
 
     Args:
-        opt (dict): options; ``start_iter`` is the iteration a resumed run goes on from, 0 if absent.
+        opt (dict): options; ``start_iter`` is the iteration a resumed run goes on from, 0 if absent, and ``samples``
+            what ``samples_of`` gave when it was saved. The latter is set, for the states of this run.
         logger (Logger): is told how many images and passes there are.
 
     Returns:
@@ -93,14 +116,18 @@ def create_train_val_dataloader(opt, logger):
         dataset = build_dataset(block)
         common = {'num_gpu': opt['num_gpu'], 'dist': opt['dist'], 'seed': opt['manual_seed']}
         if phase == 'train':
-            batch_size = block['batch_size_per_gpu']
+            batch_size, samples = block['batch_size_per_gpu'], samples_of(dataset)
+            check_same_samples(opt.get('samples'), samples, f'datasets.{phase}')
+            opt['samples'] = samples
             order = TrainingOrder(len(dataset), batch_size, total_iter, opt.get('start_iter', 0), opt['manual_seed'],
-                                  opt['world_size'], opt['rank'], block.get('use_shuffle', True),
-                                  plain=not isinstance(dataset, PairedSRDataset))
+                                  opt['world_size'], opt['rank'], block.get('use_shuffle', True))
+            if not isinstance(dataset, PairedSRDataset):
+                dataset = SeededDataset(dataset)
             train_loader = build_dataloader(dataset, block, sampler=order, **common)
-            samples = total_iter * batch_size * opt['world_size']
+            train_loader.worker_init_fn = outlast_signals  # in place of seeding them: each sample has a seed
+            count = total_iter * batch_size * opt['world_size']
             logger.info(f'Training on {len(dataset)} images: {total_iter} iterations of {batch_size} x '
-                        f'{opt["world_size"]} samples, {math.ceil(samples / len(dataset))} passes over the images; '
+                        f'{opt["world_size"]} samples, {math.ceil(count / len(dataset))} passes over the images; '
                         'the log counts all of them as epoch 0.')
         else:
             val_loaders.append(build_dataloader(dataset, block, sampler=None, **common))

@@ -15,7 +15,7 @@ from . import DataError
 from .stores import check_pair, lq_names, open_store
 
 OWN = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'use_hflip', 'use_rot')
-BASICSRS = ('name', 'type', 'phase', 'scale', 'dataset_enlarge_ratio', 'batch_size_per_gpu', 'num_worker_per_gpu',
+BASICSRS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu',
             'use_shuffle', 'pin_memory', 'persistent_workers', 'prefetch_mode', 'num_prefetch_queue')
 
 
@@ -84,6 +84,9 @@ class PairedSRDataset(data.Dataset):
 
     def __init__(self, opt):
         super().__init__()
+        if 'dataset_enlarge_ratio' in opt:
+            raise UserError('datasets.train.dataset_enlarge_ratio: is not read, for samples are one endless sequence; '
+                            'take it out')
         for key in opt:
             if key not in OWN + BASICSRS:
                 raise UserError(f'datasets: {opt["type"]} has no option {key!r}{near_miss(key, OWN + BASICSRS)}; '

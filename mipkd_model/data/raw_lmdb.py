@@ -13,9 +13,12 @@ import json
 
 import numpy as np
 
+from mipkd_arch.errors import shown
+
 from . import DataError
 from .images import crop
 from .lmdb_file import LmdbFile
+from .names import check_name
 
 INDEX_KEY = b'__index__'
 FORMAT = 2
@@ -31,18 +34,45 @@ def decode_index(raw, path):
     """The index's ``images``.
 
     Raises:
-        DataError: none, damaged, or of another format.
+        DataError: none, damaged, of another format, or with an entry that is none of an image.
     """
     if raw is None:
         raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it with datasets/prepare.py')
     digest, _, text = bytes(raw).partition(b'\n')
     if hashlib.sha256(text).hexdigest().encode() != digest:
         raise DataError(f'{path}: has a damaged index, or one of another version; remove it and pack it anew')
-    index = json.loads(text)
-    if index['format'] != FORMAT:
-        raise DataError(f'{path}: is of format {index["format"]}, this version reads {FORMAT}; remove it and pack it '
-                        'anew')
-    return index['images']
+    try:
+        index = json.loads(text, object_pairs_hook=_each_once)
+        format_, images = index['format'], index['images']
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DataError(f'{path}: has an index that is none; remove it and pack it anew') from None
+    if format_ != FORMAT:
+        raise DataError(f'{path}: is of format {shown(format_)}, this version reads {FORMAT}; remove it and pack '
+                        'it anew')
+    if not isinstance(images, dict):
+        raise DataError(f'{path}: has an index without images; remove it and pack it anew')
+    for name, image in images.items():
+        check_name(name, path)
+        if not _is_entry(image):
+            raise DataError(f'{path}: image {name!r} is {shown(image)} in the index, which tells its shape, '
+                            'dtype, sha256 and source; remove it and pack it anew')
+    return images
+
+
+def _each_once(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError('a key comes twice')
+    return found
+
+
+def _is_entry(image):
+    if not isinstance(image, dict) or not all(isinstance(image.get(key), str) for key in ('sha256', 'source')):
+        return False
+    shape = image.get('shape')
+    # LMDB's values have at most 2^32 bytes.
+    return image.get('dtype') == 'uint8' and isinstance(shape, list) and len(shape) == 3 and shape[2] == 3 and all(
+        type(side) is int and 0 < side < 1 << 31 for side in shape)
 
 
 class RawLmdb:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +15,14 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from ..files import reach_disk
 from . import DataError
-from .lmdb_file import whole_size
+from .lmdb_check import is_sound
+from .names import check_name
 from .raw_lmdb import INDEX_KEY, RawLmdb, encode_index
 
 PLAN_KEY = b'__plan__'
+SUM_KEY = b'__sum__'  # and the name: SHA-256 of an image, while the database is being written
 PAGE = 4096
 
 
@@ -79,6 +82,10 @@ def write_raw_lmdb(path, entries):
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f'{path}: two images are named {twice!r}; rename one of them')
+    for name in names:
+        if check_name(name, path).encode().startswith((INDEX_KEY, PLAN_KEY, SUM_KEY)):
+            raise DataError(f'{path}: an image cannot be named {name!r}, which is kept for the database itself; rename '
+                            'it')
     if os.path.exists(path):  # Path.exists raises where a path cannot be at all
         raise DataError(f'{path}: exists already and is left alone; remove it first to make it anew')
     part = path.with_name(path.name + '.part')
@@ -96,11 +103,15 @@ def write_raw_lmdb(path, entries):
             digests = _write_images(env, entries, path.name)
             with env.begin(write=True) as txn:
                 txn.delete(PLAN_KEY)
+                for name in names:
+                    txn.delete(SUM_KEY + name.encode())
                 txn.put(INDEX_KEY, encode_index({
                     entry.name: {'shape': list(entry.shape), 'dtype': 'uint8', 'sha256': digests[entry.name],
                                  'source': entry.source, 'stamp': entry.stamp} for entry in entries}))
         (part / 'lock.mdb').unlink(missing_ok=True)
         os.replace(part, path)
+        with suppress(OSError):  # not every file system can do so for folders
+            reach_disk(path.parent)
 
 
 @contextmanager
@@ -124,11 +135,11 @@ def _reported(path, part):
 
 def _goes_on(part, plan):
     """Whether an earlier run left these very images unfinished."""
-    if not (part / 'data.mdb').exists():
+    if not is_sound(part):
         return False
     try:
         with lmdb.open(str(part), readonly=True, lock=False) as env, env.begin() as txn:
-            return (part / 'data.mdb').stat().st_size >= whole_size(env) and txn.get(PLAN_KEY) == plan
+            return txn.get(PLAN_KEY) == plan
     except lmdb.Error:
         return False
 
@@ -145,11 +156,11 @@ def _check_room(path, part, size):
 def _write_images(env, entries, title):
     """Write those that are not there yet; returns the SHA-256 of each image by name."""
     digests = {}
-    with env.begin(buffers=True) as txn:  # what an earlier run left is whole: LMDB keeps nothing by halves
+    with env.begin(buffers=True) as txn:
         for entry in entries:
-            raw = txn.get(entry.name.encode())
-            if raw is not None:
-                digests[entry.name] = hashlib.sha256(raw).hexdigest()
+            raw, known = (txn.get(key + entry.name.encode()) for key in (b'', SUM_KEY))
+            if raw is not None and known == (digest := hashlib.sha256(raw).hexdigest()).encode():
+                digests[entry.name] = digest
     todo = [entry for entry in entries if entry.name not in digests]
     jobs = min(8, os.cpu_count() or 1)
     with (_interrupt_held_back() as check_interrupt, ThreadPoolExecutor(jobs) as pool,
@@ -159,6 +170,7 @@ def _write_images(env, entries, title):
             with env.begin(write=True) as txn:
                 for entry, (raw, digest) in zip(batch, pool.map(_load, batch), strict=True):
                     txn.put(entry.name.encode(), raw)
+                    txn.put(SUM_KEY + entry.name.encode(), digest.encode())
                     digests[entry.name] = digest
                     bar.update()
             check_interrupt()

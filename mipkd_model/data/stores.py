@@ -6,12 +6,15 @@ gives a uint8 RGB crop, without the last four the whole image. Only raw LMDBs re
 import re
 from pathlib import Path
 
+from mipkd_arch.errors import reason_of, shown
+
 from . import DataError
 from .images import crop, decode_image, image_shape, list_images, read_image
 from .lmdb_file import LmdbFile
+from .names import check_name
 from .raw_lmdb import RawLmdb
 
-META = re.compile(r'(?P<name>[^.]+)\.\S+ \((?P<height>\d+),\s*(?P<width>\d+)(,\s*\d+)?\)')
+META = re.compile(r'(?P<name>[^.]+)\.\S+ \((?P<height>[1-9]\d{0,6}),\s*(?P<width>[1-9]\d{0,6})(,\s*\d+)?\)', re.ASCII)
 
 
 def open_store(path):
@@ -46,18 +49,33 @@ class PngLmdb:
         self.path = Path(path)
         self.shapes = {}
         meta = self.path.expanduser() / 'meta_info.txt'
-        for number, line in enumerate(meta.read_text().splitlines(), 1):
+        for number, line in enumerate(_lines(meta), 1):
             entry = META.match(line)
             if entry is None:
-                raise DataError(f'{meta}: line {number} is {line!r}, not of the form "0001.png (480,480,3) 1"')
-            name = entry['name']
+                raise DataError(f'{meta}: line {number} is {shown(line)}, not of the form '
+                                '"0001.png (480,480,3) 1"')
+            name = check_name(entry['name'], f'{meta}: line {number}')
+            if name in self.shapes:
+                raise DataError(f'{meta}: line {number} names image {name!r} again; take it out')
             if self._file.get(name.encode()) is None:
                 raise DataError(f'{path}: has no image {name!r}, which meta_info.txt names; remove it and pack it anew')
             self.shapes[name] = int(entry['height']), int(entry['width']), 3
 
     def read(self, name, top=0, left=0, height=None, width=None):
         image = decode_image(bytes(self._file.get(name.encode())), f'{self.path}: image {name!r}')
+        if image.shape != self.shapes[name]:
+            raise DataError(f'{self.path}: image {name!r} is {image.shape[1]}x{image.shape[0]}, but '
+                            f'{self.shapes[name][1]}x{self.shapes[name][0]} in meta_info.txt; pack it anew')
         return crop(image, top, left, height, width)
+
+
+def _lines(file):
+    try:
+        if not file.is_file():  # reading a pipe would wait for whoever writes to it
+            raise DataError(f'{file}: is no file')
+        return file.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{file}: cannot be read ({reason_of(error)}); pack the database anew') from None
 
 
 def lq_names(gt_names, lq_names, scale, where):

@@ -42,7 +42,12 @@ def trained_origin(opt, iteration):
     Args:
         opt (dict): all options.
         iteration (int): of the training.
+
+    Returns:
+        Origin: empty in all processes but the first, which alone writes the record.
     """
+    if opt.get('rank'):
+        return Origin(None, None)
     names = [f'net_g_{iteration}.pth', *(['net_g_latest.pth'] if iteration == int(opt['train']['total_iter']) else [])]
     files = [file for name in names if (file := Path(opt['path'].get('models', ''), name)).is_file()]
     key = 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'

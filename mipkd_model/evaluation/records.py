@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, reason_of, shown
 
 from ..files import write_json
 
@@ -101,8 +101,8 @@ def read_record(file):
     hints = get_type_hints(Record)
     for entry in fields(Record):
         if entry.name not in found or not _is_a(found[entry.name], hints[entry.name]):
-            raise RecordError(f'{file}: is no whole record: {entry.name} is {found.get(entry.name, "missing")!r}; '
-                              'evaluate anew')
+            raise RecordError(f'{file}: is no whole record: {entry.name} is '
+                              f'{shown(found.get(entry.name, "missing"))}; evaluate anew')
     for name, keys in NESTED.items():
         missing = [key for key in keys if found[name] is not None and key not in found[name]]
         if missing:
@@ -119,7 +119,7 @@ def read_record(file):
         means = {key: _numbers(found.pop(key)) for key in ('mean', 'bicubic')}
         return Record(images=images, **means, **found)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise RecordError(f'{file}: is no whole record ({error}); evaluate anew') from None
+        raise RecordError(f'{file}: is no whole record ({reason_of(error)}); evaluate anew') from None
 
 
 def record_files(folder):
@@ -168,12 +168,11 @@ def read_json(file, format_, what, origin):
         raise RecordError(f'{file}: no such {what}; {origin}')
     try:
         found = json.loads(file.read_text(encoding='utf-8'))
-    except (ValueError, UnicodeDecodeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecordError(f'{file}: cannot be read as JSON ({reason}); {origin}') from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise RecordError(f'{file}: cannot be read as JSON ({reason_of(error)}); {origin}') from None
     name = found.pop('format', None) if isinstance(found, dict) else None
     if name != format_:
-        raise RecordError(f'{file}: is not a {what} ({origin}): its format is {name!r}, not {format_!r}')
+        raise RecordError(f'{file}: is not a {what} ({origin}): its format is {shown(name)}, not {format_!r}')
     return found
 
 

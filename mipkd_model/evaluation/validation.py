@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from basicsr.utils import get_root_logger
 
+from ..data.names import check_name
 from .evaluate import evaluate
 from .recording import make_record
 from .records import FOLDER, write_record
@@ -46,6 +47,8 @@ def validate(opt, network, multiple, dataset, device, checks, origin, iteration=
     start, val, name = time.perf_counter(), opt['val'], dataset.opt['name']
     suffix = val.get('suffix') or opt['name'] if iteration is None else iteration
     folder = opt['path'].get('visualization', '')
+    check_name(str(name), 'datasets', 'a data set')
+    check_name(str(suffix), 'val.suffix', 'an ending')
     # Unless asked for, a bar only where someone looks, which is tqdm's None: in a log file it is many lines.
     hidden = None if val.get('pbar') is None else not val['pbar']
     results = evaluate(

@@ -37,15 +37,15 @@ def random_crops(images, height, width, numbers):
     Args:
         images (Tensor): (N, C, H, W).
         height, width (int): size of a crop.
-        numbers (random.Random): where the places are drawn from.
+        numbers (list[random.Random]): where the place in each image is drawn from.
 
     Returns:
         Tensor: (N, C, height, width).
     """
     rows, columns = images.shape[-2] - height, images.shape[-1] - width
     crops = []
-    for image in images:
-        top, left = numbers.randint(0, rows), numbers.randint(0, columns)
+    for image, own in zip(images, numbers, strict=True):
+        top, left = own.randint(0, rows), own.randint(0, columns)
         crops.append(image[:, top:top + height, left:left + width])
     return torch.stack(crops)
 
@@ -69,8 +69,8 @@ class DUKDLoss(DistillLoss):
 
     Args:
         loss_weight (float): weight. Default: 1.
-        zoom_in (bool): Default: True.
-        zoom_out (bool): Default: True.
+        zoom_in (bool): take the first term. Default: True.
+        zoom_out (bool): take the second. Default: True.
         consistency (bool): whether the zoomed-in input of the student is changed by F. Default: True.
         consistency_prob (float): probability of each change. Default: 0.3.
     """
@@ -89,8 +89,8 @@ class DUKDLoss(DistillLoss):
     def forward(self, step):
         losses = {}
         if self.zoom_in:
+            lq = random_crops(step.gt, *step.lq.shape[-2:], step.draws.numbers_of_samples('dukd', len(step.gt)))
             numbers = step.draws.numbers('dukd')
-            lq = random_crops(step.gt, *step.lq.shape[-2:], numbers)
             names = [name for name in CHANGES if self.consistency and numbers.random() < self.consistency_prob]
             image = undo(step.learn(change(lq, names)), names)
             losses['l_zoom_in'] = self.loss_weight * F.l1_loss(image, step.teach(lq))

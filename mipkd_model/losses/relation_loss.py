@@ -51,8 +51,8 @@ class RKDLoss(DistillLoss):
 
     Args:
         loss_weight (float): weight of the sum. Default: 1.
-        distance_weight (float): Default: 25, the original's.
-        angle_weight (float): Default: 50, the original's.
+        distance_weight (float): weight of the distances. Default: 25, the original's.
+        angle_weight (float): weight of the cosines. Default: 50, the original's.
     """
     min_batch = 3  # two samples have one distance, which is its own mean
 

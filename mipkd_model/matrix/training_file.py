@@ -36,6 +36,7 @@ train:
   cuda_graphs: false     # launch a whole step at once; on one GPU
   accumulate: 1          # parts that a batch is passed in, for less memory
   grad_clip: ~           # largest norm of the gradient
+  nonfinite: skip        # what happens to a step whose loss or gradient is not finite: skip, stop
 {stages}\
   optim_g:
     type: Adam
@@ -53,19 +54,20 @@ train:
 val:
   val_freq: !!float 5e3
   save_img: false
+{teacher_check}\
 {metrics}
 logger:
   print_freq: 100
   save_checkpoint_freq: !!float 5e3
+  keep_states: 3         # newest training states that are kept
   use_tb_logger: true
   wandb:
     project: ~
     resume_id: ~
 
-{unused}\
 dist_params:
-  backend: nccl
-  port: 29500
+  backend: auto          # nccl on GPUs, gloo on CPUs
+  port: 29500            # for SLURM alone
 '''
 READINGS = (
     "Sizes and schedule follow the paper's family of work; docs/method.md says which settings are published and which",
@@ -95,7 +97,7 @@ TEACHER_WEIGHTS = '''\
 pretrain_network_t: {}
 strict_load_t: true
 '''
-UNUSED = 'find_unused_parameters: true  # a step may leave some mixers out\n'
+TEACHER_CHECK = '  check_teacher: true    # measure the teacher first, and report one that is worse than bicubic\n'
 
 
 def text_of_training(run, file):
@@ -119,7 +121,7 @@ def text_of_training(run, file):
         val_set=BENCHMARK_SET.format(phase='val', name='Set5', scale=scale), networks='\n'.join(networks),
         paths=indent(_paths(run, has_teacher), '  '), stages=indent(_stages(pair, blocks, mixes), '  '),
         losses=indent(''.join(blocks.values()), '  '), metrics=METRICS.format(scale=scale),
-        unused=UNUSED if mixes else '')
+        teacher_check=TEACHER_CHECK if has_teacher else '')
 
 
 def _header(run, file, has_teacher):

@@ -1,23 +1,23 @@
 """Forward and backward of one training step: from a batch to losses by name, and to gradients."""
-from contextlib import nullcontext
-
 import torch
 
 from ..draws import Draws
 from .precision import autocast
+from .sharing import average
 
 
 class Gradients:
     """Adds the gradients of a batch to those of the trained weights.
 
     Args:
-        distiller (nn.Module): ``Distiller``, or DistributedDataParallel around it.
+        distiller (nn.Module): ``Distiller``.
         options (StepOptions): ``precision`` and ``accumulate`` are read. A batch is passed in as many parts as the
             latter says: gradients and losses are those of the whole, in the memory of a part, for losses that are
             means over samples.
         device (torch.device): of the batch.
         seed (int): the run's ``manual_seed``.
-        rank, world_size (int): which of how many processes this is.
+        rank, world_size (int): which of how many processes this is. Gradients and losses are means over all, the same
+            in each, and so those of the batch that all have together.
     """
 
     def __init__(self, distiller, options, device, seed, rank=0, world_size=1):
@@ -42,17 +42,15 @@ class Gradients:
             dict[str, Tensor]: scalar losses by name, detached.
         """
         parts = zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)
-        found = [self.of_part(*part, self.draws(iteration, index), last=index == self.parts - 1)
-                 for index, part in enumerate(parts)]
-        return {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}
+        found = [self.of_part(*part, self.draws(iteration, index)) for index, part in enumerate(parts)]
+        losses = {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}
+        return average(self.distiller, losses) if self.world_size > 1 else losses
 
-    def of_part(self, lq, gt, draws, last=True):
-        """Forward and backward of one part; arguments as for ``Distiller``, and whether it is the step's last."""
-        # Several processes exchange gradients once in a step.
-        with nullcontext() if last or not hasattr(self.distiller, 'no_sync') else self.distiller.no_sync():
-            with autocast(self.precision, self.device):
-                losses = self.distiller(lq, gt, draws)
-            if self.parts > 1:
-                losses = {name: loss / self.parts for name, loss in losses.items()}
-            torch.stack(list(losses.values())).sum().backward()
+    def of_part(self, lq, gt, draws):
+        """Forward and backward of one part; arguments as for ``Distiller``."""
+        with autocast(self.precision, self.device):
+            losses = self.distiller(lq, gt, draws)
+        if self.parts > 1:
+            losses = {name: loss / self.parts for name, loss in losses.items()}
+        torch.stack(list(losses.values())).sum().backward()
         return {name: loss.detach() for name, loss in losses.items()}

@@ -5,7 +5,7 @@ import torch
 
 from mipkd_arch.errors import UserError, number_in, one_of, reason_of, true_or_false
 
-from ..arguments import check_arguments
+from ..config.arguments import check_arguments
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
 LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
@@ -46,6 +46,31 @@ def loops(block):
     if 'fused' in asked and block.keys().isdisjoint(LOOPS):
         asked['fused'] = True
     return asked
+
+
+def check_entries(optimizer, block):
+    """Check that a loaded state has of each weight either nothing or what a step leaves; fused kernels trust it.
+
+    Args:
+        optimizer (Optimizer): with its state.
+        block (dict): its options.
+
+    Raises:
+        ValueError: an entry is missing, unknown or of another shape.
+    """
+    probe = torch.zeros(2, requires_grad=True)
+    probe.grad = torch.ones_like(probe)
+    small = make_optimizer(block, [probe])
+    small.step()
+    expected = {name: getattr(value, 'shape', None) for name, value in small.state[probe].items()}
+    for weight, state in optimizer.state.items():
+        if state.keys() != expected.keys():
+            raise ValueError(f'the optimizer has {", ".join(state) or "nothing"} of a weight, not '
+                             f'{", ".join(expected)}')
+        for name, value in state.items():
+            shape = weight.shape if expected[name] == probe.shape else expected[name]
+            if getattr(value, 'shape', None) != shape:
+                raise ValueError(f'{name} of the optimizer is not of the shape of its weight, {list(weight.shape)}')
 
 
 def adopt_layout(optimizer):

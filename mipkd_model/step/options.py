@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from mipkd_arch.errors import UserError, number_in, true_or_false
+from mipkd_arch.errors import UserError, number_in, one_of, true_or_false
 
 from .precision import check_precision
 
@@ -27,6 +27,8 @@ class StepOptions:
     """Equal parts that a batch is passed in, one after the other."""
     grad_clip: float | None = None
     """Largest L2 norm of all gradients together; longer ones are scaled down to it. None: as they are."""
+    nonfinite: str = 'skip'
+    """What is done with a step whose loss or gradient is not finite: 'skip' it, or 'stop' the run."""
 
     @classmethod
     def of(cls, opt, device):
@@ -51,6 +53,7 @@ class StepOptions:
                             f'datasets.train.batch_size_per_gpu: {batch}; take a divisor')
         if found.grad_clip is not None and not number_in('train.grad_clip', found.grad_clip, 0):
             raise UserError('train.grad_clip: 0 would take all of the gradient away; give a number above 0, or ~')
+        one_of('train.nonfinite', found.nonfinite, ('skip', 'stop'))
         if found.compile and not hasattr(torch.compiler, 'set_stance'):
             raise UserError(f'train.compile: needs torch 2.6 or later, found {torch.__version__}; set compile: false')
         if found.compile and device.type == 'cpu' and not any(map(shutil.which, COMPILERS)):

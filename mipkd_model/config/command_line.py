@@ -1,0 +1,132 @@
+"""The command lines of ``basicsr/train.py`` and ``basicsr/test.py``, read into checked options."""
+import argparse
+import random
+from os import path as osp
+
+import torch
+
+from mipkd_arch.errors import UserError
+
+from basicsr.utils import set_random_seed
+
+from ..evaluation.origin import option_file_origin
+from ..run import distributed
+from .checks import check_machine, find_in_options, read_options
+from .overrides import override
+
+DEBUG_FREQ = 8  # steps between savings and validations of a run named debug
+
+
+def read_command_line(root_path, is_train):
+    """Read options and arguments from ``sys.argv``, check what the options say, and meet the other processes.
+
+    Gives what BasicSR's ``parse_options`` gives, which fails on a mistake only after an older run of that name was
+    moved away, runs code that an option file or ``--force_yml`` names, and reads the texts of ``--force_yml`` alone.
+
+    Args:
+        root_path (str): where the results go.
+        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+
+    Returns:
+        tuple[dict, argparse.Namespace]: all options, and the arguments.
+
+    Raises:
+        UserError: on what is wrong.
+    """
+    args = _parser(is_train).parse_args()
+    opt = read_options(args.opt)
+    override(opt, args.force_yml or ())
+    find_in_options(opt, is_train).stop(args.opt)
+    if args.debug and not opt['name'].startswith('debug'):
+        opt['name'] = f'debug_{opt["name"]}'
+    check_machine(opt, is_train)
+    distributed.start(args.launcher, opt)
+    opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
+    opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
+    _start_numbers(opt)
+    complete(opt, root_path, is_train)
+    return opt, args
+
+
+def _parser(is_train):
+    script, kind = ('train', 'Train') if is_train else ('test', 'Test')
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=f'{kind} as an option file says.',
+        epilog=f'example: python basicsr/{script}.py -opt options/{script}_MiPKD_x4.yml'
+               f'{" --auto_resume" if is_train else ""}')
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'),
+                        help='how several processes were started; found by itself for torchrun, which is pytorch')
+    parser.add_argument('--auto_resume', action='store_true', help='go on from the newest state of the run, if any')
+    parser.add_argument('--debug', action='store_true',
+                        help=f'name the run debug_<name>, print each step, and save and validate each {DEBUG_FREQ}')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help='given by older launchers, and not needed')
+    parser.add_argument('--force_yml', nargs='+', metavar='PATH=VALUE',
+                        help='change options, as in train:ema_decay=0.999; values are written as in the file')
+    return parser
+
+
+def _start_numbers(opt):
+    if opt.get('manual_seed') is None:
+        opt['manual_seed'] = random.randint(1, 10000)
+    highest = 2**32 - opt['world_size']
+    if opt['manual_seed'] > highest:
+        raise UserError(f'manual_seed: {opt["manual_seed"]} is too large for {opt["world_size"]} processes; give at '
+                        f'most {highest}')
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+
+
+def complete(opt, root_path, is_train):
+    """Fill in what a run reads and an option file need not say: device, phases, folders.
+
+    Args:
+        opt (dict): options that ``check_options`` has passed, with ``dist``.
+        root_path (str): where the results go.
+        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+    """
+    _choose_device(opt)
+    _fill_in(opt, is_train)
+    _name_folders(opt, str(root_path), is_train)
+
+
+def _choose_device(opt):
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+    if opt['num_gpu'] > 1 and not opt['dist']:
+        print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun.', flush=True)
+        opt['num_gpu'] = 1
+
+
+def _fill_in(opt, is_train):
+    """What the pipelines read without asking whether it is there."""
+    for phase, block in opt['datasets'].items():
+        block.update(phase=phase.split('_')[0], scale=opt['scale'])
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            if block.get(key) is not None:
+                block[key] = osp.expanduser(block[key])
+    path = opt['path']
+    for key, value in path.items():
+        if value is not None and ('resume_state' in key or 'pretrain_network' in key):
+            path[key] = osp.expanduser(value)
+    for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
+        for key, value in defaults.items():
+            if isinstance(opt.get(block), dict):
+                opt[block].setdefault(key, value)
+    if is_train:
+        path.setdefault('resume_state', None)
+        if opt.get('network_t') is not None:
+            # On resume BasicSR would look for the teacher among this run's own checkpoints.
+            kept = path.get('ignore_resume_networks') or []
+            path['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
+        if 'debug' in opt['name']:
+            opt['logger'].update(print_freq=1, save_checkpoint_freq=DEBUG_FREQ)
+            if opt.get('val') is not None:
+                opt['val']['val_freq'] = DEBUG_FREQ
+
+
+def _name_folders(opt, root, is_train):
+    folder = osp.join(root, 'experiments' if is_train else 'results', opt['name'])
+    names = ('models', 'training_states', 'visualization') if is_train else ('visualization', )
+    opt['path'].update({'experiments_root' if is_train else 'results_root': folder, 'log': folder,
+                        **{name: osp.join(folder, name) for name in names}})

@@ -1,0 +1,71 @@
+"""Whether the files that an option file names are there: images and weights."""
+from copy import deepcopy
+from pathlib import Path
+
+from mipkd_arch.errors import UserError, reason_of
+
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from ..data.paired_dataset import PairedSRDataset
+from ..data.remedies import how_to_get
+from ..evaluation.metrics import OURS
+from ..teachers import how_to_get_weights, named_weights
+from .blocks import class_of
+from .findings import Findings
+
+SSIM_WINDOW = 11
+
+
+def find_in_files(opt):
+    """What is wrong with the images and weights that options name: missing, not readable, not pairs, too small.
+
+    Args:
+        opt (dict): options that ``check_options`` has passed.
+
+    Returns:
+        Findings: mistakes; messages have the command that gets what is missing.
+    """
+    found = Findings()
+    for phase, block in opt['datasets'].items():
+        with found.catching():
+            for key in ('dataroot_gt', 'dataroot_lq'):
+                path = block.get(key)
+                if path is not None and not _exists(path):
+                    raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
+            _open(opt, phase, block)
+    for where, path in named_weights(opt).items():
+        with found.catching():
+            if not _exists(path, Path.is_file):
+                raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
+    return found
+
+
+def _exists(path, test=Path.exists):
+    try:
+        return test(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):  # too long, not readable, or of a user who is not there
+        return False
+
+
+def _open(opt, phase, block):
+    kind = class_of(f'datasets.{phase}.type', block['type'], DATASET_REGISTRY)
+    try:
+        data = kind({**deepcopy(block), 'phase': phase.split('_')[0], 'scale': opt['scale']})
+    except UserError:
+        raise
+    except Exception as error:  # any data set, any failure
+        raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)})') from None
+    if not len(data):
+        raise UserError(f'datasets.{phase}: has no images')
+    if kind is PairedSRDataset and phase != 'train':
+        _check_borders(opt, phase, min(data.gt.shapes.items(), key=lambda item: min(item[1][:2])))
+
+
+def _check_borders(opt, phase, smallest):
+    name, (height, width, _) = smallest
+    for metric, block in ((opt.get('val') or {}).get('metrics') or {}).items():
+        border = block.get('crop_border', 0)
+        needed = 2 * border + (SSIM_WINDOW if block['type'] == 'calculate_ssim' else 1)
+        if block['type'] in OURS and min(height, width) < needed:
+            raise UserError(f'val.metrics.{metric}.crop_border: {border} leaves too little of image {name!r} of '
+                            f'datasets.{phase}, which is {width}x{height}; at least {needed}x{needed} is needed')

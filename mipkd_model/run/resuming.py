@@ -1,0 +1,102 @@
+"""Where a training goes on: the state, and whether it is one of this run."""
+from pathlib import Path
+
+from mipkd_arch.errors import UserError
+
+from basicsr.utils import check_resume
+
+from ..weights import read_checkpoint
+from .identity import differences, identity
+from .states import newest_state, read_state, states_in
+
+
+def take_up(opt):
+    """Find the state that a run goes on from, and set the options for it. Without one nothing is changed.
+
+    Nothing but the state is read on resuming, so ``path.pretrain_network_g`` becomes None.
+
+    Args:
+        opt (dict): parsed options; ``path.resume_state`` becomes the file, ``start_iter`` the iteration.
+
+    Raises:
+        UserError: the state cannot be read, or is of a run with other options.
+    """
+    path = opt['path']
+    if opt['model_type'] != 'MiPKDModel':
+        _take_up_basicsrs(opt)
+        return
+    if opt['auto_resume']:
+        folder = path['training_states']
+        found = newest_state(folder, tell=_say(opt))
+        if found is None:
+            _say(opt)(f'No state in {folder}, starting from the beginning.')
+            return
+        file, state = found
+    elif path.get('resume_state'):
+        file = Path(path['resume_state'])
+        state = read_state(file)
+    else:
+        return
+    check_same_run(opt, state, file)
+    path.update(resume_state=str(file), pretrain_network_g=None)
+    opt['start_iter'] = state['iter']
+
+
+def _take_up_basicsrs(opt):
+    """As BasicSR's ``load_resume_state`` finds the states of its own models, which are not sealed."""
+    path = opt['path']
+    if opt['auto_resume']:
+        path['resume_state'] = next(map(str, states_in(path['training_states']).values()), None)
+    if path.get('resume_state'):
+        opt['start_iter'] = read_any_state(opt)['iter']
+        check_resume(opt, opt['start_iter'])
+
+
+def read_any_state(opt):
+    """The state that ``take_up`` has found, of MiPKDModel or of one of BasicSR's models.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    file = opt['path']['resume_state']
+    if opt['model_type'] == 'MiPKDModel':
+        return read_state(file)
+    state = read_checkpoint(file)
+    if not isinstance(state, dict) or not state.keys() >= {'iter', 'optimizers', 'schedulers'}:
+        raise UserError(f'{file}: is no training state of BasicSR')
+    return {**state, 'epoch': 0}  # the only one of our order of samples, whatever loop saved the state
+
+
+def _say(opt):
+    return (lambda text: print(f'--auto_resume: {text}', flush=True)) if opt['rank'] == 0 else (lambda text: None)
+
+
+def check_same_run(opt, state, file):
+    """Check that a state is of the run that the options describe, and not beyond its end.
+
+    Raises:
+        UserError: names the first option that differs, and both values.
+    """
+    for path, before, now in differences(state['identity'], identity(opt)):
+        raise UserError(f'{path}: {_shown(now)}, but {file} is of a run with {_shown(before)}. Set it back (the '
+                        "experiment's folder has the option file), or begin another run, with another name, from its "
+                        'weights: path.pretrain_network_g')
+    if state['iter'] > opt['train']['total_iter']:
+        raise UserError(f'train.total_iter: {opt["train"]["total_iter"]}, but {file} is of iteration {state["iter"]}; '
+                        'give a larger number to train on')
+
+
+def check_same_samples(expected, found, where):
+    """Check that the training data are those of the state; ``None`` is not compared.
+
+    Raises:
+        UserError: they are others, so the samples that are left would not be those that were left.
+    """
+    if expected is not None and expected != found:
+        raise UserError(f'{where}: holds {found["images"]} images, which are not the {expected["images"]} that the run '
+                        'was trained on until now; give it the same data, or begin another run')
+
+
+def _shown(value):
+    text = 'nothing' if value is None else repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'

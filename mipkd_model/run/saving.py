@@ -1,0 +1,132 @@
+"""What a training leaves on disk while it runs, and how it goes on from there."""
+import signal
+from os import path as osp
+
+from mipkd_arch.errors import UserError, reason_of
+
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+
+from ..evaluation.origin import write_run
+from ..step.optimizer import adopt_layout, check_entries, loops
+from ..weights import plain_state_dict, save_atomically
+from .distributed import agree
+from .states import states_in, write_state
+from .stopping import Stopped, asked_to_stop
+
+KEEP_STATES = 3
+"""Where ``logger.keep_states`` does not say how many."""
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
+
+
+class SavedTraining:
+    """The part of ``MiPKDModel`` that saves and resumes, and stops when a signal asks for it.
+
+    Checkpoints (``net_g``) are for whoever uses the student. A state has all that a resumed run needs.
+
+    Attributes:
+        iteration (int): the last one that was made.
+        saved_iteration (int | None): the last one whose state was saved, or taken up.
+        state_due (bool): the state of ``iteration`` is to be saved before the next one.
+        identity (dict): of the run, as ``run.identity`` gives it; set by the model before it is built.
+    """
+    iteration, saved_iteration, state_due = 0, None, False
+
+    def update_learning_rate(self, current_iter, warmup_iter=-1):
+        """Begin an iteration: what is left to do for the one before it, then its learning rate."""
+        if self.state_due:
+            self._write_state()
+        if agree(asked_to_stop() is not None):
+            self._stop()
+        super().update_learning_rate(current_iter, warmup_iter)
+
+    def save(self, epoch, current_iter):
+        """As BasicSR's, of weights that are finite: one that is not would push good states out."""
+        self.health.check_saving(current_iter)
+        super().save(epoch, current_iter)
+
+    @master_only
+    def save_network(self, net, net_label, current_iter, param_key='params'):
+        """As BasicSR's, but complete or not at all: a failed save raises, and leaves an older file as it was."""
+        nets, keys = ([x] if not isinstance(x, list) else x for x in (net, param_key))
+        content = {key: plain_state_dict(self.get_bare_model(net_)) for net_, key in zip(nets, keys, strict=True)}
+        label = 'latest' if current_iter == -1 else current_iter
+        save_atomically(content, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+
+    def save_training_state(self, epoch, current_iter):
+        """Save what ``resume_training`` needs; ``current_iter`` -1 is the end of the run.
+
+        Where the iteration will be validated, this is left until then, so that the state has the best figures.
+        """
+        freq = (self.opt.get('val') or {}).get('val_freq')
+        self.state_due = self.iteration != self.saved_iteration
+        if current_iter == -1 or not freq or current_iter % freq:
+            self._write_state()
+
+    def _write_state(self):
+        if self.state_due and self.opt['rank'] == 0:
+            folder = self.opt['path']['training_states']
+            try:
+                write_state(self.training_state(), folder, self.opt['logger'].get('keep_states', KEEP_STATES))
+            except UserError as error:
+                last = next(iter(states_in(folder).values()), None)
+                kept = f'the newest state is {last}' if last else 'there is no older state'
+                raise UserError(f'{error} The run stops at iteration {self.iteration}; {kept}') from None
+        self.state_due, self.saved_iteration = False, self.iteration
+
+    @property
+    def _saved_parts(self):
+        average = {'net_g_ema': self.net_g_ema} if self.ema_decay > 0 else {}
+        return {'net_g': self.net_g, **average, **self.get_bare_model(self.distiller).parts}
+
+    def training_state(self):
+        """All that decides how the run goes on: plain data, and tensors."""
+        return {'epoch': 0, 'iter': self.iteration,  # all iterations are one epoch to the loop
+                'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+                'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+                'weights': {label: plain_state_dict(part) for label, part in self._saved_parts.items()},
+                'best': getattr(self, 'best_metric_results', {}), 'teacher_scores': self.teacher_scores,
+                'samples': self.opt.get('samples'), 'identity': self.identity}
+
+    def resume_training(self, resume_state):
+        """Take up what ``training_state`` gave.
+
+        Raises:
+            UserError: it does not fit this run.
+        """
+        try:
+            self._take_up(resume_state)
+        except MISFITS as error:
+            raise UserError(f'{self.opt["path"]["resume_state"]}: does not fit this run ({reason_of(error)}); take an '
+                            'older state, or begin another run from its weights: path.pretrain_network_g') from None
+
+    def _take_up(self, state):
+        for group in (group for saved in state['optimizers'] for group in saved['param_groups']):
+            group.update(loops(self.opt['train']['optim_g']))  # no part of the state: as the option file says now
+        super().resume_training(state)
+        check_entries(self.optimizer_g, self.opt['train']['optim_g'])
+        adopt_layout(self.optimizer_g)
+        parts, weights = self._saved_parts, state['weights']
+        if parts.keys() != weights.keys():
+            raise KeyError(f'it has {", ".join(weights)}; the run has {", ".join(parts)}')
+        for label, part in parts.items():
+            part.load_state_dict(weights[label])
+        self.best_metric_results, self.teacher_scores = state['best'], state['teacher_scores']
+        self.iteration = self.saved_iteration = state['iter']
+        self.calibrated = True  # the spreads are saved with the mixers
+        self.describe_run()
+
+    def describe_run(self):
+        """Write ``run.json``, for the evaluations of the weights."""
+        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
+            write_run(self.opt, self.device, has_teacher=self.net_t is not None)
+
+    def _stop(self):
+        number = asked_to_stop() or signal.SIGTERM  # it may have been another process that was asked
+        if self.iteration not in (0, self.saved_iteration):
+            self.save(0, self.iteration)
+            self._write_state()
+        get_root_logger().warning(f'Stopped after iteration {self.iteration}, which is saved; the same command with '
+                                  '--auto_resume goes on from there.' if self.iteration else
+                                  'Stopped before the first iteration.')
+        raise Stopped(number)

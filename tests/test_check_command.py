@@ -1,0 +1,62 @@
+"""``mipkd check``."""
+import pytest
+import runs
+import yaml
+
+from mipkd_model.cli import main
+
+FILES = sorted((runs.ROOT / 'options').rglob('*.yml'))
+
+
+def check(capsys, *arguments):
+    """Exit status and lines of the command."""
+    status = main(['check', *map(str, arguments)])
+    done = capsys.readouterr()
+    assert 'Traceback' not in done.err
+    return status, done.out.splitlines()
+
+
+def test_all_files_that_are_shipped_are_sound(capsys):
+    assert len(FILES) > 20
+    assert check(capsys, *FILES, '--options-only') == (0, [f'{file}: ok' for file in FILES])
+
+
+def test_a_file_whose_data_and_weights_are_there_is_sound(tmp_path, capsys):
+    file = runs.option_file(tmp_path, runs.options(tmp_path))
+    assert check(capsys, file) == (0, [f'{file}: ok'])
+    assert not (tmp_path / 'experiments').exists() and not (runs.ROOT / 'experiments/tiny').exists()
+
+
+def test_every_mistake_of_every_file_has_a_line(tmp_path, capsys):
+    opt = runs.options(tmp_path)
+    opt['train'].update(ema_decay=2, grad_clp=1)
+    bad = runs.option_file(tmp_path, opt)
+    (tmp_path / 'text.yml').write_text('a: [')
+    status, lines = check(capsys, bad, tmp_path / 'text.yml', tmp_path / 'no.yml')
+    assert status == 1 and [line.split(': ')[:2] for line in lines] == [
+        [str(bad), 'train.grad_clp'], [str(bad), 'train.ema_decay'], [str(tmp_path / 'text.yml'), 'line 1'],
+        [str(tmp_path / 'no.yml'), 'no such option file']]
+
+
+def test_missing_files_are_all_named_and_left_out_where_options_alone_are_asked_for(tmp_path, capsys):
+    opt = runs.options(tmp_path)
+    opt['datasets']['train']['dataroot_gt'] = opt['path']['pretrain_network_t'] = 'nowhere'
+    file = runs.option_file(tmp_path, opt)
+    status, lines = check(capsys, file)
+    assert status == 1 and [line.split(': ')[1] for line in lines] == ['datasets.train.dataroot_gt',
+                                                                       'path.pretrain_network_t']
+    assert check(capsys, file, '--options-only') == (0, [f'{file}: ok'])
+
+
+def test_what_does_not_fit_together_is_found(tmp_path, capsys):
+    opt = runs.options(tmp_path)
+    opt['network_g']['upscale'] = 4
+    status, lines = check(capsys, runs.option_file(tmp_path, opt))
+    assert status == 1 and 'network_g.upscale: 4 is not the scale: 2' in lines[0]
+
+
+@pytest.mark.parametrize('entry, status', [('train:ema_decay=5e-1', 0), ('train:ema_decay=5', 1)])
+def test_options_can_be_changed_before(tmp_path, capsys, entry, status):
+    file = runs.option_file(tmp_path, runs.options(tmp_path))
+    assert check(capsys, file, '--options-only', '--force_yml', entry)[0] == status
+    assert yaml.safe_load(file.read_text())['train']['ema_decay'] == 0.999

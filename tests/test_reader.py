@@ -1,0 +1,101 @@
+"""Option files as text: what is read, as which value, and what is refused."""
+import math
+import os
+
+import pytest
+import yaml
+from refusals import refusal
+
+from mipkd_arch.errors import UserError
+from mipkd_model.config.reader import MAX_BYTES, MAX_DEPTH, parse, read_options
+
+
+def refused(text):
+    return refusal(parse, text, 'file.yml', kind=UserError)
+
+
+@pytest.mark.parametrize('text', ['1e-4', '1E5', '5e3', '.5', '-.5e-3', '1.', '+2.5', '-1.5e+3', '1e-05'])
+def test_what_python_reads_as_a_number_with_a_fraction_is_one(text):
+    value = parse(text, '')
+    assert type(value) is float and value == float(text)
+    assert parse(f'!!float {text}', '') == float(text)
+
+
+@pytest.mark.parametrize('text', ['0', '-1', '+5', '250000', '1_000'])
+def test_what_python_reads_as_a_whole_number_is_one(text):
+    assert type(parse(text, '')) is int and parse(text, '') == int(text)
+
+
+@pytest.mark.parametrize('text', ['010', '12:30', '2024-01-01', '0b1', 'e5', '1e', '.', '-x', '1.2.3'])
+def test_what_merely_looks_like_a_number_is_a_text(text):
+    assert parse(text, '') == text
+
+
+@pytest.mark.parametrize('text', ['yes', 'no', 'on', 'off', 'true', 'False', '~', 'null', '', 'none', 'body.10',
+                                  '"1e-4"', '[1, 2.5, a, ~]', '{a: {b: [true]}}',
+                                  '!!float 5e3', "'on'", '!!str 5', '0x1F'])
+def test_anything_else_is_what_pyyaml_reads(text):
+    assert parse(text, '') == yaml.safe_load(text)
+
+
+def test_numbers_beyond_float64_are_read_for_the_checks_to_refuse():
+    assert parse('1e400', '') == math.inf and parse('-.inf', '') == -math.inf and math.isnan(parse('.nan', ''))
+
+
+@pytest.mark.parametrize('text, message', [
+    ('a: 1\nb: 2\na: 3', "file.yml: line 3: 'a' is given twice in one block; remove one"),
+    ('a: {b: 1, b: 1}', "line 1: 'b' is given twice"),
+    ('a:\n  1: x', "line 2: '1' is no name of an option"), ('on: x', "line 1: 'on' is no name of an option"),
+    ('[a]: x', 'line 1: a list or block is no name'), ('"": x', "line 1: '' is no name"),
+    ('a: &b {c: 1}\nd:\n  <<: *b', 'line 3: blocks cannot be merged by <<'),
+    ('a: !!python/object/apply:os.getcwd []', 'line 1: the tag'), ('a: !!python/name:os.system', 'line 1: the tag'),
+    ('a: !!binary aGk=', 'line 1: the tag'), ('a: !!set {b}', 'line 1: the tag'), ('a: !mine x', 'line 1: the tag'),
+    ('a: !!int 1e3', "line 1: '1e3' is not a number"), ('a: !!bool 5', 'neither true nor false'),
+    ('a: &a [*a]', f'nested more than {MAX_DEPTH} deep'), ('[' * 5000, 'deep'), ('{a: ' * 5000, 'deep'),
+    ('a: *b', "line 1: found undefined alias 'b'"), ('a: 1\n--- \nb: 1', 'line 2:'), ('a: "\\UFFFFFFFF"', 'not a YAML'),
+    ('a: ' + '9' * 5000, 'line 1: a number of 5000 characters'), ('a\x07b: 1', 'line 1: not a YAML text'),
+    ('\n'.join(f'k{i}: 1' for i in range(11000)), 'more than 10000 values')])
+def test_a_text_that_is_no_option_file_is_one_line(text, message):
+    assert message in refused(text)
+
+
+def test_aliases_that_stand_for_aliases_do_not_blow_up():
+    lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
+    lines += [f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 10)}]' for i in range(1, 30)]
+    assert 'more than 10000 values; aliases (*name) count as what they stand for' in refused('\n'.join(lines))
+
+
+def test_what_an_alias_stands_for_is_a_value_of_its_own():
+    read = parse('a: &x {b: 1}\nc: *x', '')
+    read['a']['b'] = 2
+    assert read['c'] == {'b': 1}
+
+
+@pytest.mark.parametrize('content, message', [
+    (b'a: \xff', 'line 1: not a YAML text, which is UTF-8'), (b'a: 1\nb: \xe9\n', 'line 2:'),
+    (b'\x89PNG\r\n\0', 'line 1'), (b'', 'is not an option file'), (b'- a\n', 'is not an option file'),
+    (b'a: ' + b'x' * MAX_BYTES, 'at most 262144')])
+def test_a_file_that_is_none_is_refused_by_its_name(tmp_path, content, message):
+    file = tmp_path / 'options.yml'
+    file.write_bytes(content)
+    line = refusal(read_options, file, kind=UserError)
+    assert line.startswith(str(file)) and message in line
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    (tmp_path / 'options.yml').write_bytes(b'\xef\xbb\xbfname: x\n')
+    assert read_options(tmp_path / 'options.yml') == {'name': 'x'}
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for path, message in ((tmp_path, 'is a folder'), (tmp_path / 'pipe', 'is no regular file'),
+                          (tmp_path / 'no.yml', 'no such option file'), (tmp_path / ('x' * 5000), 'cannot be read'),
+                          ('/dev/zero', 'is no regular file')):
+        assert message in refusal(read_options, path, kind=UserError)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may read everything')
+def test_a_file_that_may_not_be_read_is_refused(tmp_path):
+    (tmp_path / 'options.yml').touch(mode=0)
+    assert 'Permission denied' in refusal(read_options, tmp_path / 'options.yml', kind=UserError)

@@ -1,0 +1,112 @@
+"""Files of training states: sealed, checked, the newest few kept."""
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+import runs
+import torch
+from refusals import refusal
+
+from mipkd_arch.errors import UserError
+from mipkd_model.run.states import StateError, newest_state, read_state, states_in, write_state
+
+
+def state(iteration):
+    return {'iter': iteration, 'epoch': 0, 'optimizers': [{'lr': 1e-3}], 'schedulers': [], 'best': {},
+            'teacher_scores': {}, 'samples': None, 'identity': {'scale': 2},
+            'weights': {'net_g': {'weight': torch.full((3, 4), float(iteration))}}}
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path):
+    file = write_state(state(7), tmp_path, keep=3)
+    found = read_state(file)
+    assert file == tmp_path / '7.state' and found['iter'] == 7 and found['optimizers'] == [{'lr': 1e-3}]
+    assert torch.equal(found['weights']['net_g']['weight'], torch.full((3, 4), 7.))
+
+
+def test_torch_reads_a_sealed_state_as_any_file_of_its_own(tmp_path):
+    assert torch.load(write_state(state(7), tmp_path, keep=3), weights_only=True)['iter'] == 7
+
+
+def test_a_state_with_any_byte_changed_is_refused(tmp_path):
+    file = write_state(state(7), tmp_path, keep=3)
+    content = file.read_bytes()
+    for place in [*range(0, len(content), 97), len(content) - 1]:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
+        assert str(file) in refusal(read_state, file, kind=StateError), place
+
+
+@pytest.mark.parametrize('length', [0, 1, 60, 1000, -1])
+def test_a_state_that_is_cut_short_is_refused(tmp_path, length):
+    file = write_state(state(7), tmp_path, keep=3)
+    file.write_bytes(file.read_bytes()[:length])
+    assert 'no seal' in refusal(read_state, file, kind=StateError)
+
+
+def test_a_file_that_another_program_saved_is_no_state(tmp_path):
+    torch.save(state(7), tmp_path / '7.state')
+    assert 'no state of this package' in refusal(read_state, tmp_path / '7.state', kind=StateError)
+    assert 'no such state' in refusal(read_state, tmp_path / '8.state', kind=StateError)
+    (tmp_path / '9.state').mkdir()
+    assert 'no such state' in refusal(read_state, tmp_path / '9.state', kind=StateError)
+
+
+@pytest.mark.parametrize('key, value', [('epoch', '7'), ('weights', None), ('identity', [])])
+def test_a_state_without_what_a_resume_needs_is_refused(tmp_path, key, value):
+    file = write_state({**state(7), key: value}, tmp_path, keep=3)
+    assert f'has no {key}' in refusal(read_state, file, kind=StateError)
+
+
+def test_a_broken_newest_state_falls_back_to_the_one_before_and_says_so(tmp_path):
+    files = [write_state(state(iteration), tmp_path, keep=3) for iteration in (5, 10, 20)]
+    files[2].write_bytes(files[2].read_bytes()[:-100])
+    told = []
+    file, found = newest_state(tmp_path, told.append)
+    assert (file, found['iter']) == (files[1], 10)
+    assert len(told) == 1 and str(files[2]) in told[0] and 'the state before it' in told[0]
+
+
+def test_where_no_state_can_be_read_the_run_does_not_begin_anew(tmp_path):
+    for iteration in (5, 10):
+        write_state(state(iteration), tmp_path, keep=3).write_bytes(b'broken')
+    assert 'none of its 2 states' in refusal(newest_state, tmp_path, lambda text: None, kind=UserError)
+
+
+def test_a_folder_without_states_has_no_newest(tmp_path):
+    (tmp_path / 'notes.state').touch()
+    assert newest_state(tmp_path) is None and newest_state(tmp_path / 'nowhere') is None
+
+
+def test_the_newest_states_are_kept_and_later_ones_left_alone(tmp_path):
+    for iteration in (50, 2, 4, 6, 8):
+        write_state(state(iteration), tmp_path, keep=2)
+    assert list(states_in(tmp_path)) == [50, 8, 6]
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_last_good_state(tmp_path):
+    """A limit of the size of files stands for the disk; checkpoints are below it, states above."""
+    opt = runs.options(tmp_path, losses=['pixel_opt'], total_iter=6)
+    file = runs.option_file(tmp_path, opt)
+    code = (f'import sys; sys.path.append({str(runs.ROOT)!r}); from mipkd_model.launch import train; '
+            f'sys.exit(train({str(tmp_path)!r}))')
+    states = tmp_path / 'experiments/tiny/training_states'
+
+    def start(*more, limit=None):
+        def bound():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.run([sys.executable, '-c', code, '-opt', str(file), *more], cwd=tmp_path, text=True,
+                              capture_output=True, timeout=300, check=False, preexec_fn=bound if limit else None)
+
+    assert start('--force_yml', 'train:total_iter=2').returncode == 0
+    before = (states / '2.state').read_bytes()
+    checkpoint = tmp_path / 'experiments/tiny/models/net_g_2.pth'
+    done = start('--auto_resume', limit=(len(before) + checkpoint.stat().st_size) // 2)
+    assert done.returncode == 1 and 'Traceback' not in done.stdout + done.stderr, done.stderr
+    line, = (line for line in done.stderr.splitlines() if line.startswith('error: '))
+    assert '4.state: cannot be written (File too large)' in line and f'the newest state is {states}/2.state' in line
+    assert [file.name for file in states.iterdir()] == ['2.state'] and (states / '2.state').read_bytes() == before
+    assert start('--auto_resume').returncode == 0
