@@ -40,7 +40,7 @@ class Distiller(nn.Module):
 
     @property
     def parts(self):
-        """What is trained beside the student, by the name of its file: mixers, and losses with weights of their own."""
+        """What is trained beside the student, by its name in a state: mixers, and losses with weights of their own."""
         trained = nn.ModuleDict({name: loss for name, loss in self.losses.items()
                                  if any(p.requires_grad for p in loss.parameters())})
         return {name: part for name, part in (('net_mixer', self.mixers), ('net_losses', trained)) if len(part)}

@@ -89,7 +89,7 @@ def train(root):
     basicsr.train.copy_opt_file = folders.copy_opt_file
     basicsr.train.init_tb_loggers = init_tb_loggers
     basicsr.train.create_train_val_dataloader = create_train_val_dataloader
-    basicsr.train.CPUPrefetcher = Prefetcher
+    basicsr.train.CPUPrefetcher = basicsr.train.CUDAPrefetcher = Prefetcher
     return exit_status(_run, basicsr.train.train_pipeline, root)
 
 

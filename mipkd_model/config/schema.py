@@ -80,7 +80,8 @@ TRAIN_DATA = {
     'num_worker_per_gpu': Option(Whole(0), NEEDED, 'Processes that read for one training process; 0: itself.'),
     'persistent_workers': Option(Switch(), False, 'Keep these processes when they have read everything.'),
     'prefetch_mode': Option(Maybe(Choice(('cpu', 'cuda'))), None,
-                            'cuda: bring the next batch to the GPU meanwhile, which needs pin_memory.'),
+                            'cpu: a thread keeps batches ready. cuda: as without, for batches from pinned memory are '
+                            'copied to the GPU meanwhile in any case.'),
     'num_prefetch_queue': Option(Whole(1, 64), 1, 'Batches that prefetch_mode: cpu holds.'),
 }
 NETWORK = {

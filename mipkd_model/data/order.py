@@ -87,9 +87,14 @@ def samples_of(dataset):
 
 
 class Prefetcher:
-    """As BasicSR's ``CPUPrefetcher``, which starts all workers twice: when it is made, and when it is reset."""
+    """In place of BasicSR's ``CPUPrefetcher`` and ``CUDAPrefetcher``.
 
-    def __init__(self, loader):
+    Both start all workers twice, when they are made and when they are reset. The latter copies batches on a stream of
+    its own and does not tell PyTorch's allocator, which may give their memory away while a step still uses it. From
+    pinned memory MiPKDModel's own copies do not wait either.
+    """
+
+    def __init__(self, loader, opt=None):
         self.loader = loader
 
     def reset(self):
