@@ -1,4 +1,6 @@
 """``mipkd check``."""
+import shutil
+
 import pytest
 import runs
 import yaml
@@ -60,3 +62,11 @@ def test_options_can_be_changed_before(tmp_path, capsys, entry, status):
     file = runs.option_file(tmp_path, runs.options(tmp_path))
     assert check(capsys, file, '--options-only', '--force_yml', entry)[0] == status
     assert yaml.safe_load(file.read_text())['train']['ema_decay'] == 0.999
+
+
+def test_a_run_that_its_disk_has_no_room_for_is_found(tmp_path, capsys, monkeypatch):
+    file = runs.option_file(tmp_path, runs.options(tmp_path))
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: full)
+    status, (line, ) = check(capsys, file)
+    assert status == 1 and ' has 0 ' in line and 'lower logger.keep_states' in line

@@ -7,6 +7,7 @@ from mipkd_arch.errors import UserError, near_miss, shown
 
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from ..run.disk import check_disk
 from ..run.resuming import take_up
 from . import blocks, schema
 from .assembly import find_in_networks
@@ -182,7 +183,10 @@ def find_everything(opt, is_train):
             take_up(opt)
     found.errors += find_in_files(opt).errors
     if not found.errors:
-        found.errors += find_in_networks(opt, is_train).errors
+        networks = find_in_networks(opt, is_train)
+        found.errors += networks.errors
+        with found.catching():
+            check_disk(opt, networks.distiller)
     return found
 
 
