@@ -106,6 +106,8 @@ def _check_parts(stream, size):
                 sum(part.file_size for part in parts) > size) or len(set(archive.namelist())) < len(parts):
             raise _Refused('holds packed, overlapping or doubled parts, which torch never writes; unpack it and save '
                            'it by torch.save')
+        if min((part.header_offset for part in parts), default=0):
+            raise _Refused('has bytes before its first part, which torch never writes; fetch or save it anew')
         for part in parts:
             if part.filename.endswith('data.pkl'):
                 check_pickle(io.BytesIO(archive.read(part)))

@@ -250,3 +250,10 @@ def test_a_file_that_has_a_part_twice_is_refused(tmp_path):
     with zipfile.ZipFile(file, 'a') as archive, pytest.warns(UserWarning, match='Duplicate name'):
         archive.writestr(next(name for name in archive.namelist() if name.endswith('data/0')), bytes(16))
     assert 'doubled parts' in refusals.refusal(read_checkpoint, file, kind=WeightsError)
+
+
+def test_a_file_with_something_before_it_is_refused(tmp_path):
+    file = tmp_path / 'behind.pth'
+    torch.save({'params': {'weight': torch.ones(4)}}, file)
+    file.write_bytes(file.read_bytes()[:64] + file.read_bytes())
+    assert 'bytes before its first part' in refusals.refusal(read_checkpoint, file, kind=WeightsError)

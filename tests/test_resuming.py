@@ -183,7 +183,10 @@ def test_the_batch_of_all_processes_together_is_what_must_stay(tmp_path):
     lambda state: state['optimizers'][0]['state'][0].update(exp_avg=torch.ones(7)),
     lambda state: state['optimizers'][0]['state'][0].update(exp_avg_sq=torch.ones(0)),
     lambda state: state['optimizers'][0]['state'][0].update(exp_avg_sq=torch.ones(())),
-    lambda state: state.update(schedulers=[3])])
+    lambda state: state['optimizers'][0]['param_groups'][0].update(lr=float('nan')),
+    lambda state: state['schedulers'][0].update(last_epoch=None),
+    lambda state: state['schedulers'][0].update(_last_lr=['x']),
+    lambda state: state['schedulers'].clear(), lambda state: state.update(schedulers=[3])])
 def test_a_state_that_does_not_fit_is_one_line(tmp_path, saved, damage):
     opt, file = saved
     state = read_state(file)
@@ -191,6 +194,19 @@ def test_a_state_that_does_not_fit_is_one_line(tmp_path, saved, damage):
     write_state(state, tmp_path, keep=3)
     message = refusal(start, tmp_path, opt, file, kind=UserError)
     assert message.startswith(f'{file}: does not fit this run (')
+
+
+def test_options_that_a_state_repeats_are_those_of_the_option_file(tmp_path, saved):
+    opt, file = saved
+    state = read_state(file)
+    state['optimizers'][0]['param_groups'][0].update(betas=None, eps='x', more=1)
+    state['schedulers'][0].update(gamma=None, milestones=[])
+    write_state(state, tmp_path, keep=3)
+    model = start(tmp_path, opt, file)
+    group = model.optimizer_g.param_groups[0]
+    assert tuple(group['betas']) == (0.9, 0.99) and group['eps'] == 1e-8
+    assert model.schedulers[0].gamma == 0.1 and dict(model.schedulers[0].milestones) == {100: 1}
+    train(model, 3)
 
 
 def test_states_of_basicsrs_own_models_are_taken_up_as_basicsr_does(tmp_path):

@@ -2,13 +2,13 @@
 import signal
 from os import path as osp
 
-from mipkd_arch.errors import UserError, reason_of
+from mipkd_arch.errors import UserError, reason_of, shown
 
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
 from ..evaluation.origin import write_run
-from ..step.optimizer import adopt_layout, check_entries, loops
+from ..step.optimizer import adopt_layout, check_entries
 from ..weights import plain_state_dict, save_atomically
 from .distributed import agree
 from .states import states_in, write_state
@@ -17,6 +17,27 @@ from .stopping import Stopped, asked_to_stop
 KEEP_STATES = 3
 """Where ``logger.keep_states`` does not say how many."""
 MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
+MOVING_RATES = {'params': list, 'lr': float, 'initial_lr': float}
+MOVING_COUNTS = {'last_epoch': int, '_step_count': int, '_last_lr': list, 'base_lrs': list}
+"""What a group of an optimizer, and a schedule, have that is not an option."""
+
+
+def keep_options(saved, own, moving):
+    """Replace all that are options in what was saved by those of this run.
+
+    Args:
+        saved, own (list[dict]): the same of a state and of this run.
+        moving (dict[str, type]): what is taken from the state, by name.
+
+    Raises:
+        ValueError: there are more or fewer, or what is taken is not a number at least 0, or not a list of such.
+    """
+    for theirs, ours in zip(saved, own, strict=True):
+        theirs.update({name: value for name, value in ours.items() if name not in moving})
+        for name in moving.keys() & ours.keys():
+            values = theirs[name] if moving[name] is list else [theirs[name]]
+            if not all(type(value) in (int, float) and 0 <= value < float('inf') for value in values):
+                raise ValueError(f'{name} is {shown(theirs[name])}')
 
 
 class SavedTraining:
@@ -101,8 +122,10 @@ class SavedTraining:
                             'older state, or begin another run from its weights: path.pretrain_network_g') from None
 
     def _take_up(self, state):
-        for group in (group for saved in state['optimizers'] for group in saved['param_groups']):
-            group.update(loops(self.opt['train']['optim_g']))  # no part of the state: as the option file says now
+        # What the option file says stays as it says, which the identity has found to be the same.
+        for saved, optimizer in zip(state['optimizers'], self.optimizers, strict=True):
+            keep_options(saved['param_groups'], optimizer.param_groups, MOVING_RATES)
+        keep_options(state['schedulers'], [scheduler.state_dict() for scheduler in self.schedulers], MOVING_COUNTS)
         super().resume_training(state)
         check_entries(self.optimizer_g, self.opt['train']['optim_g'])
         adopt_layout(self.optimizer_g)
