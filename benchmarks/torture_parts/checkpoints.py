@@ -145,16 +145,19 @@ def _resumed(world, rng, folder, target):
     kept = hashes(experiment)
     outcome = children.run(launch('train', folder / 'root', '-opt', write_options(opt, folder / 'options.yml'),
                                   *arguments), folder)
+    damaged = mutated.words.startswith(('bytes', 'without'))
+    difference = accepted(outcome) and unequal(results(run), results(experiment))
+    if accepted(outcome) and not difference and not damaged:
+        must = EITHER  # what was changed in it is not taken from a state
     troubles = judge(outcome, must)
     if accepted(outcome):
-        difference = unequal(results(run), results(experiment))
         if difference and not mutated.same:
             troubles.append(Trouble('unequal', difference))
-        elif target == 'auto' and not mutated.same and 'training_states' not in outcome.stdout + outcome.stderr:
+        elif target == 'auto' and damaged and 'state before it' not in outcome.stdout + outcome.stderr:
             troubles.append(Trouble('silent', 'it went on from another state and did not say so'))
     else:
         troubles += losses(kept)
-    if target == 'auto' and not accepted(outcome) and mutated.words.startswith(('bytes', 'without')):
+    if target == 'auto' and not accepted(outcome) and damaged:
         troubles.append(Trouble('wrongly_refused', f'a damaged newest state, and a good one before it: '
                                                    f'{outcome.stderr.strip()[-200:]}'))
     return mutated.words, troubles
