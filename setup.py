@@ -20,7 +20,7 @@ setup(
               'mipkd_model.data', 'mipkd_model.evaluation', 'mipkd_model.figures', 'mipkd_model.losses',
               'mipkd_model.matrix', 'mipkd_model.run', 'mipkd_model.step', 'mipkd_model.tables'],
     package_data={'mipkd_model.tables': ['*.csv']},
-    install_requires=['basicsr==1.4.2', 'torch>=2.5', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
+    install_requires=['basicsr==1.4.2', 'torch>=2.6', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
                       'matplotlib>=3.6', 'safetensors', 'setuptools', 'tabulate>=0.9', 'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
     extras_require={'demo': ['scikit-image'], 'spandrel': ['spandrel'],

@@ -1,6 +1,7 @@
 """Checkpoint files: read without running code from them, whatever they hold, and the weights in them found."""
 import io
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -10,12 +11,19 @@ import safetensors.torch
 import torch
 
 from .errors import UserError, printable, shown
-from .plain_pickle import Foreign, check_pickle
+from .plain_pickle import Foreign, OfLaterProtocol, check_pickle
 
 # Ordered: a checkpoint that has several of these holds the better weights under the earlier name.
-WRAPPERS = ('params_ema', 'params-ema', 'params', 'state_dict', 'model_state_dict', 'model', 'net')
+WRAPPERS = ('params_ema', 'params-ema', 'state_dict_ema', 'model_ema', 'ema', 'params', 'state_dict',
+            'model_state_dict', 'model', 'net')
 PREFIXES = ('module.', '_orig_mod.')
+TRAINERS = ('model.', 'net.', 'netG.', 'generator.')  # some networks' own names start so, see without_trainer
+SPECIAL = re.compile(r'torch\._utils\._rebuild_(sparse_\w+|qtensor|meta_tensor\w*|wrapper_subclass|device_tensor\w+|'
+                     r'nested_tensor|parameter_with_state)|torch\._tensor\._rebuild_from_type_v2|'
+                     r'torch\.serialization\._get_layout|torch\.\w*(Q\w+Storage|_affine|_symmetric)')
+SPECIAL_KINDS = 'sparse, quantised, without content (meta), of another class or with attributes'
 OLD_PARTS = 5  # pickles of which a file from before torch 1.6 consists: magic number, version, machine, content, keys
+INNER = ('.pth', '.pt', '.ckpt', '.safetensors', '.bin', '.tar')  # of files that a zip file may have in it
 SHARING = 8  # how often the tensors of a file may share the bytes in it: weights, their average, views of them
 
 
@@ -76,8 +84,10 @@ def load_plain(stream, name):
     except WeightsError:
         raise
     except Foreign as error:
-        raise WeightsError(f'{name}: holds {key_text(error.args[0])}, not plain tensors alone, and is not loaded, '
-                           'since that could run code; save its state_dict() instead') from None
+        raise WeightsError(f'{name}: holds {_why_foreign(*error.args)}') from None
+    except OfLaterProtocol as error:
+        raise WeightsError(f'{name}: is saved with pickle_protocol={error.args[0]}, but torch reads weights from '
+                           'protocol 2 alone; save it by torch.save without pickle_protocol') from None
     except _Refused as error:
         raise WeightsError(f'{name}: {error}') from None
     except Exception:  # a damaged file can make the readers fail in any way
@@ -88,6 +98,19 @@ def load_plain(stream, name):
 
 class _Refused(Exception):
     """What is wrong with a file that can be read, and what to do about it."""
+
+
+def _why_foreign(found, texts):
+    """What a file holds that is not plain, why it is not loaded, and how its owner saves the weights alone."""
+    if SPECIAL.fullmatch(found):
+        return (f'{found}, not plain tensors alone: one that is {SPECIAL_KINDS}, which no network here takes; save '
+                'plain ones')
+    why = f'{key_text(found)}, not plain tensors alone, and is not loaded, since that could run code; '
+    key = next((key for key in WRAPPERS if key in texts), None)
+    if key is None or '_parameters' in texts:  # the second is in every network that is saved as a whole
+        return f'{why}save its state_dict() instead'
+    return (f'{why}whoever made it saves the weights alone: python -c "import torch; '
+            f"torch.save({{'params': torch.load('FILE', 'cpu', weights_only=False)['{key}']}}, 'new.pth')\"")
 
 
 def _check_parts(stream, size):
@@ -102,18 +125,35 @@ def _check_parts(stream, size):
         parts = archive.infolist()
         if any(part.filename.endswith('/constants.pkl') for part in parts):
             raise _Refused('is a TorchScript program, which is code, and is not loaded; save its state_dict() instead')
+        if not any(part.filename.endswith('/data.pkl') for part in parts):
+            _refuse_other_zip([part.filename for part in parts])
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or (
                 sum(part.file_size for part in parts) > size) or len(set(archive.namelist())) < len(parts):
             raise _Refused('holds packed, overlapping or doubled parts, which torch never writes; unpack it and save '
                            'it by torch.save')
         if min((part.header_offset for part in parts), default=0):
             raise _Refused('has bytes before its first part, which torch never writes; fetch or save it anew')
+        unsummed = not any(part.CRC for part in parts)  # by torch.serialization.set_crc32_options(False)
         for part in parts:
+            if unsummed:
+                del part.CRC  # zipfile then does not compare it
             if part.filename.endswith('data.pkl'):
                 check_pickle(io.BytesIO(archive.read(part)))
         # torch leaves the sums unread: a flipped bit would go on as a slightly other weight.
         if archive.testzip() is not None:
             raise _Refused('is damaged, its checksums (CRC-32) are not those of its content; fetch or save it anew')
+
+
+def _refuse_other_zip(names):
+    """Say what a zip file is that torch did not write."""
+    inner = next((name for name in names if name.lower().endswith(INNER)), None)
+    if names and all(name.endswith('.npy') for name in names):
+        raise _Refused('is an archive of NumPy arrays (.npz), not a checkpoint; save the arrays as '
+                       'tensors by torch.save')
+    if inner is not None:
+        raise _Refused(f'is a zip file that has {key_text(inner)} in it; unpack that and name it')
+    raise _Refused(f'is a zip file, but not a checkpoint of torch (it has {key_text(", ".join(names[:3]))}); is it the '
+                   'right file?')
 
 
 def _check_tensors(content, size):
@@ -124,8 +164,7 @@ def _check_tensors(content, size):
         if isinstance(item, torch.Tensor):
             if type(item) not in (torch.Tensor, torch.nn.Parameter) or item.layout != torch.strided or (
                     item.is_quantized or item.device.type != 'cpu'):
-                raise _Refused('holds tensors of a special kind (sparse, quantised or of another class); save plain '
-                               'ones')
+                raise _Refused(f'holds a tensor that is {SPECIAL_KINDS}; save plain ones')
             total += item.numel() * item.element_size()
         elif isinstance(item, (dict, list, tuple, set)) and id(item) not in seen:
             seen.add(id(item))
@@ -166,15 +205,56 @@ def find_state_dict(checkpoint, path, param_key=None):
     key = weights_key(checkpoint) if param_key is None else param_key
     found = checkpoint if key is None else checkpoint.get(key) if isinstance(checkpoint, dict) else None
     if not _is_state_dict(found):
-        keys = ', '.join(map(key_text, list(checkpoint)[:12])) if isinstance(checkpoint, dict) else (
-            type(checkpoint).__name__)
         asked = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'
-        raise WeightsError(f'{path}: no weights under {asked}; the file has {keys}')
+        raise WeightsError(f'{path}: no weights under {asked}; {_what_there_is(checkpoint, key)}')
     for key, value in found.items():
         _check_values(value, key, path)
-    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in found)), None):
-        found = {key[len(prefix):]: value for key, value in found.items()}
-    return found
+    if len(found) > 1 and all(key.startswith('module.') for key in found if key != 'n_averaged'):
+        found = {key: value for key, value in found.items() if key != 'n_averaged'}  # AveragedModel's count
+    return _unwrapped(found)
+
+
+def _unwrapped(weights):
+    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in weights)), None):
+        weights = {key[len(prefix):]: value for key, value in weights.items()}
+    return weights
+
+
+def _what_there_is(checkpoint, asked):
+    """What a checkpoint has where weights were looked for, and where there are some after all."""
+    if not isinstance(checkpoint, dict):
+        return f'the file has {type(checkpoint).__name__}'
+    for key in (asked, ) if asked is not None else (None, *WRAPPERS):
+        place = checkpoint if key is None else checkpoint.get(key)
+        if isinstance(place, dict) and any(map(torch.is_tensor, place.values())):
+            name, value = next((name, value) for name, value in place.items() if not _is_state_dict({name: value}))
+            wrong = f'no tensor but of type {type(value).__name__}' if isinstance(name, str) else 'not named by a text'
+            return f'the entry {key_text(name)} beside tensors is {wrong}; save the tensors alone'
+    others = [key for key, value in checkpoint.items() if isinstance(key, str) and _is_state_dict(value)]
+    has = f'the file has {", ".join(map(key_text, list(checkpoint)[:12]))}'
+    if not others:
+        return has
+    return (f'{has}; name {" or ".join(map(key_text, others[:3]))} by path.param_key_g (of a teacher: param_key_t), or '
+            "save it alone as 'params'")
+
+
+def without_trainer(weights, fits):
+    """Take off one of ``TRAINERS`` that all names start with, where the names fit a network only without it.
+
+    Args:
+        weights (dict[str, Tensor]): as ``find_state_dict`` gives them.
+        fits: function of such a dict, whether a network has these names.
+
+    Returns:
+        dict[str, Tensor]: the weights.
+    """
+    if fits(weights):
+        return weights
+    for prefix in TRAINERS:
+        if all(key.startswith(prefix) for key in weights):
+            bare = _unwrapped({key[len(prefix):]: value for key, value in weights.items()})
+            return bare if fits(bare) else weights
+    return weights
 
 
 def _check_values(value, key, path):

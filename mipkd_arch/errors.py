@@ -1,6 +1,7 @@
 """The one exception that stands for a mistake which the user can mend."""
 import difflib
 import math
+import re
 import sys
 
 SHOWN = 80  # characters of a value that a message shows
@@ -28,10 +29,13 @@ def printable(text):
 
 
 def near_miss(word, allowed):
-    """Return `` (did you mean 'x'?)`` for the closest other word that is allowed, or an empty string."""
-    words = [other for other in map(str, allowed) if other != str(word)]
-    near = difflib.get_close_matches(str(word)[:SHOWN], words, 1, 0.5)
-    return f' (did you mean {near[0]!r}?)' if near else ''
+    """Return `` (did you mean 'x'?)`` for the closest other word that is allowed, in any case, or an empty string."""
+    words = {}
+    for other in map(str, allowed):
+        if other != str(word):
+            words.setdefault(other.lower(), other)
+    near = difflib.get_close_matches(str(word)[:SHOWN].lower(), words, 1, 0.5)
+    return f' (did you mean {words[near[0]]!r}?)' if near else ''
 
 
 def one_of(where, value, allowed):
@@ -76,7 +80,9 @@ def number_remedy(value):
         reads = False
     if not reads:
         return ''
-    return '; it is a text: write it without quotes, and 1e-2 as 0.01 or !!float 1e-2'
+    if re.match(r'\s*[-+]?0[0-9_]+\s*$', value):
+        return '; it is a text, for it begins with 0: take that 0 away'
+    return '; it is a text: write it without quotes'
 
 
 def true_or_false(where, value):

@@ -10,7 +10,7 @@ from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from .checkpoint import find_state_dict, read_checkpoint
+from .checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .errors import UserError, reason_of
 from .staged import crop_to, has_view, pad
 
@@ -29,11 +29,10 @@ def _open(file):
                         'pip install spandrel') from None
     from . import spandrel_views  # noqa: F401  (registers staged views of its classes)
 
-    # Not its own reader, which would run a TorchScript program. Some files have a prefix that only spandrel knows.
+    # Not its own reader, which would run a TorchScript program.
     weights = find_state_dict(read_checkpoint(file), file)
-    if all(key.startswith('netG.') for key in weights):
-        weights = {key.removeprefix('netG.'): value for key, value in weights.items()}
     try:
+        weights = without_trainer(weights, lambda names: _is_known(spandrel, names))
         opened = spandrel.ModelLoader(device='cpu').load_from_state_dict(weights)
     except spandrel.UnsupportedModelError:
         raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
@@ -44,6 +43,10 @@ def _open(file):
             opened.input_channels, opened.output_channels) != (3, 3):
         raise UserError(f'{file}: is a {opened.architecture.name} that does not take and give RGB images')
     return opened
+
+
+def _is_known(spandrel, weights):
+    return any(entry.detect(weights) for entry in spandrel.MAIN_REGISTRY.architectures())
 
 
 @ARCH_REGISTRY.register()

@@ -84,9 +84,10 @@ def make_losses(train_opt):
             continue
         loss = _make(f'train.{key}', loss_opt, LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
-            kind = 'compares two images' if key in IMAGE_LOSSES else 'is a DistillLoss'
+            takes = ('compares two images' if key in IMAGE_LOSSES else
+                     f'distils, as ATLoss does, and those of images are {", ".join(IMAGE_LOSSES)}')
             raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '
-                            f'{kind}')
+                            f'{takes}')
         losses[key.removesuffix('_opt')] = loss
     if not losses:
         raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '

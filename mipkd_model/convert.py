@@ -8,7 +8,7 @@ import torch
 from mipkd_arch.errors import UserError
 
 from .assemble import make_network
-from .weights import WeightsError, find_state_dict, read_checkpoint, save_atomically
+from .weights import WeightsError, find_state_dict, read_checkpoint, save_atomically, without_trainer
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]; EDSR, RCAN and SwinIR subtract it first and add it last
 KNOWN = "EDSR and RCAN with EDSR-PyTorch's names; EDSR, RCAN and SwinIR with BasicSR's"
@@ -35,6 +35,11 @@ OUTER_KEYS = {'conv_first.weight', 'conv_after_body.weight', 'upsample.0.weight'
 EDSR_KEYS = {*OUTER_KEYS, 'body.0.conv1.weight'}
 RCAN_KEYS = {*OUTER_KEYS, f'{RCAB}.0.weight', f'{RCAB}.3.attention.1.weight'}
 SWINIR_KEYS = {'conv_first.weight', f'{RSTB}.attn.relative_position_bias_table', f'{RSTB}.mlp.fc1.weight'}
+
+
+def is_of_edsr_pytorch(state):
+    """Whether weights have the names that EDSR-PyTorch gives them, which ``basicsr_names`` changes."""
+    return any(keys <= state.keys() for keys in EDSR_PYTORCH_KEYS.values())
 
 
 def basicsr_names(state, where):
@@ -186,7 +191,9 @@ def convert_file(file, out, res_scale=None):
     out = Path(out)
     if out.exists():
         raise UserError(f'{out}: is there already and is not overwritten; name another with --out, or remove it')
-    state, img_range = basicsr_names(find_state_dict(read_checkpoint(file), file), file)
+    state = without_trainer(find_state_dict(read_checkpoint(file), file),
+                            lambda weights: is_of_edsr_pytorch(weights) or network_of(weights) is not None)
+    state, img_range = basicsr_names(state, file)
     found = network_of(state)
     if found is None:
         raise WeightsError(f'{file}: is of no network that is known here (it holds {", ".join(list(state)[:3])}, ...); '

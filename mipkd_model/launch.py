@@ -13,12 +13,13 @@ import basicsr.train
 
 from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
-from .data.order import Prefetcher, create_train_val_dataloader
+from .data.order import Prefetcher, create_train_val_dataloader, samples_of
 from .run import environment, folders
 from .run.disk import check_disk
 from .run.distributed import check_alike, exit_status, together
-from .run.identity import identity
+from .run.identity import flat, identity
 from .run.resuming import read_any_state, take_up
+from .run.states import set_aside
 from .run.stopping import stop_on_signals
 
 
@@ -34,9 +35,25 @@ def parse_options(root_path, is_train=True):
             take_up(opt)
         check_files(opt)
         check_disk(opt, check_networks(opt, is_train))
-    if is_train:
-        check_alike({**identity(opt), 'path.resume_state (iteration)': opt.get('start_iter')})
+    check_alike(_alike(opt, is_train))
     return opt, args
+
+
+def _alike(opt, is_train):
+    """What all processes must have alike; where files lie, each may know by itself."""
+    options = {key: value for key, value in opt.items() if key not in ('path', 'option_file', 'rank')}
+    found = {path: value for path, value in flat(options) if '.dataroot' not in path}
+    return {**found, **identity(opt)} if is_train else found
+
+
+def create_loaders(opt, logger):
+    """As ``create_train_val_dataloader``, of the same images in all processes."""
+    with together():
+        result = create_train_val_dataloader(opt, logger)
+    train, _, others, *_ = result
+    check_alike({f'datasets: images of loader {number}': samples_of(getattr(loader.dataset, 'dataset', loader.dataset))
+                 for number, loader in enumerate([train, *others])})
+    return result
 
 
 @together()
@@ -52,8 +69,12 @@ def load_resume_state(opt):
     state = read_any_state(opt)
     opt['samples'] = state.get('samples')
     if opt['rank'] == 0:
+        folders.make_missing(paths)
         folders.occupy(paths['experiments_root'])
         folders.clear_remains(paths['models'], paths['training_states'])
+        if not opt['auto_resume']:
+            for file in set_aside(paths['training_states'], state['iter']):
+                print(f'{file}: was a later state; the run goes on from {paths["resume_state"]}.', flush=True)
     return state
 
 
@@ -88,7 +109,7 @@ def train(root):
     basicsr.train.mkdir_and_rename = folders.mkdir_and_rename
     basicsr.train.copy_opt_file = folders.copy_opt_file
     basicsr.train.init_tb_loggers = init_tb_loggers
-    basicsr.train.create_train_val_dataloader = create_train_val_dataloader
+    basicsr.train.create_train_val_dataloader = create_loaders
     basicsr.train.CPUPrefetcher = basicsr.train.CUDAPrefetcher = Prefetcher
     return exit_status(_run, basicsr.train.train_pipeline, root)
 

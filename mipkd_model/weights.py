@@ -12,6 +12,7 @@ from mipkd_arch.checkpoint import (  # noqa: F401  (all that has to do with chec
     load_plain,
     read_checkpoint,
     weights_key,
+    without_trainer,
 )
 
 from .files import put_in_place
@@ -40,6 +41,7 @@ def load_weights(network, path, *, strict=True, param_key=None):
     kind = type(network).__name__
     found = find_state_dict(read_checkpoint(path), path, param_key)
     own = network.state_dict()
+    found = without_trainer(found, lambda weights: not own.keys().isdisjoint(weights))
     derived = {key: own[key] for key in own if key.rpartition('.')[2] in DERIVED}
     found = {key: value for key, value in found.items() if key.rpartition('.')[2] not in DERIVED}
 
@@ -47,9 +49,13 @@ def load_weights(network, path, *, strict=True, param_key=None):
     unknown = [key for key in found if key not in own]
     misfits = [key for key in found if key in own and found[key].shape != own[key].shape]
     if len(missing) == len(own) - len(derived):
+        from .convert import is_of_edsr_pytorch  # which itself loads weights
+
         holds = ', '.join(map(key_text, list(found)[:4]))
+        remedy = f'; rename them by: mipkd teacher convert {path}' if is_of_edsr_pytorch(
+            without_trainer(found, is_of_edsr_pytorch)) else ''
         raise WeightsError(f'{path}: has no weight of {kind} by name; it holds {holds}, ...; '
-                           f'{kind} has {", ".join(list(own)[:4])}, ...')
+                           f'{kind} has {", ".join(list(own)[:4])}, ...{remedy}')
     for key in found:
         if key in own and found[key].is_floating_point() != own[key].is_floating_point():
             raise WeightsError(f'{path}: {key} is of {found[key].dtype}, but of {own[key].dtype} in {kind}; save the '

@@ -13,8 +13,6 @@ from mipkd_arch.errors import UserError
 from mipkd_arch.staged import StagedView
 from mipkd_model.step.compiling import compile_blocks
 
-pytestmark = pytest.mark.skipif(not hasattr(torch.compiler, 'set_stance'), reason='needs torch 2.6')
-
 
 @pytest.fixture(autouse=True)
 def _forget():

@@ -146,6 +146,14 @@ def test_a_given_res_scale_is_taken(tmp_path, capsys):
     assert [file.name for file in (tmp_path / 'new').iterdir()] == ['b.pth']
 
 
+@pytest.mark.parametrize('prefix', ['', 'model.'])
+def test_names_of_edsr_pytorch_are_pointed_to_this_command_which_reads_them(tmp_path, prefix):
+    torch.save({f'{prefix}{key}': value for key, value in edsr_pytorch().items()}, tmp_path / 'a.pt')
+    message = refusal(load_weights, tiny.edsr(), tmp_path / 'a.pt')
+    assert message.endswith(f'; rename them by: mipkd teacher convert {tmp_path / "a.pt"}')
+    assert convert_file(tmp_path / 'a.pt', tmp_path / 'b.pth')[0]['type'] == 'EDSR'
+
+
 def without(key):
     return {name: value for name, value in edsr_pytorch().items() if key not in name}
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 import runs
 import torch
+from refusals import refusal
 
 from mipkd_arch.errors import UserError
 from mipkd_model.launch import parse_options
@@ -39,6 +40,14 @@ def test_a_block_that_basicsrs_parser_relies_on_is_missed_by_name(tmp_path, monk
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(runs.option_file(tmp_path, opt))])
     with pytest.raises(UserError, match=f'{key}: missing in the option file'):
         parse_options(str(tmp_path))
+
+
+@pytest.mark.parametrize('is_train, script, kind', [(True, 'test', 'test'), (False, 'train', 'training')])
+def test_an_option_file_of_the_other_script_is_one_line(tmp_path, monkeypatch, is_train, script, kind):
+    file = str(runs.ROOT / f'options/{script}_MiPKD_x4.yml')
+    monkeypatch.setattr(sys, 'argv', ['script.py', '-opt', file])
+    assert refusal(parse_options, str(tmp_path), is_train, kind=UserError) == (
+        f'-opt: {file}: is the option file of a {kind}; start basicsr/{script}.py')
 
 
 def test_a_forced_seed_is_the_one_that_the_run_starts_from(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """``--force_yml``: options that a command line changes."""
+import shlex
 import sys
 from copy import deepcopy
 
@@ -19,7 +20,9 @@ OPT = {'name': 'x', 'train': {'optim_g': {'lr': 1.0}, 'cuts_g': 3}, 'val': None}
     ('name=~', ('name', ), None), ('name=', ('name', ), None), ('name=true', ('name', ), True),
     ('name="true"', ('name', ), 'true'), ('name=none', ('name', ), 'none'), ('name=a=b', ('name', ), 'a=b'),
     ('val:metrics:psnr={type: x}', ('val', 'metrics', 'psnr'), {'type': 'x'}), (' name = 5 ', ('name', ), 5),
-    ('train:optim_g:lr=!!float 5', ('train', 'optim_g', 'lr'), 5.0)])
+    ('train:optim_g:lr=!!float 5', ('train', 'optim_g', 'lr'), 5.0),
+    ('train.optim_g.lr=3', ('train', 'optim_g', 'lr'), 3), ('train:optim_g.lr=3', ('train', 'optim_g', 'lr'), 3),
+    ('val.save_img=true', ('val', 'save_img'), True), ('a.b=3', ('a.b', ), 3)])
 def test_a_value_is_read_as_in_the_file(entry, path, value):
     opt = deepcopy(OPT)
     override(opt, [entry])
@@ -27,6 +30,12 @@ def test_a_value_is_read_as_in_the_file(entry, path, value):
     for name in path:
         found = found[name]
     assert found == value and type(found) is type(value)
+
+
+def test_a_name_of_ones_own_may_have_dots():
+    opt = {'val': {'metrics': {'psnr.y': {}}}}
+    override(opt, ['val:metrics:psnr.y={type: x}'])
+    assert opt == {'val': {'metrics': {'psnr.y': {'type': 'x'}}}}
 
 
 def test_nothing_else_is_changed():
@@ -42,7 +51,10 @@ def test_nothing_else_is_changed():
     ('na\nme=1', 'sets no option'),
     ('train:cuts_g:a=1', '--force_yml train:cuts_g:a: train.cuts_g is 3, not a block of options'),
     ('name:a=1', "name is 'x', not a block"), ('name=[1', '--force_yml name: line 1:'),
-    ('name=!!python/object/apply:os.getcwd []', 'the tag'), ('name={a: 1, a: 2}', 'twice')])
+    ('name=!!python/object/apply:os.getcwd []', 'the tag'), ('name={a: 1, a: 2}', 'twice'),
+    ('name=None', '--force_yml name: line 1: None is a text in YAML; write ~ for nothing'),
+    ('total_iter=8', '--force_yml total_iter: is an option of a block; give train:total_iter=8'),
+    ('lr=8', 'give train:optim_g:lr=8'), (f'{"x" * 5000}=1', 'xxx ... ')])
 def test_an_entry_that_is_none_is_one_line(entry, message):
     assert message in refusal(override, deepcopy(OPT), [entry], kind=UserError)
 
@@ -62,6 +74,15 @@ def test_what_it_sets_is_checked_as_if_it_stood_in_the_file(tmp_path, monkeypatc
     file = str(runs.option_file(tmp_path, runs.options(tmp_path)))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', entry])
     assert refusal(parse_options, str(tmp_path), kind=UserError).startswith(message)
+
+
+def test_the_command_that_lists_all_mistakes_changes_the_same_options(tmp_path, monkeypatch):
+    file = str(runs.option_file(tmp_path, runs.options(tmp_path)))
+    entries = ['train:ema_decay=2', 'train:cuts_g=[a, 5.5]', 'logger:keep_states=0']
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', *entries])
+    line = refusal(parse_options, str(tmp_path), kind=UserError)
+    assert shlex.split(line.partition(' more; ')[2].removesuffix(' lists all)')) == [
+        'mipkd', 'check', file, '--force_yml', *entries]
 
 
 def test_an_option_that_the_file_leaves_out_can_be_set(tmp_path, monkeypatch):

@@ -59,6 +59,27 @@ def test_a_text_that_is_no_option_file_is_one_line(text, message):
     assert message in refused(text)
 
 
+@pytest.mark.parametrize('text, message', [
+    ('a: 1\nscale 2\nb: 3', "line 2: 'scale 2' has no value; write `name: value`, with a space behind the colon"),
+    ('a: 1\nscale:2\n\n\nb: 3', "line 2: 'scale:2' has no value"), ('a: 1\nscale:2', "line 2: 'scale:2' has no value"),
+    ("a: 'x\nb: 2\nc: 3", 'line 1: a quotation mark is opened and not closed'),
+    ('a: 1\nb: "x\nc: 3', 'line 2: a quotation mark'), ("a: 'x\nb: 'y'\nc: 1", 'or a quotation mark in it or in the '),
+    ('a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n', "line 2: '<<<<<<< HEAD' is a mark of git"),
+    ('<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n', "line 1: '<<<<<<< HEAD' is a mark of git"),
+    ('a:\n\tb: 2', 'line 2: a tab; use spaces'),
+    ('a: [1, 2\nb: 3', 'line 1: a list or block in brackets is not closed'),
+    ('a: x: 2', 'line 1: a value with a colon and a space in it; put it in quotes'),
+    ('a:\n  b: 1\n   c: 2', 'line 3: stands too far to the right'), ('a: @x', "line 1: a value cannot begin with '@'"),
+    ('a: "C:\\data"', 'line 1: a backslash in double quotes')])
+def test_a_slip_of_the_pen_is_found_in_its_own_line_with_the_remedy(text, message):
+    assert message in refused(text)
+
+
+def test_nothing_is_written_as_in_yaml_and_not_as_in_python():
+    assert refused('a: 1\nb: None').startswith('file.yml: line 2: None is a text in YAML; write ~ for nothing')
+    assert parse('a: [~, null, "None", none]', '') == {'a': [None, None, 'None', 'none']}
+
+
 def test_aliases_that_stand_for_aliases_do_not_blow_up():
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
     lines += [f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 10)}]' for i in range(1, 30)]
@@ -73,6 +94,7 @@ def test_what_an_alias_stands_for_is_a_value_of_its_own():
 
 @pytest.mark.parametrize('content, message', [
     (b'a: \xff', 'line 1: not a YAML text, which is UTF-8'), (b'a: 1\nb: \xe9\n', 'line 2:'),
+    ('a: 1'.encode('utf-16'), 'save it as UTF-8'), ('a: 1'.encode('utf-16-le'), 'save it as UTF-8'),
     (b'\x89PNG\r\n\0', 'line 1'), (b'', 'is not an option file'), (b'- a\n', 'is not an option file'),
     (b'a: ' + b'x' * MAX_BYTES, 'at most 262144')])
 def test_a_file_that_is_none_is_refused_by_its_name(tmp_path, content, message):

@@ -1,4 +1,5 @@
 """Runs that go on: from the same point, by the same options, on the same data."""
+import json
 from copy import deepcopy
 
 import pytest
@@ -66,19 +67,37 @@ def test_paths_are_dropped_alike_whatever_was_drawn_before(tmp_path):
     assert torch.equal(*weights)
 
 
-def test_a_state_waits_for_the_validation_of_its_iteration(tmp_path):
+BEST = {'made': {'psnr': {'better': 'higher', 'val': 20., 'iter': 4}}}
+
+
+@pytest.fixture
+def validated(tmp_path):
+    """Options, and a run that was saved in iteration 4, whose validation is about to begin."""
     opt = runs.options(tmp_path)  # saved every 2 iterations, validated every 4
+    opt['datasets']['val'].update(phase='val', scale=2)
     model = start(tmp_path, opt)
-    train(model, 1, 2)
-    model.save(0, 2)
-    assert (tmp_path / '2.state').exists()
-    train(model, 3, 4)
+    train(model, 1, 2, 3, 4)
     model.save(0, 4)
-    assert not (tmp_path / '4.state').exists() and (tmp_path / 'net_g_4.pth').exists()
-    model.best_metric_results = {'made': {'psnr': {'better': 'higher', 'val': 20., 'iter': 4}}}
+    return opt, model
+
+
+def test_a_state_is_there_before_its_validation_and_has_the_best_figures_after_it(tmp_path, validated):
+    opt, model = validated
+    assert read_state(tmp_path / '4.state')['best'] == {} and (tmp_path / 'net_g_4.pth').exists()
+    model.best_metric_results = BEST  # as the validation leaves them
     model.update_learning_rate(5)
-    assert read_state(tmp_path / '4.state')['best'] == model.best_metric_results
-    assert start(tmp_path, opt, tmp_path / '4.state').best_metric_results == model.best_metric_results
+    state = read_state(tmp_path / '4.state')
+    assert state['best'] == BEST and state['validated']
+    assert start(tmp_path, opt, tmp_path / '4.state').best_metric_results == BEST
+
+
+def test_a_run_that_was_killed_in_a_validation_begins_with_it(tmp_path, validated):
+    opt, _ = validated
+    resumed = start(tmp_path, opt, tmp_path / '4.state')
+    assert not resumed.validated
+    resumed.update_learning_rate(5)
+    assert resumed.best_metric_results['made']['psnr']['iter'] == 4
+    assert read_state(tmp_path / '4.state')['best'] == resumed.best_metric_results
 
 
 def test_the_end_of_a_run_leaves_a_state_to_train_on_from(tmp_path):
@@ -164,6 +183,51 @@ def test_other_images_are_refused(tmp_path):
     check_same_samples(None, samples, 'datasets.train')
     message = refusal(check_same_samples, {**samples, 'images': 7}, samples, 'datasets.train', kind=UserError)
     assert message.startswith('datasets.train: holds 6 images')
+
+
+def test_images_of_other_names_are_others_for_every_data_set(tmp_path):
+    for folder, first in (('one', 0), ('other', 1)):
+        files = runs.photographs(tmp_path / folder, 3)
+        for number, file in enumerate(files[::-1], first):
+            file.rename(file.with_name(f'{folder if first else "image"}{number}.png'))
+    data = {'name': 'made', 'type': 'PairedImageDataset', 'phase': 'train', 'scale': 1, 'io_backend': {'type': 'disk'}}
+    found = [samples_of(build_dataset({**data, 'dataroot_gt': folder, 'dataroot_lq': folder}))
+             for folder in (str(tmp_path / name) for name in ('one', 'one', 'other'))]
+    assert found[0] == found[1]
+    assert 'which are not the 3' in refusal(check_same_samples, found[0], found[2], 'datasets.train', kind=UserError)
+
+
+def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(tmp_path, saved):
+    opt = asked(tmp_path, *saved)
+    opt.update(manual_seed=7777, seed_drawn=True)
+    take_up(opt)
+    assert opt['manual_seed'] == 3
+
+
+def test_a_named_state_is_taken_where_the_run_has_none_of_its_own(tmp_path, saved):
+    opt = {**asked(tmp_path / 'nowhere', *saved), 'auto_resume': True}
+    take_up(opt)
+    assert opt['start_iter'] == 2
+
+
+def test_steps_left_out_in_a_row_are_counted_on(tmp_path, saved):
+    opt, file = saved
+    state = read_state(file)
+    state['row'] = 9
+    write_state(state, tmp_path, keep=3)
+    model = start(tmp_path, opt, file)
+    assert model.health.row == 9 and model.training_state()['row'] == 9
+
+
+def test_a_run_json_that_is_damaged_or_cannot_be_written_is_not_the_states_fault(tmp_path, saved):
+    opt, file = saved
+    opt['path']['log'] = str(tmp_path / 'log')
+    (tmp_path / 'log').mkdir()
+    (tmp_path / 'log/run.json').write_text('{')
+    start(tmp_path, opt, file)
+    assert json.loads((tmp_path / 'log/run.json').read_text())['seed'] == 3
+    opt['path']['log'] = str(tmp_path / 'teacher.pth')
+    assert 'run.json: cannot be written' in refusal(start, tmp_path, opt, file, kind=UserError)
 
 
 def test_the_batch_of_all_processes_together_is_what_must_stay(tmp_path):

@@ -205,13 +205,6 @@ def test_a_border_that_leaves_nothing_of_an_image_is_found_before_training(good)
     assert refusal(check_files, opt, kind=UserError).startswith('val.metrics.psnr.crop_border: 20 leaves too little')
 
 
-def test_a_data_set_of_basicsr_that_refuses_its_options_is_one_line(good):
-    opt = deepcopy(good)
-    opt['datasets']['val'].update(type='PairedImageDataset')
-    check_options(opt, True)
-    assert refusal(check_files, opt, kind=UserError).startswith('datasets.val: PairedImageDataset refuses these opt')
-
-
 @pytest.mark.parametrize('block, message', [
     ('train', "train.total_itr: nothing reads this option (did you mean 'total_iter'?)"),
     ('logger', 'logger.total_itr: nothing reads this option')])
@@ -235,3 +228,19 @@ def test_long_values_are_cut_and_kept_on_one_line():
 
 def test_a_word_is_never_suggested_for_itself():
     assert near_miss('type', ['type']) == '' and near_miss('typ', ['type', 'typ']) == " (did you mean 'type'?)"
+
+
+def test_the_weights_of_the_perceptual_loss_are_named_before_anything_fetches_them(good, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    opt = put(good, 'train.perceptual_opt', {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1.}})
+    assert 'mipkd teacher get VGG19' in refusal(check_files, opt, kind=UserError)
+
+
+@pytest.mark.parametrize('betas', [[0, 0.99], [0.5, 0], [0, 0]])
+def test_betas_may_be_whole(good, betas):
+    check_options(put(good, 'train.optim_g.betas', betas), True)
+
+
+@pytest.mark.parametrize('name, value', [('betas', 0.9), ('betas', '0.9,0.99'), ('weight_decay', -1), ('lr', 1000)])
+def test_options_of_an_optimizer_are_refused_in_our_words(good, name, value):
+    assert refused(put(good, f'train.optim_g.{name}', value)).startswith(f'train.optim_g.{name}: ')

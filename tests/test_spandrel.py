@@ -259,7 +259,8 @@ def test_a_torchscript_program_is_refused_and_not_run(tmp_path):
     assert 'is a TorchScript program, which is code' in message
 
 
-@pytest.mark.parametrize('prefix, wrapper', [('', None), ('netG.', 'net'), ('module.', 'params-ema')])
+@pytest.mark.parametrize('prefix, wrapper', [('', None), ('netG.', 'net'), ('module.', 'params-ema'),
+                                             ('model.', 'state_dict')])
 def test_a_file_of_safetensors_or_with_names_of_other_trainers_opens(dat, tmp_path, prefix, wrapper):
     network, lq = dat('light')[0], torch.rand(1, 3, 16, 16)
     weights = {f'{prefix}{key}': value.clone() for key, value in network.state_dict().items()}

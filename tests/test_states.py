@@ -10,12 +10,12 @@ import torch
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.run.states import StateError, newest_state, read_state, states_in, write_state
+from mipkd_model.run.states import StateError, newest_state, read_state, set_aside, states_in, write_state
 
 
 def state(iteration):
     return {'iter': iteration, 'epoch': 0, 'optimizers': [{'lr': 1e-3}], 'schedulers': [], 'best': {},
-            'teacher_scores': {}, 'samples': None, 'identity': {'scale': 2},
+            'validated': True, 'row': 0, 'teacher_scores': {}, 'samples': None, 'identity': {'scale': 2},
             'weights': {'net_g': {'weight': torch.full((3, 4), float(iteration))}}}
 
 
@@ -50,7 +50,22 @@ def test_a_file_that_another_program_saved_is_no_state(tmp_path):
     assert 'no state of this package' in refusal(read_state, tmp_path / '7.state', kind=StateError)
     assert 'no such state' in refusal(read_state, tmp_path / '8.state', kind=StateError)
     (tmp_path / '9.state').mkdir()
-    assert 'no such state' in refusal(read_state, tmp_path / '9.state', kind=StateError)
+    assert 'is a folder' in refusal(read_state, tmp_path / '9.state', kind=StateError)
+
+
+def test_a_state_under_the_name_of_another_iteration_is_not_taken_for_it(tmp_path):
+    write_state(state(7), tmp_path, keep=3).rename(tmp_path / '100.state')
+    assert 'is the state of iteration 7' in refusal(read_state, tmp_path / '100.state', kind=StateError)
+    (tmp_path / '100.state').rename(tmp_path / 'kept.state')
+    assert read_state(tmp_path / 'kept.state')['iter'] == 7
+
+
+def test_states_later_than_the_one_that_a_run_goes_back_to_are_set_aside(tmp_path):
+    for iteration in (2, 4, 6):
+        write_state(state(iteration), tmp_path, keep=9)
+    files = set_aside(tmp_path, 2)
+    assert list(states_in(tmp_path)) == [2] and [file.name.partition('.state')[0] for file in files] == ['6', '4']
+    assert all(file.is_file() for file in files)
 
 
 @pytest.mark.parametrize('key, value', [('epoch', '7'), ('weights', None), ('identity', [])])

@@ -82,7 +82,6 @@ def test_misspelt_ones_are_found(tmp_path):
     assert "did you mean 'accumulate'" in refusals.refusal(check_keys, opt, kind=UserError)
 
 
-@pytest.mark.skipif(not hasattr(torch.compiler, 'set_stance'), reason='needs torch 2.6')
 def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
     monkeypatch.setattr('mipkd_model.step.options.COMPILERS', ('no-such-compiler', ))
     assert refusals.refusal(of, compile=True, kind=UserError) == (

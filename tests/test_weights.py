@@ -43,7 +43,7 @@ def same(network, weights):
 # ---------------------------------------------------------------- finding the weights
 
 
-@pytest.mark.parametrize('wrapper', ['params_ema', 'params', 'state_dict', None])
+@pytest.mark.parametrize('wrapper', ['params_ema', 'params', 'state_dict', 'state_dict_ema', None])
 def test_weights_are_found_in_every_usual_wrapper(tmp_path, wrapper):
     network, source = tiny.edsr(), tiny.edsr().state_dict()
     path = saved(tmp_path / 'net.pth', {wrapper: source, 'epoch': 3} if wrapper else source)
@@ -70,10 +70,44 @@ def test_a_prefix_that_only_some_keys_have_is_part_of_their_names():
     assert list(find_state_dict(weights, 'net.pth')) == ['module.weight', 'bias']
 
 
-def test_the_averaged_weights_are_preferred(tmp_path):
+@pytest.mark.parametrize('plain, averaged', [('params', 'params_ema'), ('state_dict', 'state_dict_ema'),
+                                             ('model', 'model_ema')])
+def test_the_averaged_weights_are_preferred(tmp_path, plain, averaged):
     network, ema = tiny.edsr(), tiny.edsr().state_dict()
-    load_weights(network, saved(tmp_path / 'net.pth', {'params': tiny.edsr().state_dict(), 'params_ema': ema}))
+    load_weights(network, saved(tmp_path / 'net.pth', {plain: tiny.edsr().state_dict(), averaged: ema}))
     assert same(network, ema)
+
+
+def test_the_weights_of_torchs_averaged_model_are_read(tmp_path):
+    network, averaged = tiny.edsr(), torch.optim.swa_utils.AveragedModel(tiny.edsr())
+    load_weights(network, saved(tmp_path / 'net.pth', {'model_ema': averaged.state_dict()}))
+    assert same(network, averaged.module.state_dict())
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'net.', 'model._orig_mod.'])
+def test_a_trainers_prefix_is_taken_off_where_the_names_fit_without_it(tmp_path, prefix):
+    network, source = tiny.edsr(), tiny.edsr().state_dict()
+    path = saved(tmp_path / 'net.ckpt', {'state_dict': {f'{prefix}{key}': value for key, value in source.items()}})
+    load_weights(network, path)
+    assert same(network, source)
+    owner = torch.nn.ModuleDict({'model': tiny.edsr()})
+    load_weights(owner, saved(tmp_path / 'own.pth', owner.state_dict()))
+
+
+@pytest.mark.parametrize('name', ['generator', 'g_ema', 'weights', 'model_state'])
+def test_weights_under_another_name_are_pointed_out_and_load_by_param_key(tmp_path, name):
+    network, source = tiny.edsr(), tiny.edsr().state_dict()
+    path = saved(tmp_path / 'net.pth', {name: source, 'epoch': 3})
+    assert f'name {name} by path.param_key_g (of a teacher: param_key_t)' in refusal(load_weights, network, path)
+    load_weights(network, path, param_key=name)
+    assert same(network, source)
+
+
+@pytest.mark.parametrize('wrapper', [None, 'state_dict'])
+def test_what_is_no_tensor_among_the_weights_is_named(tmp_path, wrapper):
+    weights = {**tiny.edsr().state_dict(), 'epoch': 3}
+    path = saved(tmp_path / 'net.pth', {wrapper: weights} if wrapper else weights)
+    assert 'the entry epoch beside tensors is no tensor but of type int' in refusal(load_weights, tiny.edsr(), path)
 
 
 def test_a_param_key_is_taken_at_its_word(tmp_path):

@@ -22,7 +22,7 @@ def add(commands):
         description='Check option files of trainings and tests as basicsr/train.py and basicsr/test.py do before they '
                     'start, and list all that is wrong. docs/options.md has all options.')
     parser.add_argument('files', nargs='+', metavar='FILE', help='option file, of a training or a test')
-    parser.add_argument('--force_yml', nargs='+', default=[], metavar='PATH=VALUE',
+    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
                         help='change options of each file before, as the launchers do')
     parser.add_argument('--options-only', action='store_true',
                         help='leave out data, weights, networks and this machine: what the options say alone')

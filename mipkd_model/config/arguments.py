@@ -65,8 +65,6 @@ def _check_kind(where, value, default, sizes):
             raise UserError(f'{where}: {shown(value)} is not a list such as {shown(list(default))}')
         for place, item in enumerate(value):
             _check_kind(f'{where}[{place}]', item, default[0] if default else None, sizes)
-    elif isinstance(value, bool) and default is inspect.Parameter.empty:
-        raise UserError(f'{where}: {shown(value)} is a switch, which {where.rpartition(".")[2]} is not')
 
 
 def _check_size(where, value):

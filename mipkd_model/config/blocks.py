@@ -52,7 +52,7 @@ def check_table(found, where, block, table, is_train, rest=()):
     for name in block:
         if name not in table and name not in rest:
             path = f'{where}.{name}'.lstrip('.')
-            gone = schema.GONE.get(path)
+            gone = schema.why_gone(path)
             found.add(f'{path}: nothing reads this option, for {gone}; take it out' if gone else
                       f'{path}: nothing reads this option{near_miss(name, table)}; known are {", ".join(table)}')
     for name, option in table.items():
@@ -134,10 +134,12 @@ def check_optimizer_block(found, block):
     """Check ``train.optim_g``, by a step of the optimizer on one number."""
     where = 'train.optim_g'
     with found.catching():
-        check_optimizer(block, where)
         for name, option in schema.OPTIMIZER.items():
-            if name in block:
+            if isinstance(block, dict) and name in block:
                 block[name] = option.kind(f'{where}.{name}', block[name])
+        if isinstance(block, dict) and 'betas' in block:
+            block['betas'] = [float(beta) for beta in block['betas']]  # PyTorch takes no whole ones
+        check_optimizer(block, where)
         try:
             weight = torch.zeros(1, requires_grad=True)
             weight.grad = torch.zeros(1)
@@ -183,7 +185,8 @@ def check_datasets(found, opt, is_train):
     for phase, block in opt['datasets'].items():
         where = f'datasets.{phase}'
         if phase.split('_')[0] not in allowed or (phase.startswith('train') and phase != 'train'):
-            found.add(f'{where}: is not a phase; allowed are {", ".join(allowed)} and {allowed[1]}_<name>')
+            found.add(f'{where}: is not a phase; allowed are {", ".join(allowed)} and '
+                      f'{" and ".join(f"{name}_<name>" for name in allowed if name != "train")}')
             continue
         if not isinstance(block, dict) or 'type' not in block:
             found.add(f'{where}: needs a block with a type')
@@ -194,7 +197,10 @@ def check_datasets(found, opt, is_train):
                 raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {opt.get("model_type")} does '
                                 'not take; use PairedImageDataset, or model_type: MiPKDModel')
         table = schema.TRAIN_DATA if phase == 'train' else schema.DATA
-        if block['type'] != PairedSRDataset.__name__:  # has options of its own, and BasicSR's pipeline these
+        if block['type'] == 'PairedImageDataset' and opt.get('model_type') == 'MiPKDModel':
+            own = schema.PAIRED_IMAGE_TRAIN_DATA if phase == 'train' else schema.PAIRED_IMAGE_DATA
+            check_table(found, where, block, {**table, **own}, is_train)
+        elif block['type'] != PairedSRDataset.__name__:  # has options of its own, and BasicSR's pipeline these
             table = {name: option for name, option in table.items() if name != 'gt_size'
                      and not (name.startswith('dataroot') and block.get(name) is None)}
             check_table(found, where, block, table, is_train, rest=block)

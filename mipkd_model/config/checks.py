@@ -3,7 +3,7 @@
 Each finding is a ``UserError`` of one line: the option's path, what was found, what is allowed, the remedy.
 ``find_*`` collect all of them, ``check_*`` raise the first.
 """
-from mipkd_arch.errors import UserError, near_miss, shown
+from mipkd_arch.errors import UserError, near_miss, printable, shown
 
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -19,7 +19,7 @@ from .rules import TRAINING
 from .stores import find_in_files
 
 __all__ = ['check_blocks', 'check_call', 'check_files', 'check_keys', 'check_machine', 'check_networks',
-           'check_options', 'find_everything', 'find_in_options', 'is_training', 'read_options']
+           'check_options', 'check_script', 'find_everything', 'find_in_options', 'is_training', 'read_options']
 
 READ_BY_BASICSR = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'path', 'train',
                    'val', 'logger', 'dist_params')
@@ -31,6 +31,26 @@ def is_training(opt):
     return isinstance(datasets, dict) and 'train' in datasets or (
         opt.get('train') is not None and not (isinstance(datasets, dict) and any(
             str(phase).startswith('test') for phase in datasets)))
+
+
+def check_script(opt, is_train, file):
+    """Check that options are for the script that was started.
+
+    Args:
+        opt (dict): what ``read_options`` gave.
+        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+        file: the option file, for the message.
+
+    Raises:
+        UserError: a test is to be run as a training, or the other way round.
+    """
+    datasets = opt.get('datasets')
+    if not isinstance(datasets, dict) or not datasets:
+        return
+    if is_train and not is_training(opt):
+        raise UserError(f'-opt: {printable(str(file))}: is the option file of a test; start basicsr/test.py')
+    if not is_train and 'train' in datasets:  # what a test measures on may be val as well, and it may keep train
+        raise UserError(f'-opt: {printable(str(file))}: is the option file of a training; start basicsr/train.py')
 
 
 def find_in_options(opt, is_train):
@@ -144,7 +164,7 @@ def check_files(opt):
     Raises:
         UserError: on the first that is missing; the message has the command that gets it.
     """
-    find_in_files(opt).stop(_file(opt))
+    find_in_files(opt).stop(**_origin(opt))
 
 
 def check_networks(opt, is_train):
@@ -161,7 +181,7 @@ def check_networks(opt, is_train):
         UserError: on the first that does not fit.
     """
     found = find_in_networks(opt, is_train)
-    found.stop(_file(opt))
+    found.stop(**_origin(opt))
     return found.distiller
 
 
@@ -190,5 +210,6 @@ def find_everything(opt, is_train):
     return found
 
 
-def _file(opt):
-    return (opt.get('option_file') or {}).get('file')
+def _origin(opt):
+    origin = opt.get('option_file') or {}
+    return {'file': origin.get('file'), 'changed': origin.get('changed') or ()}

@@ -11,7 +11,7 @@ from basicsr.utils import set_random_seed
 
 from ..evaluation.origin import option_file_origin
 from ..run import distributed
-from .checks import check_machine, find_in_options, read_options
+from .checks import check_machine, check_script, find_in_options, read_options
 from .overrides import override
 
 DEBUG_FREQ = 8  # steps between savings and validations of a run named debug
@@ -36,10 +36,12 @@ def read_command_line(root_path, is_train):
     args = _parser(is_train).parse_args()
     opt = read_options(args.opt)
     override(opt, args.force_yml or ())
-    find_in_options(opt, is_train).stop(args.opt)
+    check_script(opt, is_train, args.opt)
+    find_in_options(opt, is_train).stop(args.opt, args.force_yml or ())
     if args.debug and not opt['name'].startswith('debug'):
         opt['name'] = f'debug_{opt["name"]}'
     check_machine(opt, is_train)
+    opt['seed_drawn'] = opt.get('manual_seed') is None
     distributed.start(args.launcher, opt)
     opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
@@ -62,7 +64,7 @@ def _parser(is_train):
                         help=f'name the run debug_<name>, print each step, and save and validate each {DEBUG_FREQ}')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='given by older launchers, and not needed')
-    parser.add_argument('--force_yml', nargs='+', metavar='PATH=VALUE',
+    parser.add_argument('--force_yml', nargs='+', action='extend', metavar='PATH=VALUE',
                         help='change options, as in train:ema_decay=0.999; values are written as in the file')
     return parser
 

@@ -1,7 +1,8 @@
 """What is wrong with an option file: all that can be found independently, not the first alone."""
+import shlex
 from contextlib import contextmanager
 
-from mipkd_arch.errors import UserError, one_line
+from mipkd_arch.errors import UserError, one_line, printable
 
 
 class Findings:
@@ -41,18 +42,20 @@ class Findings:
         bad = [_path(error) for error in self.errors]
         return not any(_within(path, other) or _within(other, path) for path in paths for other in bad)
 
-    def stop(self, file=None):
+    def stop(self, file=None, changed=()):
         """Raise the first mistake, if there is one.
 
         Args:
             file: whose mistakes these are, for the command that lists all of them; None says nothing of the others.
+            changed (iterable[str]): entries of --force_yml, which that command needs, too.
         """
         if not self.errors:
             return
         more = len(self.lines) - 1
         if not more or file is None:
             raise self.errors[0]
-        raise UserError(f'{one_line(self.errors[0])} (and {more} more; mipkd check {file} lists all)')
+        command = shlex.join(['mipkd', 'check', str(file), *(['--force_yml', *changed] if changed else [])])
+        raise UserError(f'{one_line(self.errors[0])} (and {more} more; {printable(command)} lists all)')
 
 
 def _path(error):

@@ -25,10 +25,12 @@ An option that nothing reads is a mistake, so a misspelt one is found. This page
 - Numbers may be written `0.0001`, `1e-4` or `!!float 1e-4`, whole numbers of steps also `5e3`. BasicSR's own reader
   takes `1e-4` for a text, so the files of this package have `!!float 1e-4`, which both read alike.
 - `true`, `yes` and `on` are true; `false`, `no` and `off` are false; `~` is nothing. A name such as `on` needs quotes.
+  `None` is nothing in Python alone, so it is refused; `none` is a text, and a value of some options.
 - An option twice in one block, a tag other than those of plain values, `<<` and names that are no texts are refused.
   `*alias` works; what it stands for is counted at each place.
 - `--force_yml train:ema_decay=0.99 val:save_img=true` changes options for one start. Values are read as in the file,
   before anything is checked, and may be lists: `train:optim_g:betas=[0.9,0.99]`.
+  `train.ema_decay=0.99`, as messages write paths, is the same.
 - Paths are relative to the folder that a command is started in, and may begin with `~/`.
 '''
 SECTIONS = (

@@ -3,6 +3,7 @@
 BasicSR's reader builds any Python object that a tag names, keeps the last of two options of one name, and reads
 ``1e-4`` as a text. YAML's rules here are PyYAML's (``yes`` and ``on`` are true, ``~`` is nothing), but for numbers:
 ``1e-4``, ``5e3`` and ``.5`` are numbers, and what merely looks like one (``010``, ``12:30``, ``2024-01-01``) is a text.
+``None``, which means nothing in Python and a text in YAML, is refused.
 """
 import os
 import re
@@ -23,6 +24,7 @@ NUMBERS = {
     'float': re.compile(r'[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?'
                         r'|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$'),
 }
+CONFLICT = re.compile(r'([<>|=])\1{6}( |$)')  # a line that git leaves where two versions of a file differ
 TRUE, FALSE = ('yes', 'true', 'on'), ('no', 'false', 'off')
 
 
@@ -78,7 +80,7 @@ def _text(path, where):
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        raise UserError(f'{where}: line {line}: not a YAML text, which is UTF-8') from None
+        raise UserError(f'{where}: line {line}: not a YAML text, which is UTF-8; save it as UTF-8') from None
 
 
 def parse(text, where):
@@ -97,11 +99,11 @@ def parse(text, where):
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _wrong(where, mark, printable(error.problem or 'not a YAML text')) from None
+        raise _wrong(where, *_mistake(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count('\n', 0, error.position) + 1
-        raise UserError(f'{where}: line {line}: not a YAML text (character U+{error.character:04X})') from None
+        raise UserError(f'{where}: line {line}: not a YAML text (character U+{error.character:04X})'
+                        f'{"; save it as UTF-8" if error.character == 0 else ""}') from None
     except RecursionError:
         raise UserError(f'{where}: blocks and lists are nested more than {MAX_DEPTH} deep') from None
     except Exception as error:  # PyYAML's scanner lets through what Python says of odd escapes
@@ -109,8 +111,43 @@ def parse(text, where):
     return None if node is None else _Values(where).of(node)
 
 
-def _wrong(where, mark, what):
-    return UserError(f'{where}:{f" line {mark.line + 1}:" if mark else ""} {what}')
+def _wrong(where, line, what):
+    return UserError(f'{where}:{f" line {line}:" if line else ""} {what}')
+
+
+def _mistake(error, text):
+    """Line, from 1, and mistake that PyYAML stumbled over; often some lines before the place where it did."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if CONFLICT.match(line):
+            return number, f'{shown(line)} is a mark of git; take one of the two versions, and the marks out'
+    context, problem, mark = error.context or '', error.problem or '', error.problem_mark
+    begun = error.context_mark.line + 1 if error.context_mark else None
+    if mark is None:
+        return begun, printable(problem or 'not a YAML text')
+    line, number = (lines[mark.line:mark.line + 1] or [''])[0], mark.line + 1
+    if 'scanning a simple key' in context:
+        return begun, (f'{shown(lines[begun - 1].strip())} has no value; write `name: value`, with a space behind the '
+                       'colon')
+    if 'quoted scalar' in context and 'unexpected' in problem:
+        return begun, 'a quotation mark is opened and not closed'
+    if 'parsing a flow' in context:
+        return begun, 'a list or block in brackets is not closed, or lacks a comma'
+    if problem.startswith('mapping values'):
+        if re.search(r':\s', line[:mark.column]):
+            return number, 'a value with a colon and a space in it; put it in quotes'
+        return number, ('stands too far to the right, or the line above is no `name: value` with a space behind the '
+                        'colon')
+    if 'cannot start any token' in problem:
+        sign = line[mark.column:mark.column + 1]
+        return number, ('a tab; use spaces' if sign == '\t' else
+                        f'a value cannot begin with {shown(sign)}; put it in quotes')
+    if 'escape' in problem:
+        return number, 'a backslash in double quotes stands for a special sign; put the text in single quotes'
+    if 'expected <block end>' in problem:
+        return number, ('does not go on with the block that it stands in; mend how far to the right it stands, or a '
+                        'quotation mark in it or in the line above')
+    return number, printable(problem)
 
 
 class _Values:
@@ -120,7 +157,7 @@ class _Values:
         self.where, self.count = where, 0
 
     def refuse(self, node, what):
-        raise _wrong(self.where, node.start_mark, what)
+        raise _wrong(self.where, node.start_mark.line + 1, what)
 
     def of(self, node, depth=0):
         self.count += 1
@@ -165,6 +202,8 @@ class _Values:
                 self.refuse(node, f'{shown(text)} is neither true nor false')
             return text.lower() in TRUE
         if kind == 'str':
+            if text == 'None' and node.style is None:
+                self.refuse(node, 'None is a text in YAML; write ~ for nothing, or "None" if the text is meant')
             return text
         number = text.strip()
         if len(number) > MAX_NUMBER:

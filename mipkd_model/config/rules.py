@@ -1,4 +1,6 @@
 """What options say of each other: combinations that cannot be, each found by a function of all options."""
+import importlib.util
+
 from mipkd_arch.errors import UserError
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
@@ -83,9 +85,14 @@ def graphs_are_whole(opt):
 
 def wandb_has_a_log(opt):
     logger = opt['logger']
-    if (logger.get('wandb') or {}).get('project') is not None and logger.get('use_tb_logger') is not True:
+    if (logger.get('wandb') or {}).get('project') is None:
+        return
+    if logger.get('use_tb_logger') is not True:
         raise UserError('logger.wandb.project: sends the log of TensorBoard, and use_tb_logger is not true; set it to '
                         'true, or the project to ~')
+    if importlib.util.find_spec('wandb') is None:
+        raise UserError('logger.wandb.project: needs the package wandb, which is not installed; pip install wandb, or '
+                        'set the project to ~')
 
 
 def prefetching_is_pinned(opt):

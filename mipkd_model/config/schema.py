@@ -3,6 +3,7 @@
 The checks before a run and the page ``docs/options.md`` are both made of these tables. Blocks that name a class by
 ``type`` (networks, losses, metrics) have besides the arguments of that class.
 """
+import re
 from dataclasses import dataclass
 
 from .kinds import (
@@ -84,6 +85,19 @@ TRAIN_DATA = {
                             'copied to the GPU meanwhile in any case.'),
     'num_prefetch_queue': Option(Whole(1, 64), 1, 'Batches that prefetch_mode: cpu holds.'),
 }
+PAIRED_IMAGE_DATA = {
+    'io_backend': Option(TYPED, NEEDED, 'disk or lmdb, as BasicSR reads files.'),
+    'meta_info_file': Option(Maybe(Path()), None, 'List of the images.'),
+    'filename_tmpl': Option(Text(200), '{}', 'Name of an lq image made of that of its gt image.'),
+    'color': Option(Maybe(Choice(('y', ))), None, 'y: luma alone.'),
+    'mean': Option(Anything('a list of numbers'), None, 'Taken from all images.'),
+    'std': Option(Anything('a list of numbers'), None, 'All images are divided by.'),
+}
+PAIRED_IMAGE_TRAIN_DATA = {
+    **PAIRED_IMAGE_DATA,
+    'use_hflip': Option(Switch(), NEEDED, TRAIN_DATA['use_hflip'].about),
+    'use_rot': Option(Switch(), NEEDED, TRAIN_DATA['use_rot'].about),
+}
 NETWORK = {
     'type': Option(Anything('a registered network'), NEEDED, 'The network; the tables below have its arguments.'),
 }
@@ -91,7 +105,8 @@ PATH = {
     'pretrain_network_g': Option(Maybe(Path()), None, 'Weights that the student starts from, or that a test measures.'),
     'strict_load_g': Option(Switch(), True, 'false: take the weights of equal name and shape alone.'),
     'param_key_g': Option(Maybe(Text(200)), None,
-                          'Which weights of the file; ~ is params_ema where there are such, else params.'),
+                          'Which weights of the file; ~ is params_ema or another average where there is one, else '
+                          'params.'),
     'pretrain_network_t': Option(Maybe(Path()), None,
                                  'Weights of the teacher, needed unless network_t brings its own.'),
     'strict_load_t': Option(Switch(), True, 'As strict_load_g, for the teacher.'),
@@ -205,5 +220,17 @@ BLOCKS = {'': TOP, 'table': TABLE, 'path': PATH, 'train': TRAIN, 'val': VAL, 'lo
 GONE = {
     'find_unused_parameters': 'every distributed run finds by itself which weights a step leaves out',
     'datasets.train.dataset_enlarge_ratio': 'samples are one endless sequence, without epochs',
+    'datasets.train.use_flip': 'flips are use_hflip, and those up and down and turns use_rot',
+    **{f'datasets.{phase}.{name}': why for phase in ('train', 'val') for name, why in (
+        ('io_backend', 'PairedSRDataset sees by itself whether a path is a folder or an LMDB'),
+        ('meta_info_file', 'PairedSRDataset takes all images of the folders'),
+        ('filename_tmpl', 'PairedSRDataset finds lq images by the name of gt, with or without x and scale behind'),
+        ('phase', 'the name of the block says it'))},
+    'val.window_size': 'images are padded by what the network needs in any case',
 }
 """Options of BasicSR that nothing reads, and why."""
+
+
+def why_gone(path):
+    """Why nothing reads an option of BasicSR, None for any other; what holds of ``val`` does of all like it."""
+    return GONE.get(path) or GONE.get(re.sub(r'^datasets\.(val|test)(_[^.]*)?\.', 'datasets.val.', path))

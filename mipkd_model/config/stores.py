@@ -1,6 +1,9 @@
 """Whether the files that an option file names are there: images and weights."""
+import random
 from copy import deepcopy
 from pathlib import Path
+
+import torch
 
 from mipkd_arch.errors import UserError, reason_of
 
@@ -9,6 +12,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from ..data.paired_dataset import PairedSRDataset
 from ..data.remedies import how_to_get
 from ..evaluation.metrics import OURS
+from ..losses.contrastive_loss import VGG19
 from ..teachers import how_to_get_weights, named_weights
 from .blocks import class_of
 from .findings import Findings
@@ -33,7 +37,9 @@ def find_in_files(opt):
                 if path is not None and not _exists(path):
                     raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
             _open(opt, phase, block)
-    for where, path in named_weights(opt).items():
+    perceptual = (opt.get('train') or {}).get('perceptual_opt')
+    named = {'train.perceptual_opt': VGG19} if perceptual and opt.get('is_train', True) else {}
+    for where, path in {**named_weights(opt), **named}.items():
         with found.catching():
             if not _exists(path, Path.is_file):
                 raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
@@ -51,8 +57,15 @@ def _open(opt, phase, block):
     kind = class_of(f'datasets.{phase}.type', block['type'], DATASET_REGISTRY)
     try:
         data = kind({**deepcopy(block), 'phase': phase.split('_')[0], 'scale': opt['scale']})
+        if len(data) and kind is not PairedSRDataset:  # others find out what is wrong when they read
+            drawn = random.getstate()
+            with torch.random.fork_rng(devices=[]):
+                data[0]
+            random.setstate(drawn)
     except UserError:
         raise
+    except KeyError as error:
+        raise UserError(f'datasets.{phase}.{error.args[0]}: missing, {block["type"]} needs it') from None
     except Exception as error:  # any data set, any failure
         raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)})') from None
     if not len(data):

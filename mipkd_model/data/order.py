@@ -7,6 +7,7 @@ resumed run goes on at the position where it stopped.
 """
 import hashlib
 import math
+from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -83,6 +84,8 @@ class SeededDataset(Dataset):
 def samples_of(dataset):
     """What tells a training's data from others: the number of images and, where they have names, a hash of these."""
     names = [lq for _, lq in getattr(dataset, 'pairs', ())]
+    names += [Path(str(entry['lq_path'])).name for entry in getattr(dataset, 'paths', ())
+              if isinstance(entry, dict) and 'lq_path' in entry]  # BasicSR's data sets
     return {'images': len(dataset), 'names': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None}
 
 

@@ -1,6 +1,7 @@
 """Where a result comes from: option file, weights, versions, device, and the run that trained the weights."""
 import platform
 import shlex
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from .. import __version__
 from ..files import file_sha256, write_json
-from .records import read_json
+from .records import RecordError, read_json
 from .training_log import seconds_per_iteration
 
 PACKAGES = ('torch', 'basicsr', 'numpy', 'opencv-python', 'opencv-python-headless')
@@ -66,10 +67,13 @@ def write_run(opt, device, has_teacher):
         has_teacher (bool): a loss compares with the teacher of the options.
 
     Raises:
-        RecordError: the folder of a resumed run has a run.json, but not one of this package.
+        UserError: it cannot be written.
     """
     file = Path(opt['path']['log']) / RUN_FILE
-    before = _read(file) if opt['path'].get('resume_state') and file.exists() else None
+    before = None
+    if opt['path'].get('resume_state') and file.exists():
+        with suppress(RecordError):  # one that is damaged is no reason not to go on
+            before = _read(file)
     teacher = None
     if has_teacher:
         teacher = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')

@@ -143,7 +143,7 @@ def _with_others(function, *args):
         faulthandler.dump_traceback_later(EXIT, exit=True, file=open(os.devnull, 'w'))
         told = not isinstance(error, UserError) or isinstance(error, _Told)
         if not told and not distributed.is_initialized() and place.local_rank:
-            _leave_the_word()
+            _wait_for_the_word()
         label = f'process {place.rank} of {place.world_size}: '
         if is_of_exchange(error):
             raise UserError(f'{label}lost the others ({_short(error)})') from None
@@ -182,10 +182,15 @@ def _first_says_so(rank, message):
         return False
 
 
-def _leave_the_word():
-    """End in silence. torchrun ends all processes when one has ended, so the one that speaks needs time to."""
+def _wait_for_the_word():
+    """Let another process speak. torchrun ends all processes when one has ended, so that one needs time to."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(LAST_WORDS)
+
+
+def _leave_the_word():
+    """End in silence, after the process that speaks."""
+    _wait_for_the_word()
     raise SystemExit(1)
 
 

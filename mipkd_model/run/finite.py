@@ -52,6 +52,15 @@ class Health:
         self.losses, self._counts = losses, torch.cat([self._counts[:NAMED], named])
         self._read = [*self._read[:NAMED], *[0] * len(named)]
 
+    @property
+    def row(self):
+        """Steps left out one after the other until now, int; a resumed run goes on to count them."""
+        return int(self._counts[ROW])
+
+    @row.setter
+    def row(self, number):
+        self._counts[ROW] = number
+
     # ---------------------------------------------------------------- in a step
 
     @torch.no_grad()
@@ -179,11 +188,11 @@ class Health:
             reason += f'; {broken} is not finite any more'
         states = states_in(self.folder) if self.folder else {}
         state = next((file for iteration, file in states.items() if iteration < first), None)
-        remedies = ['lower train.optim_g.lr']
-        if self.options.grad_clip is None:
-            remedies.append('set train.grad_clip')
+        remedies = []
         if self.options.precision != 'fp32':
-            remedies.append('take train.precision: fp32')
+            remedies.append('go on from it with train.precision: fp32' if state else 'take train.precision: fp32')
+        remedies.append('lower train.optim_g.lr' + (' or set train.grad_clip' if self.options.grad_clip is None else '')
+                        + ' in another run' + (", which may begin from that iteration's net_g" if state else ''))
         state = f'the newest state from before is {state}' if state else 'there is no state from before'
         raise UserError(f'{reason}; {state}; {", ".join(remedies)}, or look at data and teacher')
 

@@ -27,11 +27,16 @@ def make_exp_dirs(opt):
     paths = opt['path']
     root = Path(paths['experiments_root' if opt['is_train'] else 'results_root'])
     mkdir_and_rename(root)
+    make_missing(paths)
+    if opt['is_train']:
+        occupy(root)
+
+
+def make_missing(paths):
+    """Make those of a run's folders that are not there."""
     for key in ('models', 'training_states', 'log', 'visualization'):
         if key in paths:
             _make(Path(paths[key]))
-    if opt['is_train']:
-        occupy(root)
 
 
 @master_only

@@ -27,7 +27,7 @@ def identity(opt):
     """
     train, data = opt['train'], opt['datasets']['train']
     found = {
-        'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt['network_g'],
+        'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt.get('network_g'),
         'train': {name: _without(value, {'optim_g': LOOPS}.get(name, FREE_OF_LOSSES))
                   for name, value in train.items() if name not in FREE},
         'datasets.train': _without(data, FREE_OF_DATA),
@@ -35,7 +35,7 @@ def identity(opt):
     if opt.get('network_t') is not None:
         found['network_t'] = _without(opt['network_t'], ('file', ))
         found['teacher (SHA-256 of its weights)'] = teacher_sha256(opt)
-    return dict(_flat('', found))
+    return dict(flat(found))
 
 
 def teacher_sha256(opt):
@@ -61,10 +61,11 @@ def _without(block, names):
     return {name: value for name, value in block.items() if name not in names} if isinstance(block, dict) else block
 
 
-def _flat(path, value):
+def flat(value, path=''):
+    """Plain values of nested options with their paths; None is left out."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _flat(f'{path}.{name}' if path else str(name), inner)
+            yield from flat(inner, f'{path}.{name}' if path else str(name))
     elif value is not None:
         yield path, _plain(value)
 

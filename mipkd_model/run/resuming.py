@@ -1,9 +1,7 @@
 """Where a training goes on: the state, and whether it is one of this run."""
-from pathlib import Path
-
 from mipkd_arch.errors import UserError
 
-from basicsr.utils import check_resume
+from basicsr.utils import check_resume, set_random_seed
 
 from ..weights import read_checkpoint
 from .identity import differences, identity
@@ -13,7 +11,8 @@ from .states import newest_state, read_state, states_in
 def take_up(opt):
     """Find the state that a run goes on from, and set the options for it. Without one nothing is changed.
 
-    Nothing but the state is read on resuming, so ``path.pretrain_network_g`` becomes None.
+    Nothing but the state is read on resuming, so ``path.pretrain_network_g`` becomes None. A run that was given no
+    ``manual_seed`` has drawn one, which is in its states.
 
     Args:
         opt (dict): parsed options; ``path.resume_state`` becomes the file, ``start_iter`` the iteration.
@@ -25,18 +24,19 @@ def take_up(opt):
     if opt['model_type'] != 'MiPKDModel':
         _take_up_basicsrs(opt)
         return
+    folder, found = path['training_states'], None
     if opt['auto_resume']:
-        folder = path['training_states']
         found = newest_state(folder, tell=_say(opt))
-        if found is None:
+    if found is None and path.get('resume_state'):
+        found = path['resume_state'], read_state(path['resume_state'])
+    if found is None:
+        if opt['auto_resume']:
             _say(opt)(f'No state in {folder}, starting from the beginning.')
-            return
-        file, state = found
-    elif path.get('resume_state'):
-        file = Path(path['resume_state'])
-        state = read_state(file)
-    else:
         return
+    file, state = found
+    if opt.get('seed_drawn') and isinstance(state['identity'].get('manual_seed'), int):
+        opt['manual_seed'] = state['identity']['manual_seed']
+        set_random_seed(opt['manual_seed'] + opt['rank'])
     check_same_run(opt, state, file)
     path.update(resume_state=str(file), pretrain_network_g=None)
     opt['start_iter'] = state['iter']
@@ -79,8 +79,8 @@ def check_same_run(opt, state, file):
     """
     for path, before, now in differences(state['identity'], identity(opt)):
         raise UserError(f'{path}: {_shown(now)}, but {file} is of a run with {_shown(before)}. Set it back (the '
-                        "experiment's folder has the option file), or begin another run, with another name, from its "
-                        'weights: path.pretrain_network_g')
+                        "experiment's folder has the option file), or begin another run, with another name, from the "
+                        f'weights models/net_g_{state["iter"]}.pth by path.pretrain_network_g')
     if state['iter'] > opt['train']['total_iter']:
         raise UserError(f'train.total_iter: {opt["train"]["total_iter"]}, but {file} is of iteration {state["iter"]}; '
                         'give a larger number to train on')

@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import re
+import time
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ SEAL = b'\nmipkd state sha256 '
 SEAL_SIZE = len(SEAL) + 64 + 1
 NAME = re.compile(r'(\d+)\.state')
 NEEDED = {'iter': int, 'epoch': int, 'optimizers': list, 'schedulers': list, 'weights': dict, 'identity': dict,
-          'best': dict, 'teacher_scores': dict, 'samples': (dict, type(None))}
+          'best': dict, 'validated': bool, 'row': int, 'teacher_scores': dict, 'samples': (dict, type(None))}
 
 
 class StateError(WeightsError):
@@ -68,6 +69,8 @@ def read_state(file):
         StateError: it is damaged, or no such state.
     """
     try:
+        if os.path.isdir(file):
+            raise StateError(f'{file}: is a folder; name the file of a state')
         content = Path(file).read_bytes() if os.path.isfile(file) else None
     except OSError as error:
         raise StateError(f'{file}: cannot be read ({error.strerror})') from None
@@ -85,7 +88,19 @@ def read_state(file):
     for key, kind in NEEDED.items():
         if key not in state or not isinstance(state[key], kind):
             raise StateError(f'{file}: has no {key}, or not as this version writes it')
+    if (match := NAME.fullmatch(Path(file).name)) and int(match[1]) != state['iter']:
+        raise StateError(f'{file}: is the state of iteration {state["iter"]}; give it its name back')
     return state
+
+
+def set_aside(folder, iteration):
+    """Rename the states that are later than an iteration, from which a run goes on in another way.
+
+    Returns:
+        list[Path]: their files now; no run takes them for states.
+    """
+    later = [file for found, file in states_in(folder).items() if found > iteration]
+    return [file.rename(file.with_name(f'{file.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}')) for file in later]
 
 
 def _seal(content):

@@ -3,8 +3,6 @@ import os
 import shutil
 from dataclasses import dataclass, fields
 
-import torch
-
 from mipkd_arch.errors import UserError, number_in, one_of, true_or_false
 
 from .precision import check_precision
@@ -54,8 +52,6 @@ class StepOptions:
         if found.grad_clip is not None and not number_in('train.grad_clip', found.grad_clip, 0):
             raise UserError('train.grad_clip: 0 would take all of the gradient away; give a number above 0, or ~')
         one_of('train.nonfinite', found.nonfinite, ('skip', 'stop'))
-        if found.compile and not hasattr(torch.compiler, 'set_stance'):
-            raise UserError(f'train.compile: needs torch 2.6 or later, found {torch.__version__}; set compile: false')
         if found.compile and device.type == 'cpu' and not any(map(shutil.which, COMPILERS)):
             raise UserError(f'train.compile: needs a compiler of C++, found none of {", ".join(COMPILERS)}; install '
                             'one, or set compile: false')
