@@ -15,7 +15,7 @@ import yaml
 
 sys.path.append(str(runs.ROOT / 'benchmarks'))
 
-from torture_parts import children, judge, kills, part, world
+from torture_parts import children, judge, kills, part
 from torture_parts.option_mutations import mutate
 from torture_parts.option_oracle import must_refuse
 
@@ -183,36 +183,23 @@ def test_the_files_of_a_bad_case_are_kept_and_those_of_a_good_one_are_not(tmp_pa
 
 
 @pytest.fixture(scope='module')
-def campaign(tmp_path_factory):
-    """A function that runs one campaign of kills on the smallest training, and gives the kinds of its troubles."""
-    with pytest.MonkeyPatch.context() as patch:
-        found = world.World(tmp_path_factory.mktemp('torture') / 'world')
-        opt = world.training(found, train={'total_iter': 5})
-        patch.setattr(kills, 'variants', lambda _: {'the only one': opt})
-        patch.setattr(kills, 'FRESH', 0)
-        # After iteration 4 is saved, and before the run has ended.
-        patch.setattr(kills, 'plan', lambda rng, seconds, changes, fresh: (None, changes - 6, 0))
-        kills.prepare(found)
-        yield lambda: part.run_case(kills, found, 0, 0)
+def campaigns(tmp_path_factory):
+    """Counts and kinds of troubles of two campaigns of kills: as it is, and resuming wrongly."""
+    done = subprocess.run([sys.executable, runs.ROOT / 'tests/torture_campaign.py', tmp_path_factory.mktemp('torture')],
+                          text=True, capture_output=True, timeout=300, check=False,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_killed_training_ends_with_the_weights_of_one_left_alone(campaign):
-    case = campaign()
-    assert case.counts['kills'] > 0 and case.counts['bit_equal'] == 1 and not case.troubles
+def test_a_killed_training_ends_with_the_weights_of_one_left_alone(campaigns):
+    counts, troubles = campaigns[0]
+    assert counts['kills'] > 0 and counts['bit_equal'] == 1 and not troubles
 
 
-def test_a_resume_that_gets_one_weight_wrong_is_noticed(campaign, monkeypatch):
-    from mipkd_model.mipkd_model import MiPKDModel
-    resume = MiPKDModel.resume_training
-
-    def resume_wrongly(self, state):
-        resume(self, state)
-        with torch.no_grad():
-            next(iter(self.net_g.parameters())).add_(2**-20)
-
-    monkeypatch.setattr(MiPKDModel, 'resume_training', resume_wrongly)
-    case = campaign()
-    assert 'unequal' in [trouble.kind for trouble in case.troubles] and not case.counts['bit_equal']
+def test_a_resume_that_gets_one_weight_wrong_is_noticed(campaigns):
+    counts, troubles = campaigns[1]
+    assert 'unequal' in troubles and not counts['bit_equal']
 
 
 def test_the_whole_benchmark_runs_and_finds_nothing(tmp_path):
