@@ -1,4 +1,5 @@
 """Makes the repository's packages importable and every test start from the same seed."""
+import logging
 import sys
 from pathlib import Path
 
@@ -16,3 +17,13 @@ torch.set_num_threads(1)  # networks this small only wait for each other on more
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def log(caplog):
+    """What BasicSR's logger is told."""
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        yield caplog
+    logger.removeHandler(caplog.handler)

@@ -53,7 +53,7 @@ def test_versions_are_those_that_run():
 
 
 def test_the_command_line_can_be_used_again(monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['/work/basicsr/train.py', '-opt', 'my file.yml'])
+    monkeypatch.setattr(sys, 'argv', ['/srv/basicsr/train.py', '-opt', 'my file.yml'])
     assert lines()['command'] == "train.py -opt 'my file.yml'"
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_found_is_unknown_and_the_rest_is_there(monkeypatch):
 
 @pytest.mark.parametrize('text, shown', [
     ('/data/people/ann/mipkd', '~/mipkd'), ('/data/people/ann', '~'), ('/data/people/anna/x', '/data/people/anna/x'),
-    ('/home/bob/x:/Users/eve', '~/x:~'), ('/scratch/ann/run', '/scratch/USER/run'), ('/work/home/x', '/work/home/x'),
+    ('/home/bob/x:/Users/eve', '~/x:~'), ('/scratch/ann/run', '/scratch/USER/run'), ('/srv/home/x', '/srv/home/x'),
     ('annotated /opt/ann.so', 'annotated /opt/ann.so')])
 def test_paths_do_not_tell_names(home, text, shown):
     assert anonymous(text) == shown

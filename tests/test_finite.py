@@ -19,16 +19,6 @@ KINDS = [ADAM, {**ADAM, 'fused': False}, {'type': 'AdamW', 'lr': 1e-3, 'amsgrad'
          {'type': 'RMSprop', 'lr': 1e-3}]
 
 
-@pytest.fixture
-def log(caplog):
-    """What BasicSR's logger is told."""
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        yield caplog
-    logger.removeHandler(caplog.handler)
-
-
 class Trouble:
     """A model that is given losses or gradients that are not finite, in the iterations that a test names."""
 

@@ -20,16 +20,6 @@ PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}
 SSIM = {**PSNR, 'type': 'calculate_ssim'}
 
 
-@pytest.fixture
-def log(caplog):
-    """What BasicSR's logger is told."""
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        yield caplog
-    logger.removeHandler(caplog.handler)
-
-
 def warnings(log):
     return [record.getMessage() for record in log.records if record.levelno == logging.WARNING]
 

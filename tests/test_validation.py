@@ -1,6 +1,5 @@
 """Validation in the model: what is honoured, logged and recorded."""
 import json
-import logging
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,16 +35,6 @@ def written(folder):
     """The only record in ``folder``."""
     (record, ), = [tuple(find_records([folder / 'log']).values())]
     return record
-
-
-@pytest.fixture
-def log(caplog):
-    """What BasicSR's logger is told."""
-    logger = logging.getLogger('basicsr')
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_a_validation_in_training_is_recorded_with_its_iteration(tmp_path):
