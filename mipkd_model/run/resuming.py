@@ -1,5 +1,5 @@
 """Where a training goes on: the state, and whether it is one of this run."""
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, shown
 
 from basicsr.utils import check_resume, set_random_seed
 
@@ -98,5 +98,4 @@ def check_same_samples(expected, found, where):
 
 
 def _shown(value):
-    text = 'nothing' if value is None else repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'
+    return 'nothing' if value is None else shown(value)
