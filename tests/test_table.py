@@ -187,7 +187,7 @@ def test_csv_has_a_line_for_each_figure_and_what_it_comes_from(tmp_path, mipkd):
     assert float(line['psnr_std']) == pytest.approx(0.2 / math.sqrt(2))
     assert (line['runs'], line['seeds'], line['records']) == ('2', '0 1', '; '.join(map(str, files)))
     assert (line['published_psnr'], line['published_ssim']) == ('32.46', '0.8982')
-    assert line['published_source'] == 'MiPKD, as reprinted in DCKD (AAAI 2025) Table 2'
+    assert line['published_source'] == 'MiPKD, arXiv version, as reprinted in DCKD (AAAI 2025) Table 2'
     assert float(line['psnr_difference']) == pytest.approx(-0.36)
     assert line['psnr_rank'] == '' and line['published_psnr_rank'] == '3'  # behind DCKD and DCKD+DUKD
     scratch, = (line for line in lines(text) if line['method'] == 'Scratch')

@@ -122,18 +122,19 @@ def test_published_figures_stand_below_measured_ones_with_the_difference():
     assert [cells(line) for line in lines if line.startswith('| ')] == [
         ['Scale', 'Method', '', 'Set5', 'Set14'],
         ['x4', 'MiPKD', 'measured', '32.36/0.9000', '?'],
-        ['', '', 'published \\[a\\]', '**32.46**/**0.8982**', '**28.77**/**0.7860**'],
+        ['', '', 'published \\[b\\]', '**32.46**/**0.8982**', '**28.77**/**0.7860**'],
         ['', '', 'difference', '-0.10/+0.0018', '?'],
         ['', 'Scratch', 'measured', '?', '?'],
         ['', '', 'published \\[a\\]', '<u>32.38</u>/<u>0.8971</u>', '<u>28.69</u>/<u>0.7842</u>']]
     notes = '\n'.join(lines)
     assert '- ?: not measured, or not published' in notes and '- difference: measured minus published' in notes
     assert '- \\[a\\] MiPKD, as reprinted in DCKD (AAAI 2025) Table 2' in notes
+    assert '- \\[b\\] MiPKD, arXiv version, as reprinted in DCKD (AAAI 2025) Table 2' in notes
 
 
 def test_a_second_published_figure_is_a_note():
     shown = text({}, shown='only', pairs=['RCAN'], scales=[2], datasets=['Urban100'])
-    assert 'MiPKD [a]      _32.83_/_0.9344_' in shown
+    assert 'MiPKD [b]      _32.83_/_0.9344_' in shown
     assert ('x2 MiPKD, Urban100: also published: 32.98 in MiPKD ICLR 2025, second hand (a published summary)'
             in shown.splitlines())
 

@@ -37,8 +37,8 @@ SOURCES = {
                            'other networks, and 8 times self-ensemble'),
     'augkd_table9': Source('AugKD (ICLR 2025), second hand (reviews, summary); Table 9',
                            'other training images or another start'),
-    'mcad_scratch': Source('MCAD-KD (ICCVW 2025), text quoted second hand; scratch row; own schedule (500k, batch 32 in '
-                           'code)', OTHER_SCHEDULE),
+    'mcad_scratch': Source('MCAD-KD (ICCVW 2025), text quoted second hand; scratch row; own schedule (500k, batch 32 '
+                           'in code)', OTHER_SCHEDULE),
     'mcad_x2': Source("MCAD-KD (ICCVW 2025), text quoted second hand; text labels it x4, the value is x2's; released "
                       'x2 option validates with self-ensemble', OTHER_SCHEDULE),
     'mcad': Source('MCAD-KD (ICCVW 2025), text quoted second hand; own schedule', OTHER_SCHEDULE),
