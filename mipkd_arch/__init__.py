@@ -2,8 +2,14 @@
 
 Every file ``*_arch.py`` of this folder is imported here, as in BasicSR, and so registers its networks and views.
 """
+import sys
 from importlib import import_module
 from pathlib import Path
+
+from .threads import set_thread_defaults
+
+if 'torch' not in sys.modules:  # OpenMP reads these variables when torch is loaded
+    set_thread_defaults()
 
 from .compat import garbage_kept, prepare
 

@@ -5,15 +5,16 @@ old names and turns the import failures that users meet most often into one line
 """
 import gc
 import importlib
-import sys
-import types
+import shlex
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
-INSTALL_HINT = ('pip install torch torchvision setuptools wheel && '
-                'pip install --no-build-isolation basicsr==1.4.2')
-if sys.version_info >= (3, 13):
-    INSTALL_HINT = f'BasicSR cannot be built on Python 3.13 and later; with Python 3.12: {INSTALL_HINT}'
+from .basicsr_compat import supply
+
+INSTALL_SCRIPT = Path(__file__).resolve().parents[1] / 'install.py'
+INSTALL_HINT = (f'python {shlex.quote(str(INSTALL_SCRIPT))}' if INSTALL_SCRIPT.is_file() else
+                'run install.py of the source of mipkd, which installs BasicSR 1.4.2, too')
 
 
 class InstallError(ImportError):
@@ -30,18 +31,6 @@ def garbage_kept():
     finally:
         if enabled:
             gc.enable()
-
-
-def _supply_functional_tensor():
-    """``basicsr.data.degradations`` imports a torchvision module that 0.17 removed; only one name of it is used."""
-    name = 'torchvision.transforms.functional_tensor'
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        from torchvision.transforms.functional import rgb_to_grayscale
-        module = types.ModuleType(name)
-        module.rgb_to_grayscale = rgb_to_grayscale
-        sys.modules[name] = module
 
 
 def _supply_distutils():
@@ -82,7 +71,7 @@ def prepare():
     _import('torchvision', 'install a matching pair, pip install --upgrade torch torchvision')
     _import('cv2', 'pip install opencv-python (on a machine without libGL: pip install opencv-python-headless)')
     _import('lmdb', 'pip install lmdb')
-    _supply_functional_tensor()
+    supply()
     _supply_distutils()
     # BasicSR's SwinIR asks for it in a way that torch warns of each time one is built.
     warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)

@@ -114,4 +114,4 @@ def test_without_basicsr_the_launchers_say_in_one_line_how_to_install_it(script,
     (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['basicsr'] = None\n")
     done = subprocess.run([sys.executable, runs.ROOT / f'basicsr/{script}.py', '-opt', 'any.yml'], text=True,
                           capture_output=True, timeout=300, check=False, env={'PYTHONPATH': str(tmp_path)})
-    assert 'pip install --no-build-isolation basicsr==1.4.2' in refused(done)
+    assert 'install.py' in refused(done)

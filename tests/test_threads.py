@@ -1,0 +1,67 @@
+"""Threads wait passively and are no more than the processor time that a container is given."""
+import os
+import subprocess
+import sys
+
+import pytest
+import runs
+
+from mipkd_arch import threads
+from mipkd_arch.threads import cpu_quota, set_thread_defaults
+
+
+def write(tmp_path, membership, files):
+    """A tree of control groups, and the file that says which of them are a process's."""
+    for path, text in files.items():
+        file = tmp_path / 'cgroup' / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / 'membership').write_text(membership)
+    return tmp_path / 'cgroup', tmp_path / 'membership'
+
+
+@pytest.mark.parametrize('membership, files, quota', [
+    ('0::/\n', {'cpu.max': '150000 100000\n'}, 1.5),
+    ('0::/\n', {'cpu.max': 'max 100000\n'}, None),
+    ('0::/\n', {}, None),
+    ('0::/pod/job\n', {'cpu.max': 'max 100000', 'pod/cpu.max': '400000 100000', 'pod/job/cpu.max': '200000 100000'}, 2),
+    ('0::/pod/job\n', {'pod/cpu.max': '100000 100000', 'pod/job/cpu.max': '200000 100000'}, 1),
+    ('0::/of/the/host\n', {'cpu.max': '300000 100000'}, 3),
+    ('3:cpu,cpuacct:/\n', {'cpu,cpuacct/cpu.cfs_quota_us': '50000', 'cpu,cpuacct/cpu.cfs_period_us': '100000'}, 0.5),
+    ('3:cpu,cpuacct:/\n', {'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, None),
+    ('4:memory:/\n', {'cpu.max': '100000 100000'}, None),
+])
+def test_the_quota_is_the_least_of_a_process_control_groups(tmp_path, membership, files, quota):
+    assert cpu_quota(*write(tmp_path, membership, files)) == quota
+
+
+def test_a_system_without_control_groups_has_no_quota(tmp_path):
+    assert cpu_quota(tmp_path / 'none', tmp_path / 'no file') is None
+
+
+@pytest.mark.parametrize('quota, cpus, expected', [(None, 8, None), (1.5, 64, '1'), (0.3, 64, '1'), (4.0, 64, '4'),
+                                                   (8.0, 8, None), (16.0, 8, None)])
+def test_a_quota_below_the_cores_limits_the_threads(monkeypatch, quota, cpus, expected):
+    monkeypatch.setattr(threads, 'cpu_quota', lambda: quota)
+    monkeypatch.setattr(threads, 'available_cpus', lambda: cpus)
+    env = {}
+    set_thread_defaults(env)
+    assert env.pop('OMP_WAIT_POLICY') == 'PASSIVE' and env.get('OMP_NUM_THREADS') == expected
+
+
+@pytest.mark.parametrize('said', [{'OMP_WAIT_POLICY': 'ACTIVE'}, {'GOMP_SPINCOUNT': '1000'}, {'KMP_BLOCKTIME': '1'}])
+def test_what_the_environment_says_stays(monkeypatch, said):
+    monkeypatch.setattr(threads, 'cpu_quota', lambda: 1.0)
+    monkeypatch.setattr(threads, 'available_cpus', lambda: 4)
+    env = {**said, 'OMP_NUM_THREADS': '3'}
+    set_thread_defaults(env)
+    assert env == {**said, 'OMP_NUM_THREADS': '3'}
+
+
+def test_importing_mipkd_sets_them_before_torch_is_loaded_and_not_after():
+    env = {key: value for key, value in os.environ.items() if not key.startswith(('OMP_', 'GOMP_', 'KMP_'))}
+    for first, expected in (('', 'PASSIVE'), ('import torch; ', 'None')):
+        done = subprocess.run([sys.executable, '-c', f'{first}import mipkd_arch, os; '
+                               'print(os.environ.get("OMP_WAIT_POLICY"))'],
+                              cwd=runs.ROOT, env=env, capture_output=True, text=True)
+        assert done.stdout.split() == [expected], done.stderr
