@@ -44,8 +44,9 @@ def test_the_build_of_basicsr_alone_is_helped_where_exec_no_longer_writes_into_l
 
 @pytest.mark.parametrize('python', [sys.executable, *PYTHONS], ids=['this', *PYTHONS])
 def test_a_setup_script_that_reads_back_what_exec_wrote_finds_it(tmp_path, python):
-    if shutil.which(python) is None or subprocess.run([python, '-c', ''], capture_output=True).returncode:
-        pytest.skip(f'there is no {python} here')
+    python = shutil.which(python)
+    if python is None or subprocess.run([python, '-c', ''], capture_output=True).returncode:
+        pytest.skip('there is no such Python here')
     (tmp_path / 'sitecustomize.py').write_text(INSTALL['WRITING_EXEC'])
     (tmp_path / 'setup.py').write_text(
         'def version():\n    exec(compile("__version__ = \'1.4.2\'", "version.py", "exec"))\n'
