@@ -74,6 +74,16 @@ def install_basicsr(options: list[str]) -> None:
         pip_install([*options, '--no-build-isolation', BASICSR], environment)
 
 
+def install_opencv(options: list[str]) -> None:
+    """Install the build of OpenCV that needs no libraries of a desktop, where the usual one cannot be imported.
+
+    Servers and containers have no libGL or libxcb. The usual build stays installed below it, for BasicSR asks for that.
+    """
+    if subprocess.run([sys.executable, '-c', 'import cv2'], cwd=ROOT, capture_output=True).returncode:
+        print('OpenCV lacks libraries of a desktop here; installing its build for servers.', flush=True)
+        pip_install([*options, 'opencv-python-headless'])
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--editable', action='store_true', help='use the code in this folder instead of a copy of it')
@@ -88,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     install_basicsr(options)
     extras = f'[{",".join(sorted(set(args.extra)))}]' if args.extra else ''
     pip_install([*options, '--no-build-isolation', *(['--editable'] if args.editable else []), f'.{extras}'])
+    install_opencv(options)
 
 
 if __name__ == '__main__':

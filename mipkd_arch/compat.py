@@ -51,7 +51,7 @@ def _import(name, remedy):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        if getattr(error, 'name', None) == name:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
             raise InstallError(f'mipkd needs {name}, which is not installed: {remedy}') from None
         raise InstallError(f'{name} is installed but cannot be imported ({error}): {remedy}') from error
     except RuntimeError as error:  # torchvision built for another torch: "operator torchvision::nms does not exist"
@@ -69,7 +69,7 @@ def prepare():
     """
     _import('torch', 'pip install torch torchvision')
     _import('torchvision', 'install a matching pair, pip install --upgrade torch torchvision')
-    _import('cv2', 'pip install opencv-python (on a machine without libGL: pip install opencv-python-headless)')
+    _import('cv2', 'pip install opencv-python-headless, which needs no libraries of a desktop')
     _import('lmdb', 'pip install lmdb')
     supply()
     _supply_distutils()

@@ -36,7 +36,7 @@ def test_importing_the_package_without_basicsr_says_how_to_install_it():
 
 @pytest.mark.parametrize('module, remedy', [
     ('torch', 'pip install torch torchvision'), ('torchvision', 'pip install --upgrade torch torchvision'),
-    ('cv2', 'pip install opencv-python'), ('lmdb', 'pip install lmdb'), ('basicsr', 'install.py')])
+    ('cv2', 'pip install opencv-python-headless'), ('lmdb', 'pip install lmdb'), ('basicsr', 'install.py')])
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch, module, remedy):
     monkeypatch.setitem(sys.modules, module, None)
     message = refusal()
@@ -67,6 +67,16 @@ def test_an_installed_library_that_cannot_be_imported_is_told_from_a_missing_one
     hide_basicsr_behind(monkeypatch, tmp_path)
     message = refusal()
     assert message.startswith('basicsr is installed but cannot be imported') and 'a_module_that_nobody_has' in message
+
+
+def test_a_package_that_lacks_a_library_of_the_system_is_not_called_missing(monkeypatch, tmp_path):
+    (tmp_path / 'cv2').mkdir()
+    (tmp_path / 'cv2/__init__.py').write_text(
+        'raise ImportError("libGL.so.1: cannot open shared object file", name="cv2")\n')
+    monkeypatch.delitem(sys.modules, 'cv2')
+    monkeypatch.syspath_prepend(tmp_path)
+    message = refusal()
+    assert message.startswith('cv2 is installed but cannot be imported (libGL.so.1') and 'headless' in message
 
 
 def test_a_torchvision_for_another_torch_is_named(monkeypatch, tmp_path):

@@ -12,11 +12,13 @@ INSTALL = runpy.run_path(str(runs.ROOT / 'install.py'))
 PYTHONS = [f'python3.{minor}' for minor in range(10, 15)]
 
 
-def installed(monkeypatch, *args, status=0, version=None):
+def installed(monkeypatch, *args, status=0, version=None, opencv=True):
     """The calls of pip that ``install.py`` makes, each as (arguments, what its processes find as sitecustomize)."""
     calls = []
 
-    def run(command, env, cwd):
+    def run(command, env=None, **options):
+        if command[1] == '-c':
+            return subprocess.CompletedProcess(command, not opencv)
         folder = env.get('PYTHONPATH', '').split(':')[0]
         site = runs.ROOT.__class__(folder, 'sitecustomize.py')
         calls.append((command[3:], site.read_text() if folder and site.is_file() else None))
@@ -67,6 +69,11 @@ def test_a_python_that_is_too_old_and_one_without_pip_are_refused(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(SystemExit, match=r'has no pip; install it there first: python -m ensurepip'):
         installed(monkeypatch)
+
+
+def test_a_machine_without_the_libraries_of_a_desktop_gets_the_opencv_that_needs_none(monkeypatch):
+    assert installed(monkeypatch, opencv=False)[-1][0][-1] == 'opencv-python-headless'
+    assert 'opencv' not in str(installed(monkeypatch, opencv=True))
 
 
 def test_a_failure_of_pip_ends_the_installation_with_what_could_not_be_installed(monkeypatch):
