@@ -6,6 +6,7 @@ view of its class is registered, as one of DAT is in ``mipkd_arch.spandrel_views
 """
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -13,6 +14,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from .checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .errors import UserError, reason_of
 from .staged import crop_to, has_view, pad
+from .trial import SIDE, in_eval_mode, takes_batches, trial_images
 
 
 def _open(file):
@@ -64,9 +66,25 @@ class SpandrelNetwork(nn.Module):
         self.wrapped = opened.model
         self.upscale = opened.scale
         self.size_requirements = opened.size_requirements
+        # What spandrel does around some networks, as it must: scale the input and output, add a map of the noise, take
+        # the image out of several outputs. Its public call does so, too, but clips and keeps no gradient.
+        self.call = opened._call_fn
+        self.one_by_one = not has_view(self) and not self._takes_batches()
+
+    def _takes_batches(self):
+        """Whether a batch gives what its images give; some of these networks are made for one image at a time."""
+        width, height = (SIDE + padding for padding in self.size_requirements.get_padding(SIDE, SIDE))
+        with in_eval_mode(self):
+            try:
+                return takes_batches(lambda images: self.call(self.wrapped, images), trial_images(2, height, width))
+            except Exception:  # it does not even take one: whoever runs it is told
+                return True
 
     def forward(self, lq):
         """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
         # A staged view knows by itself what sizes its network takes, and has to give what is given here.
         right, bottom = (0, 0) if has_view(self) else self.size_requirements.get_padding(*lq.shape[:-3:-1])
-        return crop_to(self.wrapped(pad(lq, bottom, right)), lq, self.upscale)
+        seen = pad(lq, bottom, right)
+        seen = seen.clone() if seen is lq else seen  # some write into what they are given
+        images = [self.call(self.wrapped, image) for image in (seen.split(1) if self.one_by_one else [seen])]
+        return crop_to(images[0] if len(images) == 1 else torch.cat(images), lq, self.upscale)
