@@ -163,15 +163,10 @@ def crop_to(output, lq, upscale):
     return output[..., :lq.shape[-2] * upscale, :lq.shape[-1] * upscale]
 
 
-def whole_view(network):
-    """A view of a network that nobody looks into: one block, no map. It suits losses on images alone.
-
-    Raises:
-        UserError: the network makes no image of any that is tried.
-    """
-    found = tried(network)
+def whole_view(network, upscale, size_multiple=1):
+    """A view of a network that nobody looks into: one block, no map. It suits losses on images alone."""
     return StagedView(network, head=lambda lq: lq, blocks={'': network}, tail=lambda deep, shallow: deep,
-                      num_feat=0, upscale=found.upscale, size_multiple=found.size_multiple)
+                      num_feat=0, upscale=upscale, size_multiple=size_multiple)
 
 
 _VIEWS = {}
@@ -210,10 +205,14 @@ def has_view(network):
 def size_multiple(network):
     """What the sides of a network's lq must be multiples of: as its view says, or as trying it finds.
 
-    Raises:
-        UserError: it has no view, and makes no image of any that is tried.
+    It is 1 where the network makes no image of any that is tried; whoever runs it is told why.
     """
-    return staged_view(network).size_multiple if has_view(network) else tried(network).size_multiple
+    if has_view(network):
+        return staged_view(network).size_multiple
+    try:
+        return tried(network).size_multiple
+    except UserError:
+        return 1
 
 
 def staged_view(network, cuts=1):

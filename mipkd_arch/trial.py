@@ -11,7 +11,7 @@ import torch
 from .errors import UserError, reason_of
 
 MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
-SIDE = 16  # the least of the images, in pixels
+SMALL, SIDE = 8, 16  # the least sides of the images, in pixels: most networks take the first
 LAST = 48  # what is tried where nothing else does; a multiple of all usual windows
 STEPS = 0.7548776662466927, 0.5698402909980532, 0.3819660112501051, 0.2360679774997897  # irrational: nothing repeats
 
@@ -75,8 +75,8 @@ def tried(network):
 
 def _try(network):
     with in_eval_mode(network):
-        for multiple in MULTIPLES:
-            times = -(-SIDE // multiple)
+        for multiple, side in ((1, SMALL), *((multiple, SIDE) for multiple in MULTIPLES)):
+            times = -(-side // multiple)
             upscale, _ = _made(network, multiple * times, multiple * (times + 1))
             if upscale is not None:
                 return Tried(multiple, upscale)

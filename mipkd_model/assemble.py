@@ -129,7 +129,8 @@ def make_views(opt, student, teacher, losses):
 def _make_view(opt, label, network, looking):
     try:
         if not looking and not has_view(network):
-            view = whole_view(network)
+            found = tried(network)
+            view = whole_view(network, found.upscale, found.size_multiple)
         else:
             view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if looking else 1)
     except NoStagedView as error:
