@@ -10,15 +10,17 @@ from copy import deepcopy
 import torch
 
 from mipkd_arch.errors import UserError, reason_of
+from mipkd_arch.record import check_record, recorded_network
 from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, size_multiple, staged_view, whole_view
 from mipkd_arch.trial import SIDE, in_eval_mode, trial_images, tried
 from mipkd_arch.view_check import check_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
+from .blame import refusal
 from .config.sizes import within_memory
 from .losses import DistillLoss
-from .weights import load_weights
+from .weights import load_weights, read_checkpoint
 
 IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
 MAX_LISTED = 4
@@ -34,7 +36,11 @@ def _make(where, block, registry):
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {kind} refuses these options ({reason_of(error)})') from None
+        def build(changed):
+            with within_memory(where):
+                registry.get(kind)(**deepcopy(changed))
+
+        raise UserError(refusal(where, block, registry.get(kind), build, error)) from None
 
 
 def with_path(error):
@@ -57,12 +63,38 @@ def make_network(opt, label):
     if path is None:
         file = opt[f'network_{label}'].get('file') if getattr(network, 'brings_weights', False) else None
         return network, file and f'weights of {file}'
-    left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True),
-                                param_key=paths.get(f'param_key_{label}'))
+    checkpoint, strict = read_checkpoint(path), paths.get(f'strict_load_{label}', True)
+    if strict:
+        check_record(f'network_{label}', opt[f'network_{label}'], checkpoint, path)
+    left, unused = load_weights(network, path, strict=strict, param_key=paths.get(f'param_key_{label}'),
+                                checkpoint=checkpoint)
     report = f'weights of {path}'
     if left:
         report += f', but {len(left)} keep their start values ({", ".join(left[:MAX_LISTED])}, ...)'
     return network, report + (f'; {len(unused)} of the file are not used' if unused else '')
+
+
+def load_network(file, param_key=None):
+    """Build the network that a checkpoint names, with its weights; nothing of its sizes is to be known.
+
+    Args:
+        file: a checkpoint that a training or ``mipkd teacher convert`` has written.
+        param_key (str | None): which weights of the file; None takes the average where there is one, else ``params``.
+
+    Returns:
+        nn.Module: on the CPU, in eval mode. It takes RGB images (N, 3, H, W) in [0, 1].
+
+    Raises:
+        UserError: the file cannot be read, does not name its network, or the two do not fit.
+    """
+    checkpoint = read_checkpoint(file)
+    block = recorded_network(checkpoint)
+    if block is None:
+        raise UserError(f'{file}: does not say of which network its weights are, or of one that is not registered; '
+                        'build that by its class, and load them by mipkd_model.weights.load_weights')
+    network = _make(str(file), block, ARCH_REGISTRY)
+    load_weights(network, file, param_key=param_key, checkpoint=checkpoint)
+    return network.eval()
 
 
 def make_teacher(opt):
