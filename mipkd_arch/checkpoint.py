@@ -16,8 +16,16 @@ from .plain_pickle import Foreign, OfLaterProtocol, check_pickle
 # Ordered: a checkpoint that has several of these holds the better weights under the earlier name.
 WRAPPERS = ('params_ema', 'params-ema', 'state_dict_ema', 'model_ema', 'ema', 'params', 'state_dict',
             'model_state_dict', 'model', 'net')
+# What other trainers call them, averages first. It may be one of several networks, so param_key has to say so.
+OTHER_WRAPPERS = ('ema_model', 'net_g_ema', 'netG_ema', 'generator_ema', 'g_ema', 'net_g', 'netG', 'generator',
+                  'network')
 PREFIXES = ('module.', '_orig_mod.')
-TRAINERS = ('model.', 'net.', 'netG.', 'generator.')  # some networks' own names start so, see without_trainer
+AVERAGE, LIVE = 'ema_model.', 'online_model.'  # prefixes in what holds an average beside the weights themselves
+COUNTS = ('n_averaged', 'step', 'initted')  # of what averages weights, beside these
+# Some networks' own names start so, see without_trainer.
+TRAINERS = ('ema_model.', 'net_g_ema.', 'netG_ema.', 'generator_ema.', 'model.', 'net.', 'net_g.', 'netG.',
+            'generator.', 'network.')
+MOST_LEVELS = 3  # of dicts in each other, in which weights are looked for
 SPECIAL = re.compile(r'torch\._utils\._rebuild_(sparse_\w+|qtensor|meta_tensor\w*|wrapper_subclass|device_tensor\w+|'
                      r'nested_tensor|parameter_with_state)|torch\._tensor\._rebuild_from_type_v2|'
                      r'torch\.serialization\._get_layout|torch\.\w*(Q\w+Storage|_affine|_symmetric)')
@@ -185,10 +193,26 @@ def _is_state_dict(value):
 
 
 def weights_key(checkpoint):
-    """The first of ``WRAPPERS`` under which a checkpoint has weights; None where it has none, or is bare weights."""
-    if _is_state_dict(checkpoint) or not isinstance(checkpoint, dict):
-        return None
-    return next((key for key in WRAPPERS if _is_state_dict(checkpoint.get(key))), None)
+    """The first of ``WRAPPERS`` under which a checkpoint has weights; None where it has none, or is bare weights.
+
+    Where they are wrapped twice, as ``{'model': {'state_dict': ...}}``, it is ``'model.state_dict'``.
+    """
+    places = {} if _is_state_dict(checkpoint) else _places(checkpoint)
+    known = [key for key in places if set(key.split('.')) <= set(WRAPPERS)]
+    return min(known, key=lambda key: (key.count('.'), *map(WRAPPERS.index, key.split('.'))), default=None)
+
+
+def _places(checkpoint, levels=MOST_LEVELS):
+    """All state dicts inside a checkpoint by their keys, with dots between those of dicts in each other."""
+    found = {}
+    for key, value in checkpoint.items() if isinstance(checkpoint, dict) else ():
+        if not isinstance(key, str):
+            continue
+        if _is_state_dict(value):
+            found[key] = value
+        elif levels > 1:
+            found.update({f'{key}.{inner}': state for inner, state in _places(value, levels - 1).items()})
+    return found
 
 
 def find_state_dict(checkpoint, path, param_key=None):
@@ -197,25 +221,33 @@ def find_state_dict(checkpoint, path, param_key=None):
     Args:
         checkpoint: what ``read_checkpoint`` gave.
         path: its file, for messages.
-        param_key (str | None): the key that must hold it; None takes the first of ``WRAPPERS``, or the bare dict.
+        param_key (str | None): the key that must hold it, with dots between those of dicts in each other; None takes
+            the first of ``WRAPPERS``, or the bare dict.
 
     Raises:
         WeightsError: there are none, with the keys that were found; or one has values that are not finite, or none.
     """
     key = weights_key(checkpoint) if param_key is None else param_key
-    found = checkpoint if key is None else checkpoint.get(key) if isinstance(checkpoint, dict) else None
+    found = checkpoint if key is None else _places(checkpoint).get(key)
     if not _is_state_dict(found):
         asked = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'
         raise WeightsError(f'{path}: no weights under {asked}; {_what_there_is(checkpoint, key)}')
     for key, value in found.items():
         _check_values(value, key, path)
-    if len(found) > 1 and all(key.startswith('module.') for key in found if key != 'n_averaged'):
-        found = {key: value for key, value in found.items() if key != 'n_averaged'}  # AveragedModel's count
-    return _unwrapped(found)
+    return _unwrapped(_averaged(found))
+
+
+def _averaged(weights):
+    """Leave out what stands beside averaged weights: counts, and the weights that they are the average of."""
+    names = [key for key in weights if key not in COUNTS]
+    for prefix, others in (('module.', ('module.', )), (AVERAGE, (AVERAGE, LIVE))):
+        if any(key.startswith(prefix) for key in names) and all(key.startswith(others) for key in names):
+            return {key: weights[key] for key in names if key.startswith(prefix)}
+    return weights
 
 
 def _unwrapped(weights):
-    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in weights)), None):
+    while prefix := next((p for p in (*PREFIXES, AVERAGE) if all(key.startswith(p) for key in weights)), None):
         weights = {key[len(prefix):]: value for key, value in weights.items()}
     return weights
 
@@ -224,22 +256,26 @@ def _what_there_is(checkpoint, asked):
     """What a checkpoint has where weights were looked for, and where there are some after all."""
     if not isinstance(checkpoint, dict):
         return f'the file has {type(checkpoint).__name__}'
+    places = sorted(_places(checkpoint), key=lambda key: (key not in OTHER_WRAPPERS, ))
+    usual = any(key.split('.')[0] in OTHER_WRAPPERS for key in places)
     for key in (asked, ) if asked is not None else (None, *WRAPPERS):
         place = checkpoint if key is None else checkpoint.get(key)
-        if isinstance(place, dict) and any(map(torch.is_tensor, place.values())):
+        if not isinstance(place, dict) or (key is None and usual):
+            continue
+        # Beside weights under a key there may be numbers that are tensors, such as a step.
+        if any(torch.is_tensor(value) and (value.dim() or not places) for value in place.values()):
             name, value = next((name, value) for name, value in place.items() if not _is_state_dict({name: value}))
             wrong = f'no tensor but of type {type(value).__name__}' if isinstance(name, str) else 'not named by a text'
             return f'the entry {key_text(name)} beside tensors is {wrong}; save the tensors alone'
-    others = [key for key, value in checkpoint.items() if isinstance(key, str) and _is_state_dict(value)]
     has = f'the file has {", ".join(map(key_text, list(checkpoint)[:12]))}'
-    if not others:
+    if not places:
         return has
-    return (f'{has}; name {" or ".join(map(key_text, others[:3]))} by path.param_key_g (of a teacher: param_key_t), or '
+    return (f'{has}; name {" or ".join(map(key_text, places[:8]))} by path.param_key_g (of a teacher: param_key_t), or '
             "save it alone as 'params'")
 
 
 def without_trainer(weights, fits):
-    """Take off one of ``TRAINERS`` that all names start with, where the names fit a network only without it.
+    """Take off one of ``TRAINERS``, where names fit a network only without it; leave out those that start otherwise.
 
     Args:
         weights (dict[str, Tensor]): as ``find_state_dict`` gives them.
@@ -251,9 +287,9 @@ def without_trainer(weights, fits):
     if fits(weights):
         return weights
     for prefix in TRAINERS:
-        if all(key.startswith(prefix) for key in weights):
-            bare = _unwrapped({key[len(prefix):]: value for key, value in weights.items()})
-            return bare if fits(bare) else weights
+        bare = {key[len(prefix):]: value for key, value in weights.items() if key.startswith(prefix)}
+        if bare and fits(bare := _unwrapped(bare)):
+            return bare
     return weights
 
 

@@ -178,7 +178,7 @@ def chain(views, mixers, traces, mixed, route, uniform):
             z = mixers[position].encode(feature, role)
             z = mixers[position].mix(z, mixed[position].z_t, uniform)
             feature = mixers[position].decode(z, route[position])
-    return [views[role].tail(feature, traces[role].maps[0])]
+    return [views[role].finish(feature, traces[role])]
 
 
 def restart(views, mixers, traces, mixed, route, uniform):
@@ -194,7 +194,7 @@ def restart(views, mixers, traces, mixed, route, uniform):
         feature = mixed[position].decoded(role)
         for stage in range(position, len(views[role].stages)):
             feature = views[role].run_stage(stage, feature)
-        outputs.append(views[role].tail(feature, traces[role].maps[0]))
+        outputs.append(views[role].finish(feature, traces[role]))
     return outputs
 
 

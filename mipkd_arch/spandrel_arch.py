@@ -6,22 +6,41 @@ view of its class is registered, as one of DAT is in ``mipkd_arch.spandrel_views
 """
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from .checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .errors import UserError, reason_of
+from .record import recorded_network
 from .staged import crop_to, has_view, pad
+from .trial import SIDE, in_eval_mode, takes_batches, trial_images
 
 
-def _open(file):
-    """Open a checkpoint. Returns spandrel's descriptor of the model.
+def _recorded(checkpoint, file):
+    """The network that a checkpoint of this package names, with its weights; None for one that names none."""
+    block = recorded_network(checkpoint)
+    if block is None:
+        return None
+    arguments = {name: value for name, value in block.items() if name != 'type'}
+    try:
+        network = ARCH_REGISTRY.get(block['type'])(**arguments)
+        network.load_state_dict(find_state_dict(checkpoint, file))
+    except UserError:
+        raise
+    except Exception as error:  # any class, any failure
+        raise UserError(f'{file}: the {block["type"]} that it names does not take its weights ({reason_of(error)}); '
+                        'save it anew') from None
+    return network
+
+
+def _open(checkpoint, file):
+    """Open the content of a checkpoint. Returns spandrel's descriptor of the model.
 
     Raises:
-        UserError: spandrel is not installed, or the file is missing, damaged, or of a network it does not know.
+        UserError: spandrel is not installed, or does not know the network.
     """
-    file = Path(file).expanduser()
     try:
         import spandrel  # only here: most runs do without it
     except ModuleNotFoundError as error:
@@ -29,8 +48,7 @@ def _open(file):
                         'pip install spandrel') from None
     from . import spandrel_views  # noqa: F401  (registers staged views of its classes)
 
-    # Not its own reader, which would run a TorchScript program.
-    weights = find_state_dict(read_checkpoint(file), file)
+    weights = find_state_dict(checkpoint, file)
     try:
         weights = without_trainer(weights, lambda names: _is_known(spandrel, names))
         opened = spandrel.ModelLoader(device='cpu').load_from_state_dict(weights)
@@ -51,22 +69,47 @@ def _is_known(spandrel, weights):
 
 @ARCH_REGISTRY.register()
 class SpandrelNetwork(nn.Module):
-    """A network opened by the spandrel library, with its weights.
+    """A network opened from its checkpoint alone, by the spandrel library or by what the checkpoint says of it.
 
     Args:
-        file (str): a checkpoint that spandrel can open, ``.pth``, ``.pt`` or ``.safetensors``.
+        file (str): a checkpoint that spandrel can open, ``.pth``, ``.pt`` or ``.safetensors``; or one of this package,
+            which names its network.
     """
     brings_weights = True  # nothing is to be loaded into it
 
     def __init__(self, *, file):
         super().__init__()
-        opened = _open(file)
+        file = Path(file).expanduser()
+        checkpoint = read_checkpoint(file)  # not spandrel's own reader, which would run a TorchScript program
+        network = _recorded(checkpoint, file)
+        if network is not None:
+            self.wrapped, self.one_by_one, self.size_requirements = network, False, None
+            self.upscale, self.call = checkpoint['scale'], lambda model, image: model(image)
+            return
+        opened = _open(checkpoint, file)
         self.wrapped = opened.model
         self.upscale = opened.scale
         self.size_requirements = opened.size_requirements
+        # What spandrel does around some networks, as it must: scale the input and output, add a map of the noise, take
+        # the image out of several outputs. Its public call does so, too, but clips and keeps no gradient.
+        self.call = opened._call_fn
+        self.one_by_one = not has_view(self) and not self._takes_batches()
+
+    def _takes_batches(self):
+        """Whether a batch gives what its images give; some of these networks are made for one image at a time."""
+        width, height = (SIDE + padding for padding in self.size_requirements.get_padding(SIDE, SIDE))
+        with in_eval_mode(self):
+            try:
+                return takes_batches(lambda images: self.call(self.wrapped, images), trial_images(2, height, width))
+            except Exception:  # it does not even take one: whoever runs it is told
+                return True
 
     def forward(self, lq):
         """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
         # A staged view knows by itself what sizes its network takes, and has to give what is given here.
-        right, bottom = (0, 0) if has_view(self) else self.size_requirements.get_padding(*lq.shape[:-3:-1])
-        return crop_to(self.wrapped(pad(lq, bottom, right)), lq, self.upscale)
+        alone = has_view(self) or self.size_requirements is None
+        right, bottom = (0, 0) if alone else self.size_requirements.get_padding(*lq.shape[:-3:-1])
+        seen = pad(lq, bottom, right)
+        seen = seen.clone() if seen is lq else seen  # some write into what they are given
+        images = [self.call(self.wrapped, image) for image in (seen.split(1) if self.one_by_one else [seen])]
+        return crop_to(images[0] if len(images) == 1 else torch.cat(images), lq, self.upscale)

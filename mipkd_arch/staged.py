@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .errors import UserError, near_miss
+from .trial import tried
 
 
 class StagedViewError(UserError):
@@ -31,6 +32,8 @@ class Trace:
     """Feature maps at the K positions, each (N, C, H, W): after the head, then after every stage."""
     output: torch.Tensor
     """The super-resolved image (N, C_out, upscale * H, upscale * W)."""
+    lq: torch.Tensor | None = None
+    """What went in, (N, C_in, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,17 @@ class StagedView:
     """lq (N, C_in, H, W) -> shallow map (N, C, H, W)."""
     blocks: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
     """Ordered map -> map pieces, named as in ``network.named_modules()``; all maps are (N, C, H, W)."""
-    tail: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """(deep map, shallow map) -> image; the shallow map feeds the global skip connection."""
+    tail: Callable[..., torch.Tensor]
+    """(deep map, shallow map) -> image; the shallow map feeds the global skip connection. With ``lq_in_tail``, (deep
+    map, shallow map, lq) -> image."""
     num_feat: int
     """C, the width of the maps."""
     upscale: int
     """Factor between lq and the output."""
     size_multiple: int = 1
     """H and W of an lq must be multiples of this; ``__call__`` pads by reflection and crops."""
+    lq_in_tail: bool = False
+    """Whether the tail takes lq too, as networks do whose global skip connection starts at the image."""
     stages: tuple[tuple[str, ...], ...] = ()
     """Block names by stage; made by ``cut``. Empty means one stage of all blocks."""
 
@@ -70,10 +76,18 @@ class StagedView:
 
     def trace(self, lq):
         """Run the whole network on lq (N, C_in, H, W), sized to ``size_multiple``, and keep the maps."""
-        maps = [self.head(lq)]
+        # A copy goes in: some networks write into what they are given, and others look at the same lq afterwards.
+        maps = [self.head(lq.clone())]
         for index in range(len(self.stages)):
             maps.append(self.run_stage(index, maps[-1]))
-        return Trace(tuple(maps), self.tail(maps[-1], maps[0]))
+        return Trace(tuple(maps), self._image(maps[-1], maps[0], lq), lq)
+
+    def finish(self, deep, trace):
+        """The image that the tail makes of a deep map (N, C, H, W) with the skip connections of a trace."""
+        return self._image(deep, trace.maps[0], trace.lq)
+
+    def _image(self, deep, shallow, lq):
+        return self.tail(deep, shallow, lq.clone()) if self.lq_in_tail else self.tail(deep, shallow)
 
     def __call__(self, lq):
         """Super-resolve lq (N, C_in, H, W) of any size."""
@@ -128,12 +142,15 @@ class _RecomputedView(StagedView):
 
 
 def pad(lq, bottom, right):
-    """Pad lq (N, C, H, W) on its right and bottom by reflection, as BasicSR's SwinIRModel does."""
+    """Pad lq (N, C, H, W) on its right and bottom by reflection, as BasicSR's SwinIRModel does.
+
+    Reflection needs more pixels than it pads; what is missing in an image of a few pixels repeats its edge.
+    """
     if not (bottom or right):
         return lq
-    # Reflection needs more pixels than it pads; an image of a few pixels repeats its edge instead.
-    mode = 'reflect' if bottom < lq.shape[-2] and right < lq.shape[-1] else 'replicate'
-    return F.pad(lq, (0, right, 0, bottom), mode)
+    height, width = lq.shape[-2:]
+    lq = F.pad(lq, (0, min(right, width - 1), 0, min(bottom, height - 1)), 'reflect')
+    return F.pad(lq, (0, right + width - lq.shape[-1], 0, bottom + height - lq.shape[-2]), 'replicate')
 
 
 def pad_to_multiple(lq, multiple):
@@ -146,10 +163,10 @@ def crop_to(output, lq, upscale):
     return output[..., :lq.shape[-2] * upscale, :lq.shape[-1] * upscale]
 
 
-def whole_view(network, upscale):
+def whole_view(network, upscale, size_multiple=1):
     """A view of a network that nobody looks into: one block, no map. It suits losses on images alone."""
     return StagedView(network, head=lambda lq: lq, blocks={'': network}, tail=lambda deep, shallow: deep,
-                      num_feat=0, upscale=upscale)
+                      num_feat=0, upscale=upscale, size_multiple=size_multiple)
 
 
 _VIEWS = {}
@@ -186,8 +203,16 @@ def has_view(network):
 
 
 def size_multiple(network):
-    """What the sides of a network's lq must be multiples of; 1 where no view says so."""
-    return staged_view(network).size_multiple if has_view(network) else 1
+    """What the sides of a network's lq must be multiples of: as its view says, or as trying it finds.
+
+    It is 1 where the network makes no image of any that is tried; whoever runs it is told why.
+    """
+    if has_view(network):
+        return staged_view(network).size_multiple
+    try:
+        return tried(network).size_multiple
+    except UserError:
+        return 1
 
 
 def staged_view(network, cuts=1):

@@ -7,7 +7,7 @@ from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
 
-from .staged import StagedView, StagedViewError, register_view
+from .staged import StagedView, register_view
 
 
 def _upscale_of(upsample):
@@ -39,18 +39,20 @@ def residual_cnn_view(net):
 
 @register_view(SwinIR)
 def swinir_view(net):
-    """SwinIR for super-resolution: ``layers.0`` .. ``layers.<n-1>``, ``conv_after_body``.
+    """SwinIR: ``layers.0`` .. ``layers.<n-1>``, ``conv_after_body``.
 
     Inside, SwinIR works on tokens (N, H * W, C); each block takes and gives a map (N, C, H, W), which only relabels
-    the same memory. Lq sizes must be multiples of the window, hence ``size_multiple``.
+    the same memory. Lq sizes must be multiples of the window, hence ``size_multiple``. Without an upsampler, as for
+    images with noise or JPEG artifacts, the network makes what is to be added to lq, hence ``lq_in_tail``.
     """
-    if net.upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv'):
-        raise StagedViewError(f"SwinIR with upsampler {net.upsampler!r} does not super-resolve; "
-                              "allowed are 'pixelshuffle', 'pixelshuffledirect', 'nearest+conv'")
+    restores = net.upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv')  # as its forward decides
+
+    def normalised(lq):
+        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+        return (lq - net.mean) * net.img_range
 
     def head(lq):
-        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-        return net.conv_first((lq - net.mean) * net.img_range)
+        return net.conv_first(normalised(lq))
 
     def embed(feature):
         tokens = net.patch_embed(feature)
@@ -66,9 +68,11 @@ def swinir_view(net):
         tokens = net.norm(feature.flatten(2).transpose(1, 2))
         return net.conv_after_body(net.patch_unembed(tokens, size))
 
-    def tail(deep, shallow):
+    def tail(deep, shallow, lq=None):
         image = deep + shallow
-        if net.upsampler == 'pixelshuffle':
+        if restores:
+            image = normalised(lq) + net.conv_last(image)
+        elif net.upsampler == 'pixelshuffle':
             image = net.conv_last(net.upsample(net.conv_before_upsample(image)))
         elif net.upsampler == 'pixelshuffledirect':
             image = net.upsample(image)
@@ -83,4 +87,5 @@ def swinir_view(net):
     blocks['conv_after_body'] = close
     # Blocks shrink their window where img_size is smaller than it, so the constructor's argument may not be the truth.
     window = net.layers[0].residual_group.blocks[0].window_size
-    return StagedView(net, head, blocks, tail, num_feat=net.embed_dim, upscale=net.upscale, size_multiple=window)
+    return StagedView(net, head, blocks, tail, num_feat=net.embed_dim, upscale=1 if restores else net.upscale,
+                      size_multiple=window, lq_in_tail=restores)

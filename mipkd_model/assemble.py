@@ -3,23 +3,27 @@
 The launchers assemble everything once before a run starts, to find mistakes; MiPKDModel assembles it to train.
 Nothing here logs: BasicSR's logger must not be asked for before the pipeline has set it up.
 """
+import inspect
 import re
 from copy import deepcopy
 
 import torch
 
 from mipkd_arch.errors import UserError, reason_of
-from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, staged_view, whole_view
+from mipkd_arch.record import check_record, recorded_network
+from mipkd_arch.staged import NoStagedView, StagedViewError, has_view, size_multiple, staged_view, whole_view
+from mipkd_arch.trial import SIDE, in_eval_mode, trial_images, tried
+from mipkd_arch.view_check import check_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
+from .blame import refusal
 from .config.sizes import within_memory
 from .losses import DistillLoss
-from .weights import load_weights
+from .weights import load_weights, read_checkpoint
 
 IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
 MAX_LISTED = 4
-PROBE = 48  # a multiple of all usual windows
 
 
 def _make(where, block, registry):
@@ -32,7 +36,11 @@ def _make(where, block, registry):
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {kind} refuses these options ({reason_of(error)})') from None
+        def build(changed):
+            with within_memory(where):
+                registry.get(kind)(**deepcopy(changed))
+
+        raise UserError(refusal(where, block, registry.get(kind), build, error)) from None
 
 
 def with_path(error):
@@ -55,12 +63,38 @@ def make_network(opt, label):
     if path is None:
         file = opt[f'network_{label}'].get('file') if getattr(network, 'brings_weights', False) else None
         return network, file and f'weights of {file}'
-    left, unused = load_weights(network, path, strict=paths.get(f'strict_load_{label}', True),
-                                param_key=paths.get(f'param_key_{label}'))
+    checkpoint, strict = read_checkpoint(path), paths.get(f'strict_load_{label}', True)
+    if strict:
+        check_record(f'network_{label}', opt[f'network_{label}'], checkpoint, path)
+    left, unused = load_weights(network, path, strict=strict, param_key=paths.get(f'param_key_{label}'),
+                                checkpoint=checkpoint)
     report = f'weights of {path}'
     if left:
         report += f', but {len(left)} keep their start values ({", ".join(left[:MAX_LISTED])}, ...)'
     return network, report + (f'; {len(unused)} of the file are not used' if unused else '')
+
+
+def load_network(file, param_key=None):
+    """Build the network that a checkpoint names, with its weights; nothing of its sizes is to be known.
+
+    Args:
+        file: a checkpoint that a training or ``mipkd teacher convert`` has written.
+        param_key (str | None): which weights of the file; None takes the average where there is one, else ``params``.
+
+    Returns:
+        nn.Module: on the CPU, in eval mode. It takes RGB images (N, 3, H, W) in [0, 1].
+
+    Raises:
+        UserError: the file cannot be read, does not name its network, or the two do not fit.
+    """
+    checkpoint = read_checkpoint(file)
+    block = recorded_network(checkpoint)
+    if block is None:
+        raise UserError(f'{file}: does not say of which network its weights are, or of one that is not registered; '
+                        'build that by its class, and load them by mipkd_model.weights.load_weights')
+    network = _make(str(file), block, ARCH_REGISTRY)
+    load_weights(network, file, param_key=param_key, checkpoint=checkpoint)
+    return network.eval()
 
 
 def make_teacher(opt):
@@ -125,16 +159,22 @@ def make_views(opt, student, teacher, losses):
 
 
 def _make_view(opt, label, network, looking):
-    if not looking and not has_view(network):
-        view = whole_view(network, _upscale_of(label, network))
-    else:
-        try:
+    try:
+        if not looking and not has_view(network):
+            found = tried(network)
+            view = whole_view(network, found.upscale, found.size_multiple)
+        else:
             view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if looking else 1)
-        except NoStagedView as error:
-            raise NoStagedView(f'network_{label}: train.{looking[0]}_opt looks at feature maps, but {error}. Losses '
-                               'that compare images alone serve any network') from None
-        except StagedViewError as error:
-            raise StagedViewError(f'train.cuts_{label}: {error}') from None
+    except NoStagedView as error:
+        raise NoStagedView(f'network_{label}: train.{looking[0]}_opt looks at feature maps, but {error}. Losses '
+                           'that compare images alone serve any network') from None
+    except StagedViewError as error:
+        raise StagedViewError(f'train.cuts_{label}: {error}') from None
+    except UserError as error:
+        raise UserError(f'network_{label}: {error}') from None
+    except Exception as error:  # any view, any failure
+        raise StagedViewError(f'network_{label}: the staged view of {type(network).__name__} cannot be made '
+                              f'({reason_of(error)}); mend the function that makes it') from None
     check_upscale(opt, label, network, view.upscale)
     return view
 
@@ -146,27 +186,61 @@ def check_upscale(opt, label, network, upscale=None):
         opt (dict): all options.
         label (str): 'g' or 't'.
         network (nn.Module): the network.
-        upscale (int | None): its factor; None: what its view or itself says, or makes of an image.
+        upscale (int | None): its factor; None: what its view says, or it makes of an image.
 
     Raises:
         UserError: it has another.
     """
+    where, scale = f'network_{label}', opt['scale']
     if upscale is None:
-        upscale = staged_view(network).upscale if has_view(network) else _upscale_of(label, network)
-    if upscale != opt['scale']:
-        raise UserError(f'network_{label}.upscale: {upscale} is not the scale: {opt["scale"]} of the option file')
+        try:
+            upscale = staged_view(network).upscale if has_view(network) else tried(network).upscale
+        except UserError as error:
+            raise UserError(f'{where}: {error}') from None
+    if upscale == scale:
+        return
+    named = inspect.signature(type(network)).parameters
+    option = 'scale' if 'scale' in named and 'upscale' not in named else 'upscale'
+    if opt[where].get(option) == scale:
+        raise UserError(f'{where}.{option}: {scale}, but so built, {type(network).__name__} makes images {upscale} '
+                        f'times as large; set another {option} and scale, or take another network')
+    raise UserError(f'{where}.{option}: {upscale} is not the scale: {scale} of the option file')
 
 
-def _upscale_of(label, network):
-    """Factor of a network that has no view: what it says, else what it makes of an image."""
-    if isinstance(getattr(network, 'upscale', None), int):
-        return network.upscale
-    training = network.training
+def check_image(opt, label, network, view=None):
+    """Check that a network makes of an RGB image one that is ``scale`` times as large, and so does its view.
+
+    Args:
+        opt (dict): all options.
+        label (str): 'g' or 't'.
+        network (nn.Module): the network, on any device.
+        view (StagedView | None): of the network, as ``make_views`` gives it; None leaves the comparison out.
+
+    Raises:
+        UserError: it does not, or fails; or network and view make different images.
+    """
+    where, kind = f'network_{label}', type(network).__name__
+    multiple = size_multiple(network) if view is None else view.size_multiple
+    side = SIDE // 2 if has_view(network) else SIDE
+    height = side + -side % multiple
+    lq = trial_images(1, height, height + multiple, like=network)
+    size = f'{height + multiple}x{height}'
     try:
-        with torch.no_grad():
-            width = network.eval()(torch.zeros(1, 3, PROBE, PROBE)).shape[-1]
+        with in_eval_mode(network):
+            made = network(lq.clone())
+            shape = tuple(made.shape)
+    except UserError:
+        raise
     except Exception as error:  # any network, any failure
-        raise UserError(f'network_{label}: {type(network).__name__} makes no image of one of {PROBE}x{PROBE} '
-                        f'({reason_of(error)})') from None
-    network.train(training)
-    return width // PROBE
+        raise UserError(f'{where}: {kind} makes no image of one of {size} ({reason_of(error)})') from None
+    expected = (1, 3, height * opt['scale'], (height + multiple) * opt['scale'])
+    if shape != expected:
+        raise UserError(f'{where}: {kind} makes {shape} of an RGB image {tuple(lq.shape)}; at scale: '
+                        f'{opt["scale"]} it must be {expected}')
+    if not torch.isfinite(made).all():
+        raise UserError(f'{where}: {kind} makes values that are not finite of an image; mend its sizes or its weights')
+    if view is not None and has_view(network):
+        try:
+            check_view(view, network, lq, made)
+        except StagedViewError as error:
+            raise StagedViewError(f'{where}: {error}') from None

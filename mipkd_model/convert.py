@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from mipkd_arch.errors import UserError
+from mipkd_arch.record import network_record
 
 from .assemble import make_network
-from .weights import WeightsError, find_state_dict, read_checkpoint, save_atomically, without_trainer
+from .weights import ARE_SIZES_THOSE, WeightsError, find_state_dict, read_checkpoint, save_atomically, without_trainer
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]; EDSR, RCAN and SwinIR subtract it first and add it last
 KNOWN = "EDSR and RCAN with EDSR-PyTorch's names; EDSR, RCAN and SwinIR with BasicSR's"
@@ -130,17 +131,19 @@ def _swinir(state):
     if position is not None:
         img_size = math.isqrt(position.shape[1])
     if 'conv_up1.weight' in state:
-        upsampler, upscale = 'nearest+conv', 4
+        upsampler, upscale = 'nearest+conv', 2**len([key for key in state if re.fullmatch(r'conv_up\d\.weight', key)])
     elif 'conv_before_upsample.0.weight' in state and 'upsample.0.weight' in state:
         upsampler, upscale = 'pixelshuffle', _upscale(state)
     elif 'upsample.0.weight' in state:
         upsampler, upscale = 'pixelshuffledirect', math.isqrt(len(state['upsample.0.weight']) // in_chans)
-    else:
-        return None  # one that takes noise or JPEG artifacts out
+    else:  # one that takes noise or JPEG artifacts out
+        upsampler, upscale = '', 1
     block = {'type': 'SwinIR', 'upscale': upscale, 'img_size': img_size, 'in_chans': in_chans, 'embed_dim': embed_dim,
              'depths': [_count(state, f'layers.{i}.residual_group.blocks') for i in groups],
              'num_heads': [state[table.format(i)].shape[1] for i in groups], 'window_size': window,
-             'mlp_ratio': len(state[f'{RSTB}.mlp.fc1.weight']) / embed_dim, 'img_range': 1., 'upsampler': upsampler,
+             # Its authors' networks for JPEG artifacts have windows of 7 pixels, and work in another range.
+             'mlp_ratio': len(state[f'{RSTB}.mlp.fc1.weight']) / embed_dim,
+             'img_range': 255. if not upsampler and window == 7 else 1., 'upsampler': upsampler,
              'resi_connection': '1conv' if 'conv_after_body.weight' in state else '3conv'}
     if position is not None:
         block['ape'] = True
@@ -199,6 +202,7 @@ def convert_file(file, out, res_scale=None):
         raise WeightsError(f'{file}: is of no network that is known here (it holds {", ".join(list(state)[:3])}, ...); '
                            f'known are {KNOWN}; {SPANDREL}')
     block, assumed = found
+    _check_variant(block, file)
     if img_range is not None:
         block, assumed = {**block, 'img_range': img_range}, ['res_scale']
     if res_scale is not None:
@@ -207,11 +211,26 @@ def convert_file(file, out, res_scale=None):
         block, assumed = {**block, 'res_scale': res_scale}, [key for key in assumed if key != 'res_scale']
     unchecked = unchecked_name(out)
     try:
-        save_atomically({'params': state}, unchecked)
+        save_atomically({'params': state, **network_record(block, block['upscale'])}, unchecked)
         make_network({'network_t': block, 'path': {'pretrain_network_t': unchecked}}, 't')
         unchecked.replace(out)
     except WeightsError as error:
-        raise WeightsError(f'{file}: {str(error).removeprefix(f"{unchecked}: ")}') from None
+        reason = str(error).removeprefix(f'{unchecked}: ').removesuffix(ARE_SIZES_THOSE).rstrip('. ')
+        raise WeightsError(f'{file}: {reason}; it may be a variant of {block["type"]} that BasicSR does not have: '
+                           f'{SPANDREL}') from None
+    except UserError as error:
+        raise WeightsError(f'{file}: holds weights of a {block["type"]} that cannot be built here ({error}); '
+                           f'{SPANDREL}') from None
     finally:
         unchecked.unlink(missing_ok=True)
     return block, assumed
+
+
+def _check_variant(block, file):
+    """Check that BasicSR has a SwinIR of that kind, and that it takes RGB images."""
+    if block.get('upsampler') == 'nearest+conv' and block['upscale'] != 4:
+        raise WeightsError(f'{file}: is of a SwinIR with upsampler: nearest+conv at x{block["upscale"]}, which BasicSR '
+                           f'has at x4 alone; {SPANDREL}')
+    if block.get('upsampler') == '' and block['in_chans'] != 3:
+        raise WeightsError(f'{file}: is of a SwinIR for images of {block["in_chans"]} channels, and networks here take '
+                           'RGB; take the one for colour images')

@@ -3,6 +3,8 @@
 Optimizer, states and the exchange among processes must see everything that has a gradient. The teacher is not part of
 it: its view is a plain attribute, so its weights are in none of these.
 """
+import math
+
 import torch
 from torch import nn
 
@@ -47,10 +49,7 @@ class Distiller(nn.Module):
 
     def pad(self, lq):
         """Pad lq (N, C, H, W) so that both networks take it; a no-op for the usual patch sizes."""
-        for view in self.views.values():
-            if view is not None:
-                lq = pad_to_multiple(lq, view.size_multiple)
-        return lq
+        return pad_to_multiple(lq, math.lcm(*(view.size_multiple for view in self.views.values() if view is not None)))
 
     @torch.no_grad()
     def teach(self, lq):
@@ -77,23 +76,41 @@ class Distiller(nn.Module):
         Returns:
             dict[str, Tensor]: scalar losses by name, weighted; the step's loss is their sum.
         """
+        step, losses = self.look(lq, gt, draws), {}
+        for name in self.losses:
+            found = self.losses_of(name, step)
+            if taken := found.keys() & losses.keys():
+                raise UserError(f'train.{name}_opt: gives {min(taken)!r}, which another loss gives already; rename it '
+                                f'in {type(self.losses[name]).__name__}.forward')
+            losses.update(found)
+        return losses
+
+    def look(self, lq, gt, draws):
+        """Run both networks; arguments as for ``forward``. Returns the ``DistillStep`` that losses look at."""
         padded = self.pad(lq)
         taught = self.teach(padded)  # first: what it needs in between is free again when the student's maps are kept
         traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: taught}
-        step = DistillStep(lq, gt, self.views, traces, self.mixers, draws)
-        losses = {}
-        for name, loss in self.losses.items():
-            if isinstance(loss, DistillLoss):
-                found = loss(step)
-            elif name == 'kd':
-                found = {'l_kd': loss(step.output, step.target)}
-            elif name == 'perceptual':
-                percep, style = loss(step.output, gt)
-                found = {key: value for key, value in (('l_percep', percep), ('l_style', style)) if value is not None}
-            else:
-                found = {'l_pix': loss(step.output, gt)}
-            if taken := found.keys() & losses.keys():
-                raise UserError(f'train.{name}_opt: gives {min(taken)!r}, which another loss gives already; rename it '
-                                f'in {type(loss).__name__}.forward')
-            losses.update(found)
-        return losses
+        return DistillStep(lq, gt, self.views, traces, self.mixers, draws)
+
+    def losses_of(self, name, step):
+        """What the loss of that name makes of a step: scalars by name, weighted.
+
+        Losses of images get copies, for some write into what they are given.
+
+        Raises:
+            UserError: a ``DistillLoss`` has written into what other losses look at, too.
+        """
+        loss = self.losses[name]
+        if isinstance(loss, DistillLoss):
+            before = step.versions()
+            found = loss(step)
+            if step.versions() != before:
+                raise UserError(f'train.{name}_opt: {type(loss).__name__} writes into images or maps of the step, '
+                                'which other losses look at, too; let it compute on copies')
+            return found
+        if name == 'kd':
+            return {'l_kd': loss(step.output.clone(), step.target.clone())}
+        found = loss(step.output.clone(), step.gt.clone())
+        if name == 'perceptual':
+            return {key: value for key, value in zip(('l_percep', 'l_style'), found, strict=True) if value is not None}
+        return {'l_pix': found}

@@ -14,7 +14,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .assemble import make_losses, make_network, make_teacher, make_views, needs_teacher
+from .assemble import check_image, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
 from .evaluation.recording import tested_origin, trained_origin
 from .evaluation.validation import restorer_of, validate
@@ -87,6 +87,10 @@ class MiPKDModel(SavedTraining, SRModel):
             self.teacher_scores = measure_teacher(self.opt, self.net_t, self.device)
         self.net_g.train()
         views = make_views(self.opt, self.net_g, self.net_t, losses)
+        with float32_products('fp32', self.device):
+            for label, network, view in zip('gt', (self.net_g, self.net_t), views, strict=True):
+                if network is not None:
+                    check_image(self.opt, label, network, view)
         distiller = Distiller(*views, losses, train_opt.get('mixer_opt')).to(self.device)
 
         channels_last = self.step_options.channels_last

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from mipkd_arch.errors import one_of
+from mipkd_arch.record import network_record
 
 from .assemble import make_network
 from .convert import RGB_MEAN, basicsr_names, unchecked_name
 from .data.download import DownloadError, check_sum, fetch, unpack_member
-from .weights import WeightsError, find_state_dict, read_checkpoint, save_atomically
+from .weights import ARE_SIZES_THOSE, WeightsError, find_state_dict, read_checkpoint, save_atomically
 
 FOLDER = 'experiments/pretrained_models'
 # BasicSR's own helper neither resumes nor gets past the page that Google Drive now shows before large files.
@@ -203,7 +204,7 @@ def _bring(official, file):
         archive = fetch(official.url, file.with_name(f'{PurePath(official.member).parent}.zip'))
         unpack_member(archive, official.member, file)
         state, _ = basicsr_names(find_state_dict(read_checkpoint(file), archive), archive)
-        save_atomically({'params': state}, file)
+        save_atomically({'params': state, **network_record(official.network, official.scale)}, file)
         return archive
     else:
         fetch(official.url, file, sha256=official.sha256)
@@ -229,6 +230,6 @@ def _check_network(official, file, origin):
     try:
         official_network(official, file)
     except WeightsError as error:
-        reason = str(error).removeprefix(f'{file}: ')
+        reason = str(error).removeprefix(f'{file}: ').removesuffix(ARE_SIZES_THOSE).rstrip('. ')
         raise WeightsError(f'{file}: is not the published network ({reason}); remove {origin} and start '
                            'again') from None

@@ -17,11 +17,13 @@ from mipkd_arch.checkpoint import (  # noqa: F401  (all that has to do with chec
 
 from .files import put_in_place
 
+ARE_SIZES_THOSE = 'Are the sizes in the option file those the weights were trained with?'
+
 # Buffers that SwinIR computes from its window and img_size. A checkpoint made for another img_size carries others.
 DERIVED = ('attn_mask', 'relative_position_index')
 
 
-def load_weights(network, path, *, strict=True, param_key=None):
+def load_weights(network, path, *, strict=True, param_key=None, checkpoint=None):
     """Load a checkpoint file into a network.
 
     Args:
@@ -30,6 +32,7 @@ def load_weights(network, path, *, strict=True, param_key=None):
         strict (bool): every key must be there with the right shape; otherwise those of equal name and shape are
             taken, as in starting an x4 student from the x2 one.
         param_key (str | None): see ``find_state_dict``.
+        checkpoint: its content, where it has been read already.
 
     Returns:
         tuple[list[str], list[str]]: keys of the network that were not loaded, keys of the file that were not used
@@ -39,7 +42,7 @@ def load_weights(network, path, *, strict=True, param_key=None):
         WeightsError: nothing of the network is changed then.
     """
     kind = type(network).__name__
-    found = find_state_dict(read_checkpoint(path), path, param_key)
+    found = find_state_dict(read_checkpoint(path) if checkpoint is None else checkpoint, path, param_key)
     own = network.state_dict()
     found = without_trainer(found, lambda weights: not own.keys().isdisjoint(weights))
     derived = {key: own[key] for key in own if key.rpartition('.')[2] in DERIVED}
@@ -68,8 +71,7 @@ def load_weights(network, path, *, strict=True, param_key=None):
                          f'{list(own[key].shape)} in the network)')
         parts += [f'{len(keys)} {word} (first {key_text(keys[0])})'
                   for keys, word in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
-        raise WeightsError(f'{path}: does not fit {kind}: {"; ".join(parts)}. Are the sizes in the option file those '
-                           'the weights were trained with?')
+        raise WeightsError(f'{path}: does not fit {kind}: {"; ".join(parts)}. {ARE_SIZES_THOSE}')
     taken = {key: value for key, value in found.items() if key in own and key not in misfits}
     network.load_state_dict({**own, **taken})
     return missing + misfits, unknown + misfits

@@ -134,7 +134,9 @@ def test_the_command_prints_what_belongs_into_the_option_file(tmp_path, capsys):
     assert opt['network_t'] == {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 6, 'num_block': 3,
                                 'upscale': 4, 'res_scale': 1, 'img_range': 255., 'rgb_mean': [0.4488, 0.4371, 0.404]}
     assert opt['path'] == {'pretrain_network_t': str(tmp_path / 'edsr_x4_basicsr.pth')}
-    assert torch.load(tmp_path / 'edsr_x4_basicsr.pth').keys() == {'params'}
+    content = torch.load(tmp_path / 'edsr_x4_basicsr.pth')
+    assert content.keys() == {'params', 'network', 'scale'}
+    assert (content['network'], content['scale']) == (opt['network_t'], 4)
     make_network(opt, 't')
 
 
@@ -171,7 +173,11 @@ REFUSED = {
                         'does not fit EDSR: 1 missing in the file (first body.1.conv1.bias)'),
     'known names of other shapes': (lambda: {key: torch.ones(1) for key in tiny.edsr().state_dict()},
                                     'is of no network that is known here'),
-    'a SwinIR against noise': (lambda: tiny.swinir(upsampler='').state_dict(), 'is of no network that is known here'),
+    'a SwinIR of nearest+conv at x2': (
+        lambda: {key: value for key, value in tiny.swinir(upsampler='nearest+conv').state_dict().items()
+                 if 'conv_up2' not in key}, 'nearest+conv at x2, which BasicSR has at x4 alone; networks that the spandrel'),
+    'a SwinIR against noise in gray images': (
+        lambda: tiny.swinir(1, upsampler='', in_chans=1).state_dict(), 'of 1 channels, and networks here take RGB'),
 }
 
 

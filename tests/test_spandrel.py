@@ -7,7 +7,6 @@ import runs
 import tiny
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
 from mipkd_arch import has_view, staged_view
 from mipkd_arch.errors import UserError
@@ -125,7 +124,7 @@ def test_maps_in_a_trace_are_not_changed_by_what_runs_after_them(dat, kind):
         for stage, found in enumerate(trace.maps[1:]):
             feature = view.run_stage(stage, feature.clone())
             assert torch.equal(found, feature)
-        assert torch.equal(view.tail(feature, trace.maps[0]), trace.output)
+        assert torch.equal(view.finish(feature, trace), trace.output)
 
 
 def test_more_stages_than_blocks_are_refused(dat):
@@ -180,14 +179,16 @@ def compact(folder):
     return save(Compact(num_feat=8, num_conv=1, upscale=2), folder / 'compact.pth')
 
 
-@pytest.mark.parametrize('size, mode', [((9, 13), 'reflect'), ((15, 40), 'reflect'), ((3, 5), 'replicate')])
-def test_an_input_below_the_minimum_size_is_padded_and_its_image_cropped(compact, size, mode):
+@pytest.mark.parametrize('size', [(9, 13), (15, 40), (3, 5), (1, 30)])
+@pytest.mark.parametrize('requirements', [{'minimum': 16}, {'multiple_of': 8}, {'minimum': 16, 'square': True}],
+                         ids=str)
+def test_an_input_of_another_size_is_padded_and_its_image_cropped_as_by_spandrel(compact, size, requirements):
     network, lq = SpandrelNetwork(file=compact).eval(), torch.rand(1, 3, *size)
-    network.size_requirements = spandrel.SizeRequirements(minimum=16)
-    padded = F.pad(lq, (0, max(16 - size[1], 0), 0, max(16 - size[0], 0)), mode)
+    opened = spandrel.ModelLoader(device='cpu').load_from_file(compact).eval()
+    network.size_requirements = opened.size_requirements = spandrel.SizeRequirements(**requirements)
     with torch.no_grad():
         image = network(lq)
-        assert torch.equal(image, network.wrapped(padded)[..., :2 * size[0], :2 * size[1]])
+        assert torch.equal(image.clamp(0, 1), opened(lq))
     assert image.shape == (1, 3, 2 * size[0], 2 * size[1])
 
 

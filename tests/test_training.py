@@ -63,8 +63,8 @@ except ImportError:
 import torch
 from basicsr.archs.edsr_arch import EDSR
 checkpoint = torch.load({str(file)!r}, weights_only=True)
-assert sorted(checkpoint) == ['params', 'params_ema']
-for key in checkpoint:
+assert sorted(checkpoint) == ['network', 'params', 'params_ema', 'scale']
+for key in ('params', 'params_ema'):
     network = EDSR(3, 3, 8, 3, 2, 0.1)
     network.load_state_dict(checkpoint[key], strict=True)
     assert network(torch.rand(1, 3, 7, 9)).shape == (1, 3, 14, 18)

@@ -36,8 +36,9 @@ NETWORKS = {
     'SwinIR_nearest': partial(swinir, upsampler='nearest+conv'),
     'SwinIR_3conv': partial(swinir, resi_connection='3conv'),
     'SwinIR_ape': partial(swinir, ape=True),
+    'SwinIR_restoring': lambda upscale=1, **sizes: swinir(1, upsampler='', **sizes),
 }
-"""By name, each a function of upscale ('nearest+conv' knows x4 alone; with ape, lq must be 16x16)."""
+"""By name, each a function of upscale ('nearest+conv' knows x4 alone, restoring x1; with ape, lq must be 16x16)."""
 
 
 def noise(height, width, seed=0):

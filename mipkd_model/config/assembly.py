@@ -2,11 +2,10 @@
 import torch
 
 from mipkd_arch.errors import UserError, reason_of, shown
-from mipkd_arch.staged import has_view, staged_view
 
 from ..assemble import (
     IMAGE_LOSSES,
-    PROBE,
+    check_image,
     check_upscale,
     make_losses,
     make_network,
@@ -20,8 +19,9 @@ from ..evaluation.origin import read_run
 from ..step.options import StepOptions
 from .findings import Findings
 from .sizes import within_memory
+from .step_trial import check_step
 
-SIDE = 8  # of the images that losses and networks are tried on
+SIDE = 8  # of the images that image losses are tried on
 
 
 def find_in_networks(opt, is_train):
@@ -56,7 +56,8 @@ def _network(found, opt, label, is_train):
                                 'test')
             if opt['path'].get('pretrain_network_g'):
                 read_run(opt['path']['pretrain_network_g'])
-            check_output(opt, label, network)
+            with within_memory(f'network_{label}'):
+                check_image(opt, label, network)
     return network
 
 
@@ -79,10 +80,13 @@ def _find_in_training(found, opt, student):
         return
     with found.catching():
         views = make_views(opt, student, teacher, losses)
-        for label, network in (('g', student), ('t', teacher)):
+        for label, network, view in zip('gt', (student, teacher), views, strict=True):
             if network is not None:
-                check_output(opt, label, network)
-        found.distiller = _distiller(opt, views, losses)
+                with within_memory(f'network_{label}'):
+                    check_image(opt, label, network, view)
+        distiller = _distiller(opt, views, losses)
+        check_step(opt, distiller)
+        found.distiller = distiller
 
 
 def _distiller(opt, views, losses):
@@ -105,30 +109,3 @@ def _check_image_loss(where, kind, loss):
         raise UserError(f'{where}: {kind} makes no number of two images ({reason_of(error)})') from None
     if number != number or abs(number) == float('inf'):
         raise UserError(f'{where}: {kind} makes {shown(number)} of two images')
-
-
-def check_output(opt, label, network):
-    """Check that a network makes of an RGB image one that is ``scale`` times as large.
-
-    Raises:
-        UserError: it does not, or fails.
-    """
-    view = staged_view(network) if has_view(network) else None
-    multiple = view.size_multiple if view else PROBE
-    side, kind, where = -(-SIDE // multiple) * multiple, type(network).__name__, f'network_{label}'
-    training = network.training
-    try:
-        with torch.no_grad(), within_memory(where):
-            made = network.eval()(torch.rand(1, 3, side, side))
-    except UserError:
-        raise
-    except Exception as error:  # any network, any failure
-        raise UserError(f'{where}: {kind} makes no image of one of {side}x{side} ({reason_of(error)})') from None
-    finally:
-        network.train(training)
-    expected = (1, 3, side * opt['scale'], side * opt['scale'])
-    if tuple(made.shape) != expected:
-        raise UserError(f'{where}: {kind} makes {tuple(made.shape)} of an RGB image (1, 3, {side}, {side}); at scale: '
-                        f'{opt["scale"]} it must be {expected}')
-    if not torch.isfinite(made).all():
-        raise UserError(f'{where}: {kind} makes values that are not finite of an image; mend its sizes or its weights')

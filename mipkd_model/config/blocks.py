@@ -14,6 +14,7 @@ from ..step.optimizer import check_optimizer, make_optimizer
 from . import schema
 from .arguments import check_arguments, check_values
 from .kinds import MAX_TEXT, Choice, Number, Text
+from .network_rules import check_rules
 from .schema import BLOCK, NEEDED, TYPED
 
 WEIGHT = Number(0, 10**6)
@@ -104,6 +105,7 @@ def check_networks_blocks(found, opt, of_rgb):
         if key.startswith('network_') and opt[key] is not None:
             with found.catching():
                 check_call(key, opt[key], ARCH_REGISTRY)
+                check_rules(key, opt[key], ARCH_REGISTRY.get(opt[key]['type']))
                 for name in CHANNELS:
                     if of_rgb and opt[key].get(name, 3) != 3:
                         raise UserError(f'{key}.{name}: {shown(opt[key][name])}, but images are RGB; set 3')

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mipkd_arch.errors import UserError, one_line, reason_of
-from mipkd_arch.staged import size_multiple
+from mipkd_arch.staged import has_view, staged_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -90,7 +90,7 @@ def lq_shape(network, block, size, batch=1):
 
     H and W are rounded up to the multiple that its staged view names, as the view itself pads.
     """
-    multiple = size_multiple(network)
+    multiple = staged_view(network).size_multiple if has_view(network) else 1
     height, width = (size, size) if isinstance(size, int) else size
     channels = next((block[key] for key in INPUT_CHANNELS if key in block), 3)
     return batch, channels, height + -height % multiple, width + -width % multiple

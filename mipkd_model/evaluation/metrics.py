@@ -91,7 +91,7 @@ def score(image, gt, metrics):
     for name, block in metrics.items():
         if block['type'] not in OURS:
             options = {key: value for key, value in block.items() if key != 'better'}
-            pair = {'img': image[..., ::-1], 'img2': gt[..., ::-1]}
+            pair = {'img': image[..., ::-1].copy(), 'img2': gt[..., ::-1].copy()}  # some write into them
             values[name] = float(calculate_metric(pair, options))
             continue
         border, on_y = block['crop_border'], block.get('test_y_channel', False)

@@ -19,7 +19,7 @@ def padded(run, multiple, scale):
     """
     def run_padded(lq):
         seen = pad_to_multiple(lq, multiple)
-        output = run(seen)
+        output = run(seen.clone())  # some networks write into what they are given, and tiles overlap
         if output.shape[-2:] != (scale * seen.shape[-2], scale * seen.shape[-1]):
             (height, width), (out_height, out_width) = seen.shape[-2:], output.shape[-2:]
             raise UserError(f'scale: {scale} of the option file, but the network makes {out_width}x{out_height} of '

@@ -50,5 +50,5 @@ class CrossKDLoss(DistillLoss):
         feature = self.adapter(f_s / spread(f_s).to(f_s.dtype)) * u_t.to(f_s.dtype)
         for stage in range(self.position, len(teacher.stages)):
             feature = teacher.run_stage(stage, feature)
-        image = teacher.tail(feature, step.teacher.maps[0])
+        image = teacher.finish(feature, step.teacher)
         return {'l_crosskd': self.loss_weight * F.l1_loss(image.float(), step.teacher.output.float())}

@@ -86,6 +86,11 @@ class DUKDLoss(DistillLoss):
         if not zoom_in and not zoom_out:
             raise UserError('dukd_opt.zoom_in and zoom_out: are both false, which leaves no loss')
 
+    def bind(self, views):
+        if self.zoom_out and views[STUDENT].upscale == 1:
+            raise UserError('dukd_opt.zoom_out: true, but at scale: 1 it would teach the student to give its input '
+                            'back; set zoom_out: false')
+
     def forward(self, step):
         losses = {}
         if self.zoom_in:
@@ -97,6 +102,9 @@ class DUKDLoss(DistillLoss):
         if self.zoom_out:
             scale = step.views[STUDENT].upscale
             height, width = (side // scale for side in step.lq.shape[-2:])
+            if not (height and width):
+                raise UserError(f'dukd_opt.zoom_out: an lq of {step.lq.shape[-1]}x{step.lq.shape[-2]} cannot be shrunk '
+                                f'by {scale}')
             gt = step.lq[..., :height * scale, :width * scale]
             lq = bicubic(gt, height, width)
             image = step.learn(lq)

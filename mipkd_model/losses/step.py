@@ -62,6 +62,13 @@ class DistillStep:
         """The blended maps of all positions, made once for whichever losses ask for them."""
         return mix_traces(self.mixers, self.student, self.teacher, self.draws.uniform)
 
+    def versions(self):
+        """How often each image and map has been written into: whole numbers that change with the next time."""
+        tensors = [self.lq, self.gt]
+        for trace in self.traces.values():
+            tensors += [] if trace is None else [*trace.maps, trace.output]
+        return [tensor._version for tensor in tensors]
+
     def teach(self, lq):
         """What the teacher makes of another lq (N, 3, H, W) of any size: an image, float32, without gradient."""
         with torch.no_grad():

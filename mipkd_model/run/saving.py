@@ -5,6 +5,7 @@ from os import path as osp
 from types import SimpleNamespace
 
 from mipkd_arch.errors import UserError, reason_of, shown
+from mipkd_arch.record import network_record
 
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
@@ -101,6 +102,7 @@ class SavedTraining:
         """As BasicSR's, but complete or not at all: a failed save raises, and leaves an older file as it was."""
         nets, keys = ([x] if not isinstance(x, list) else x for x in (net, param_key))
         content = {key: plain_state_dict(self.get_bare_model(net_)) for net_, key in zip(nets, keys, strict=True)}
+        content.update(network_record(self.opt['network_g'], self.opt['scale']))
         label = 'latest' if current_iter == -1 else current_iter
         with self._last_state_named():
             save_atomically(content, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
@@ -144,7 +146,7 @@ class SavedTraining:
                 'weights': {label: plain_state_dict(part) for label, part in self._saved_parts.items()},
                 'best': getattr(self, 'best_metric_results', {}), 'validated': self.validated,
                 'row': self.health.row, 'teacher_scores': self.teacher_scores, 'samples': self.opt.get('samples'),
-                'identity': self.identity}
+                'identity': self.identity, **network_record(self.opt['network_g'], self.opt['scale'])}
 
     def describe_run(self):
         """Write ``run.json``, for the evaluations of the weights."""
