@@ -12,9 +12,9 @@ READ = (('PNG', rb'\x89PNG\r\n\x1a\n'), ('JPEG', rb'\xff\xd8\xff'), ('BMP', rb'B
 OTHER_IMAGES = (
     ('GIF', rb'GIF8[79]a'), ('AVIF', rb'.{4}ftypavi[fs]'), ('HEIC', rb'.{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)'),
     ('JPEG 2000', rb'\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51'), ('JPEG XL', rb'\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a'),
-    ('Photoshop', rb'8BPS'), ('GIMP', rb'gimp xcf'), ('SVG', rb'\s*(<\?xml.*?)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?)?<svg'),
+    ('Photoshop', rb'8BPS'), ('GIMP', rb'gimp xcf'),
+    ('SVG', rb'\s*(<\?xml.*?)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?)?<svg'),
     ('PNM', rb'P[1-7]\s'), ('PFM', rb'P[Ff]\s'), ('OpenEXR', rb'\x76\x2f\x31\x01'), ('HDR', rb'#\?(RADIANCE|RGBE)'),
-    
     ('icon', rb'\0\0\x01\0'), ('TGA', rb'\0[\x00\x01][\x02\x0a]\0'), ('DDS', rb'DDS '), ('QOI', rb'qoif'),
     ('big-endian BigTIFF', rb'MM\0\+'),
     ('raw camera', rb'II\*\0.{4}CR|.{4}ftypcrx |II(RO|RS|U\0)|FUJIFILMCCD-RAW|\0MRM'),

@@ -10,7 +10,7 @@ COMPRESSION, PLANAR, SUBSAMPLING = 259, 284, 530
 SUBFILE, OLD_SUBFILE, RAW_VERSION = 254, 255, 50706
 REDUCED = 1  # bit of SUBFILE: a smaller copy of another page
 CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
-"""Channels of the colours that are read, by the tag of their kind: white is 0, black is 0, RGB, palette, CMYK, YCbCr."""
+"""Channels by PHOTOMETRIC of what is read: gray where white is 0, where black is 0, RGB, palette, CMYK, YCbCr."""
 COLOURS = {4: 'a mask', 8: 'in CIELAB', 9: 'in ICCLAB', 10: 'in ITULAB', 32803: 'raw data of a camera',
            32844: 'in LogL', 32845: 'in LogLuv', 34892: 'raw data of a camera'}
 UNSIGNED = {1, 4}  # 4: not said

@@ -66,6 +66,7 @@ def verify(pair, limit=120, progress=iter):
         return [Finding(False, str(error))]
     name = known_set(pair.gt)
     findings = [judge_count(len(gt.shapes), name, gt.path)]
+    findings += [Finding(True, f'{store.path}: left out: {store.left_out}') for store in (gt, lq) if store.left_out]
     try:
         findings.extend(_checksums(gt, lq, progress))
         pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
@@ -139,4 +140,4 @@ def judge_psnr(psnr, name, scale):
         return Finding(True, f'bicubic x{scale} gives {psnr:.3f} dB on Y, as on the known {name} ({known} dB)')
     hint = ' (HR of half size is a usual wrong copy)' if name == 'Urban100' else ''
     return Finding(False, f'bicubic x{scale} gives {psnr:.3f} dB on Y, but {known} dB on the known {name}: these are '
-                          f'other images{hint}; fetch it: python datasets/prepare.py benchmark')
+                          f'other images{hint}; fetch it: mipkd data benchmark')
