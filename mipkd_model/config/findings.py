@@ -9,11 +9,12 @@ class Findings:
 
     Attributes:
         errors (list[UserError]): each begins with the path of the option, and ``: ``.
+        notes (list[str]): what is no mistake, but should be known; of the same form.
         distiller (Distiller | None): what a training trains, where it was assembled.
     """
 
     def __init__(self):
-        self.errors, self.distiller = [], None
+        self.errors, self.notes, self.distiller = [], [], None
 
     @contextmanager
     def catching(self):
