@@ -9,6 +9,7 @@ from basicsr.metrics import calculate_psnr
 
 from . import DataError
 from .bicubic import imresize, shrink
+from .folders import is_hidden
 from .known import SETS, known_set
 from .raw_lmdb import RawLmdb
 from .stores import check_pair, lq_names, open_store
@@ -38,7 +39,7 @@ def find_pairs(folder):
     folder = Path(folder)
     pairs = []
     for scale in (2, 3, 4, 8):
-        for lq in sorted(folder.glob(f'*_LRx{scale}.lmdb')):
+        for lq in sorted(path for path in folder.glob(f'*_LRx{scale}.lmdb') if not is_hidden(path.name)):
             pairs.append(Pair(lq.with_name(lq.name.replace(f'_LRx{scale}', '_HR')), lq, scale))
         if (folder / f'LR_bicubic/X{scale}').is_dir():
             pairs.append(Pair(folder / 'HR', folder / f'LR_bicubic/X{scale}', scale))
