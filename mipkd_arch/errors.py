@@ -2,6 +2,7 @@
 import difflib
 import math
 import re
+import shlex
 import sys
 
 SHOWN = 80  # characters of a value that a message shows
@@ -26,6 +27,18 @@ def shown(value):
 def printable(text):
     """A text with everything escaped that would break its line or cannot be printed."""
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+
+
+def command(*words):
+    """A command that a message suggests: its words quoted for the shell, so that it can be pasted."""
+    return printable(' '.join(map(_quoted, map(str, words))))
+
+
+def _quoted(word):
+    home = re.match(r'~[\w-]*(/|$)', word)  # stays for the shell to expand
+    start = home[0] if home else ''
+    rest = word[len(start):]
+    return start + (shlex.quote(rest) if rest or not start else '')
 
 
 def near_miss(word, allowed):

@@ -4,7 +4,7 @@ import sys
 
 from mipkd_arch.errors import exit_status
 
-from .commands import check, environment, figure, options, profile, table, teacher
+from .commands import check, data, environment, figure, options, profile, table, teacher
 
 
 def build_parser():
@@ -12,7 +12,7 @@ def build_parser():
     parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.',
                                      epilog='example: mipkd table results')
     commands = parser.add_subparsers(title='commands', required=True)
-    for command in (options, check, teacher, table, figure, profile, environment):
+    for command in (data, options, check, teacher, table, figure, profile, environment):
         command.add(commands)
     return parser
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from mipkd_arch.errors import one_of
+from mipkd_arch.errors import command, one_of
 from mipkd_arch.record import network_record
 
 from .assemble import make_network
@@ -132,13 +132,15 @@ def how_to_get_weights(path):
     path = PurePath(path)
     for key, official in OFFICIAL.items():
         if official.file == path.name:
-            out = '' if str(path.parent) == FOLDER else f' --out {path.parent}'
-            return f'Fetch it: mipkd teacher get {key}{out}'
+            out = [] if str(path.parent) == FOLDER else ['--out', path.parent]
+            return f'Fetch it: {command("mipkd", "teacher", "get", key, *out)}'
     run = re.fullmatch(r'(?:.*/)?experiments/(train_[^/]+)/models/net_g_[^/]+\.pth', path.as_posix())
     if run:
         file = f'options/{run[1]}.yml'
-        return (f'Train it first: python basicsr/train.py -opt {file}' if Path(file).is_file() else
-                f'Train it first; its option file is written by: mipkd options --name {run[1]} --out {file}')
+        if Path(file).is_file():
+            return f'Train it first: {command("python", "basicsr/train.py", "-opt", file)}'
+        written = command('mipkd', 'options', '--name', run[1], '--out', file)
+        return f'Train it first; its option file is written by: {written}'
     return 'Mend the path; it is relative to the folder the command is started in'
 
 

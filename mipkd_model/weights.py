@@ -14,6 +14,7 @@ from mipkd_arch.checkpoint import (  # noqa: F401  (all that has to do with chec
     weights_key,
     without_trainer,
 )
+from mipkd_arch.errors import command
 
 from .files import put_in_place
 
@@ -55,7 +56,7 @@ def load_weights(network, path, *, strict=True, param_key=None, checkpoint=None)
         from .convert import is_of_edsr_pytorch  # which itself loads weights
 
         holds = ', '.join(map(key_text, list(found)[:4]))
-        remedy = f'; rename them by: mipkd teacher convert {path}' if is_of_edsr_pytorch(
+        remedy = f'; rename them by: {command("mipkd", "teacher", "convert", path)}' if is_of_edsr_pytorch(
             without_trainer(found, is_of_edsr_pytorch)) else ''
         raise WeightsError(f'{path}: has no weight of {kind} by name; it holds {holds}, ...; '
                            f'{kind} has {", ".join(list(own)[:4])}, ...{remedy}')

@@ -29,7 +29,7 @@ def refused(done):
 def test_training_without_its_data_stops_before_anything_is_made(tmp_path):
     before = sorted((runs.ROOT / 'experiments').glob('*'))
     line = refused(launch('train', tmp_path, '-opt', runs.ROOT / 'options/train_MiPKD_x4.yml'))
-    assert 'Fetch and pack DIV2K: python datasets/prepare.py div2k --scale 4 (and 2 more; mipkd check ' in line
+    assert 'Fetch and pack DIV2K: mipkd data div2k --scale 4 (and 2 more; mipkd check ' in line
     assert sorted((runs.ROOT / 'experiments').glob('*')) == before and not list(tmp_path.iterdir())
 
 

@@ -91,7 +91,7 @@ def test_several_folders_that_may_be_hr_are_named(tree):
     root = tree('DIV2K_train_HR', 'Flickr2K_HR')
     message = refusal(find_hr, root)
     assert message == (f'{root}: has 2 folders that may be the HR images: DIV2K_train_HR, Flickr2K_HR; '
-                       'name one with prepare.py pack --hr')
+                       'name one with mipkd data pack --hr')
 
 
 def test_several_folders_of_mere_images_are_named(tree):
@@ -102,7 +102,7 @@ def test_several_folders_that_may_be_lr_are_named(tree):
     root = tree('HR', 'LRx4', 'LR_bicubic/X4')
     message = refusal(find_lr, root, 4)
     assert message == (f'{root}: has 2 folders that may be the LR x4 images: LR_bicubic/X4, LRx4; '
-                       'name one with prepare.py pack --lr')
+                       'name one with mipkd data pack --lr')
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -111,4 +111,4 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_tree_without_hr_images_is_refused(tree):
     root = tree('LR_bicubic/X4')
-    assert refusal(find_hr, root) == f'{root}: holds no HR images; name their folder with prepare.py pack --hr'
+    assert refusal(find_hr, root) == f'{root}: holds no HR images; name their folder with mipkd data pack --hr'

@@ -132,10 +132,10 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
 @pytest.mark.parametrize('change, message', [
     (lambda o: o['datasets']['train'].update(dataroot_gt='datasets/DIV2K/train_HR.lmdb'),
      'datasets.train.dataroot_gt: datasets/DIV2K/train_HR.lmdb is not there. Fetch and pack DIV2K: '
-     'python datasets/prepare.py div2k --scale 2'),
+     'mipkd data div2k --scale 2'),
     (lambda o: o['datasets']['val'].update(dataroot_lq='datasets/benchmark/Set0/LR'),
      'datasets.val.dataroot_lq: datasets/benchmark/Set0/LR is not there. Fetch the benchmark sets: '
-     'python datasets/prepare.py benchmark'),
+     'mipkd data benchmark'),
     (lambda o: o['datasets']['val'].update(dataroot_lq='photos/lq.lmdb'),
      'datasets.val.dataroot_lq: photos/lq.lmdb is not there. Pack a folder of HR images: '),
     (lambda o: o['path'].update(pretrain_network_t='w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth'),

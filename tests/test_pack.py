@@ -189,11 +189,9 @@ def test_packing_goes_on_after_a_broken_lq_file_was_mended(hr, lr, out):
     lr[1].write_bytes(whole[:-30])
     message = refusal(pack_pairs, hr, out, [4], {4: lr})
     assert str(lr[1]) in message and 'is cut short or corrupt' in message
-    assert [file.name for file in out.iterdir()] == ['train_HR.lmdb']
-    before = contents(out)
+    assert not out.exists()
     lr[1].write_bytes(whole)
-    assert pack_pairs(hr, out, [4], {4: lr})['written'] == ['train_LRx4.lmdb']
-    assert before.items() <= contents(out).items()
+    assert pack_pairs(hr, out, [4], {4: lr})['written'] == ['train_HR.lmdb', 'train_LRx4.lmdb']
     assert RawLmdb(out / 'train_LRx4.lmdb').corrupt_images() == []
 
 

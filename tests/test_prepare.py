@@ -171,7 +171,7 @@ def test_all_names_the_pack_command_for_data_of_no_public_set(refused, tmp_path)
     opt = runs.options(tmp_path)
     opt['datasets']['train']['dataroot_gt'] = str(tmp_path / 'absent_HR.lmdb')
     line = refused('all', '-opt', runs.option_file(tmp_path, opt))
-    assert str(tmp_path / 'absent_HR.lmdb') in line and 'python datasets/prepare.py pack' in line
+    assert str(tmp_path / 'absent_HR.lmdb') in line and 'mipkd data pack' in line
 
 
 def test_all_is_content_where_everything_is_there(prepare, tmp_path):

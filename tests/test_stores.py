@@ -179,7 +179,7 @@ def test_a_pair_fits_if_lq_is_gt_over_the_scale_rounded_down(gt):
     assert check_pair('a', gt, (2, 3, 3), 4, 'LR') is None
 
 
-@pytest.mark.parametrize('gt', [(7, 12, 3), (12, 12, 3), (8, 16, 3), (12, 8, 3)])
+@pytest.mark.parametrize('gt', [(7, 16, 3), (12, 12, 3), (8, 16, 3), (12, 8, 3)])
 def test_a_pair_that_does_not_fit_is_refused_with_both_sizes(gt):
     assert refusal(check_pair, 'a', gt, (2, 3, 3), 4, 'LR') == (
         f"LR: image 'a' is 3x2, but x4 of its gt {gt[1]}x{gt[0]} would be {gt[1] // 4}x{gt[0] // 4}; "

@@ -304,8 +304,8 @@ REFUSED = {
     'a network for features': (['VGG19'], 'VGG19: cannot be verified by PSNR'),
     'an unknown name': (['EDSR'], "teacher: 'EDSR' is not known"),
     'data are missing': (['EDSR_Lx2', '--weights', 'file', '--data', 'datasets/benchmark/Set5'],
-                         '--data: datasets/benchmark/Set5/HR is not there. Fetch the benchmark sets: python '
-                         'datasets/prepare.py benchmark'),
+                         '--data: datasets/benchmark/Set5/HR is not there. Fetch the benchmark sets: '
+                         'mipkd data benchmark'),
 }
 
 

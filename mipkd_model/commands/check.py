@@ -37,21 +37,23 @@ def check(args):
     """
     bad = 0
     for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
-        lines = findings(file, args.force_yml, args.options_only)
+        notes = []
+        lines = findings(file, args.force_yml, args.options_only, notes.append)
         bad += bool(lines)
-        for line in lines or ['ok']:
+        for line in [*(f'note: {note}' for note in notes), *(lines or ['ok'])]:
             tqdm.write(f'{printable(file)}: {line}')
     if bad:
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files cannot be run as they are')
 
 
-def findings(file, entries=(), options_only=False):
+def findings(file, entries=(), options_only=False, tell=lambda note: None):
     """What is wrong with an option file.
 
     Args:
         file: the option file.
         entries (list[str]): of --force_yml.
         options_only (bool): leave out data, weights, networks and this machine.
+        tell (callable): gets what is no mistake, but should be known.
 
     Returns:
         list[str]: a line for each mistake, which begins with the option's path.
@@ -67,4 +69,6 @@ def findings(file, entries=(), options_only=False):
         opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
         complete(opt, '.', is_train)
         found = find_everything(opt, is_train)
+        for note in found.notes:
+            tell(note)
     return found.lines

@@ -7,7 +7,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, command
 from mipkd_arch.staged import size_multiple
 
 from ..convert import convert_file
@@ -76,8 +76,8 @@ def verify(args):
     print(f'known: {known.psnr} dB' + (f', SSIM {known.ssim:.4f}' if known.ssim else ''))
     if not abs(psnr - known.psnr) <= known.tolerance:  # NaN is wrong, too
         raise UserError(f'{file}: gives {psnr:.4f} dB, which is more than {known.tolerance} dB from the known '
-                        f'{known.psnr} dB; check the images: python datasets/verify.py {args.data}, or fetch the '
-                        f'weights anew: mipkd teacher get {args.name}')
+                        f'{known.psnr} dB; check the images: {command("mipkd", "data", "verify", args.data)}, or '
+                        f'fetch the weights anew: {command("mipkd", "teacher", "get", args.name)}')
 
 
 def add(commands):

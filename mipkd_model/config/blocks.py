@@ -17,6 +17,7 @@ from .kinds import MAX_TEXT, Choice, Number, Text
 from .network_rules import check_rules
 from .schema import BLOCK, NEEDED, TYPED
 
+BASICSRS_DATA = {name for name, kind in DATASET_REGISTRY if kind.__module__.startswith('basicsr.')}
 WEIGHT = Number(0, 10**6)
 MAX_DEPTH = 20
 CHANNELS = ('num_in_ch', 'num_out_ch', 'in_chans')  # of images, as BasicSR's networks call them
@@ -58,11 +59,11 @@ def check_table(found, where, block, table, is_train, rest=()):
                       f'{path}: nothing reads this option{near_miss(name, table)}; known are {", ".join(table)}')
     for name, option in table.items():
         path, default = f'{where}.{name}'.lstrip('.'), option.default_of(is_train)
-        if block.get(name) is None and (option.kind in (BLOCK, TYPED) or name not in block):
+        if block.get(name) is None and (option.kind in (BLOCK, TYPED) or option.hint or name not in block):
             if default is NEEDED:
                 near = near_miss(name, set(block) - set(table))
                 found.add(f'{path}: missing in the option file{near}' if not where else
-                          f'{path}: missing{near}; it needs {option.kind}')
+                          f'{path}: missing{near}; it needs {option.kind}{option.hint}')
             continue
         if option.kind is BLOCK and not isinstance(block[name], dict):
             found.add(f'{path}: {shown(block[name])} is not a block of options')
@@ -198,10 +199,19 @@ def check_datasets(found, opt, is_train):
             if block['type'] == PairedSRDataset.__name__ and opt.get('model_type') != 'MiPKDModel':
                 raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {opt.get("model_type")} does '
                                 'not take; use PairedImageDataset, or model_type: MiPKDModel')
-        table = schema.TRAIN_DATA if phase == 'train' else schema.DATA
-        if block['type'] == 'PairedImageDataset' and opt.get('model_type') == 'MiPKDModel':
+        table = schema.TRAIN_DATA if phase == 'train' else schema.MEASURED_DATA
+        ours, unfit = opt.get('model_type') == 'MiPKDModel', ()
+        if ours and block['type'] in BASICSRS_DATA:
+            unfit = [name for name in schema.UNFIT_DATA if name in block]
+            for name in unfit:
+                if block[name] is not None:
+                    found.add(f'{where}.{name}: {shown(block[name])}: {schema.UNFIT_DATA[name]}')
+        if ours and block['type'] == 'PairedImageDataset':
             own = schema.PAIRED_IMAGE_TRAIN_DATA if phase == 'train' else schema.PAIRED_IMAGE_DATA
-            check_table(found, where, block, {**table, **own}, is_train)
+            check_table(found, where, block, {**(schema.TRAIN_DATA if phase == 'train' else schema.DATA), **own},
+                        is_train, rest=unfit)
+        elif ours and block['type'] == 'SingleImageDataset' and phase != 'train':
+            check_table(found, where, block, schema.SINGLE_IMAGE_DATA, is_train, rest=unfit)
         elif block['type'] != PairedSRDataset.__name__:  # has options of its own, and BasicSR's pipeline these
             table = {name: option for name, option in table.items() if name != 'gt_size'
                      and not (name.startswith('dataroot') and block.get(name) is None)}

@@ -164,7 +164,10 @@ def check_files(opt):
     Raises:
         UserError: on the first that is missing; the message has the command that gets it.
     """
-    find_in_files(opt).stop(**_origin(opt))
+    found = find_in_files(opt)
+    found.stop(**_origin(opt))
+    for note in found.notes if not opt.get('rank') else ():
+        print(note, flush=True)
 
 
 def check_networks(opt, is_train):
@@ -201,7 +204,9 @@ def find_everything(opt, is_train):
     with found.catching():
         if is_train:
             take_up(opt)
-    found.errors += find_in_files(opt).errors
+    files = find_in_files(opt)
+    found.errors += files.errors
+    found.notes += files.notes
     if not found.errors:
         networks = find_in_networks(opt, is_train)
         found.errors += networks.errors

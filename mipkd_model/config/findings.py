@@ -1,8 +1,7 @@
 """What is wrong with an option file: all that can be found independently, not the first alone."""
-import shlex
 from contextlib import contextmanager
 
-from mipkd_arch.errors import UserError, one_line, printable
+from mipkd_arch.errors import UserError, command, one_line
 
 
 class Findings:
@@ -10,11 +9,12 @@ class Findings:
 
     Attributes:
         errors (list[UserError]): each begins with the path of the option, and ``: ``.
+        notes (list[str]): what is no mistake, but should be known; of the same form.
         distiller (Distiller | None): what a training trains, where it was assembled.
     """
 
     def __init__(self):
-        self.errors, self.distiller = [], None
+        self.errors, self.notes, self.distiller = [], [], None
 
     @contextmanager
     def catching(self):
@@ -54,8 +54,8 @@ class Findings:
         more = len(self.lines) - 1
         if not more or file is None:
             raise self.errors[0]
-        command = shlex.join(['mipkd', 'check', str(file), *(['--force_yml', *changed] if changed else [])])
-        raise UserError(f'{one_line(self.errors[0])} (and {more} more; {printable(command)} lists all)')
+        check = command('mipkd', 'check', file, *(['--force_yml', *changed] if changed else []))
+        raise UserError(f'{one_line(self.errors[0])} (and {more} more; {check} lists all)')
 
 
 def _path(error):

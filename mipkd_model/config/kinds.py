@@ -113,6 +113,21 @@ class Path(Text):
 
 
 @dataclass(frozen=True)
+class Template(Text):
+    """A text with one place for another."""
+
+    def __str__(self):
+        return 'a text with {} in it, where the name of the gt image comes, such as "{}x4"'
+
+    def read(self, value):
+        try:
+            filled = [value.format(name) for name in ('a', 'b')] if isinstance(value, str) else []
+        except (ValueError, LookupError, AttributeError):
+            filled = []
+        return value if len(set(filled)) == 2 else None
+
+
+@dataclass(frozen=True)
 class Name(Text):
     """A text that can be part of a file's name."""
 

@@ -18,6 +18,7 @@ from .kinds import (
     Number,
     Path,
     Switch,
+    Template,
     Text,
     Whole,
 )
@@ -35,6 +36,8 @@ class Option:
     about: str
     tests: object = None
     """The default of tests where it is another than that of trainings."""
+    hint: str = ''
+    """What a message says besides where the option is missing."""
 
     def default_of(self, is_train):
         return self.default if is_train or self.tests is None else self.tests
@@ -71,6 +74,11 @@ DATA = {
     'dataroot_lq': Option(Path(), NEEDED, 'The same images, smaller by scale.'),
     'pin_memory': Option(Switch(), False, 'Keep batches where a GPU can fetch them by itself.'),
 }
+MEASURED_DATA = {
+    **DATA,
+    'dataroot_gt': Option(Path(), NEEDED, DATA['dataroot_gt'].about, hint=(
+        '; images without gt are enlarged by type: SingleImageDataset, with io_backend: {type: disk}')),
+}
 TRAIN_DATA = {
     **DATA,
     'gt_size': Option(Whole(1), NEEDED, 'Side of the crops of gt in pixels, a multiple of scale.'),
@@ -88,11 +96,20 @@ TRAIN_DATA = {
 PAIRED_IMAGE_DATA = {
     'io_backend': Option(TYPED, NEEDED, 'disk or lmdb, as BasicSR reads files.'),
     'meta_info_file': Option(Maybe(Path()), None, 'List of the images.'),
-    'filename_tmpl': Option(Text(200), '{}', 'Name of an lq image made of that of its gt image.'),
-    'color': Option(Maybe(Choice(('y', ))), None, 'y: luma alone.'),
-    'mean': Option(Anything('a list of numbers'), None, 'Taken from all images.'),
-    'std': Option(Anything('a list of numbers'), None, 'All images are divided by.'),
+    'filename_tmpl': Option(Template(200), '{}', 'Name of an lq image made of that of its gt image.'),
 }
+SINGLE_IMAGE_DATA = {
+    **{name: DATA[name] for name in ('name', 'type', 'dataroot_lq', 'pin_memory')},
+    'io_backend': PAIRED_IMAGE_DATA['io_backend'],
+    'meta_info_file': Option(Path(), None, PAIRED_IMAGE_DATA['meta_info_file'].about),
+}
+UNFIT_DATA = {
+    'color': 'gives images of one channel, but networks take RGB; take it out (metrics are on Y by test_y_channel: '
+             'true)',
+    'mean': 'networks take images in [0, 1], and outputs are compared with gt in it; take it out',
+    'std': 'networks take images in [0, 1], and outputs are compared with gt in it; take it out',
+}
+"""Options of BasicSR's data sets that cannot be right here, and why."""
 PAIRED_IMAGE_TRAIN_DATA = {
     **PAIRED_IMAGE_DATA,
     'use_hflip': Option(Switch(), NEEDED, TRAIN_DATA['use_hflip'].about),

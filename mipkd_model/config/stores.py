@@ -9,6 +9,7 @@ from mipkd_arch.errors import UserError, reason_of
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from ..data.basicsr_data import check_data
 from ..data.paired_dataset import PairedSRDataset
 from ..data.remedies import how_to_get
 from ..evaluation.metrics import OURS
@@ -27,7 +28,7 @@ def find_in_files(opt):
         opt (dict): options that ``check_options`` has passed.
 
     Returns:
-        Findings: mistakes; messages have the command that gets what is missing.
+        Findings: mistakes, whose messages have the command that gets what is missing, and what is left out of folders.
     """
     found = Findings()
     for phase, block in opt['datasets'].items():
@@ -36,7 +37,7 @@ def find_in_files(opt):
                 path = block.get(key)
                 if path is not None and not _exists(path):
                     raise UserError(f'datasets.{phase}.{key}: {path} is not there. {how_to_get(path, opt["scale"])}')
-            _open(opt, phase, block)
+            found.notes += _open(opt, phase, block)
     perceptual = (opt.get('train') or {}).get('perceptual_opt')
     named = {'train.perceptual_opt': VGG19} if perceptual and opt.get('is_train', True) else {}
     for where, path in {**named_weights(opt), **named}.items():
@@ -54,14 +55,21 @@ def _exists(path, test=Path.exists):
 
 
 def _open(opt, phase, block):
+    """Open a data set and check what it reads. Returns what is left out of its folders."""
+    notes = []
     kind = class_of(f'datasets.{phase}.type', block['type'], DATASET_REGISTRY)
     try:
         data = kind({**deepcopy(block), 'phase': phase.split('_')[0], 'scale': opt['scale']})
         if len(data) and kind is not PairedSRDataset:  # others find out what is wrong when they read
+            if kind.__module__.startswith('basicsr.'):
+                notes += check_data(data, f'datasets.{phase}', measured=phase != 'train')
             drawn = random.getstate()
             with torch.random.fork_rng(devices=[]):
-                data[0]
+                item = data[0]
             random.setstate(drawn)
+            if phase == 'train' and opt.get('model_type') == 'MiPKDModel' and 'gt' not in item:
+                raise UserError(f'datasets.train.type: {block["type"]} has no gt, which a training needs; take '
+                                'PairedSRDataset')
     except UserError:
         raise
     except KeyError as error:
@@ -70,8 +78,12 @@ def _open(opt, phase, block):
         raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)})') from None
     if not len(data):
         raise UserError(f'datasets.{phase}: has no images')
-    if kind is PairedSRDataset and phase != 'train':
-        _check_borders(opt, phase, min(data.gt.shapes.items(), key=lambda item: min(item[1][:2])))
+    if kind is PairedSRDataset:
+        notes += [f'datasets.{phase}.dataroot_{key}: {store.path}: left out: {store.left_out}'
+                  for key, store in (('gt', data.gt), ('lq', data.lq)) if store.left_out]
+        if phase != 'train':
+            _check_borders(opt, phase, min(data.gt.shapes.items(), key=lambda item: min(item[1][:2])))
+    return notes
 
 
 def _check_borders(opt, phase, smallest):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from . import DataError
-from .images import SUFFIXES
+from .folders import is_hidden, is_image
 
 HR = re.compile(r'(^|_|\b)(HR|GT|GTmod\d+|original)($|_|\b)', re.I)
 LR = re.compile(r'(^|_|\b)LR', re.I)
@@ -12,17 +12,31 @@ VALID = re.compile('valid|test', re.I)
 
 
 def image_folders(root):
-    """Folders below ``root``, itself included, that hold images directly.
+    """Folders below ``root``, itself included, that hold images directly; links to folders are followed.
+
+    A folder that links lead to, too, is found once, by the way without a link if there is one.
 
     Raises:
         DataError: there is no such root.
     """
     if not os.path.isdir(root):
         raise DataError(f'{root}: no such folder')
-    found = []
-    for folder, _, files in os.walk(root):
-        if any(Path(file).suffix.lower() in SUFFIXES for file in files):
-            found.append(Path(folder))
+    found, seen, folders, links = [], set(), [Path(root)], []
+    while folders or links:
+        folder = (folders or links).pop()
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(folder) as inside:
+                entries = [entry for entry in inside if not is_hidden(entry.name)]
+        except OSError:  # what may not be looked into is passed by
+            continue
+        if any(is_image(entry.name) and not entry.is_dir() for entry in entries):
+            found.append(folder)
+        for entry in sorted(filter(os.DirEntry.is_dir, entries), key=lambda entry: entry.name, reverse=True):
+            (links if entry.is_symlink() else folders).append(Path(entry.path))
     return sorted(found)
 
 
@@ -63,9 +77,9 @@ def _one(root, folders, what, option):
     training = [folder for folder in folders if not VALID.search(str(folder.relative_to(root)))]
     folders = training or folders
     if not folders:
-        raise DataError(f'{root}: holds no {what} images; name their folder with prepare.py pack {option}')
+        raise DataError(f'{root}: holds no {what} images; name their folder with mipkd data pack {option}')
     if len(folders) > 1:
         raise DataError(f'{root}: has {len(folders)} folders that may be the {what} images: '
                         f'{", ".join(str(folder.relative_to(root)) for folder in folders[:4])}; name one with '
-                        f'prepare.py pack {option}')
+                        f'mipkd data pack {option}')
     return folders[0]

@@ -1,4 +1,6 @@
 """Names that come out of files and become names of files."""
+import unicodedata
+
 from mipkd_arch.errors import shown
 
 from . import DataError
@@ -17,3 +19,8 @@ def check_name(name, where, what='an image'):
         raise DataError(f'{where}: {shown(name)} is no name for {what}, which is a printable text of at most '
                         f'{LONGEST} bytes without / and \\; give it another name')
     return name
+
+
+def normal(name: str) -> str:
+    """A name in the one Unicode form that all are compared in: macOS writes letters and their marks apart."""
+    return unicodedata.normalize('NFC', name)

@@ -18,7 +18,7 @@ from mipkd_arch.errors import shown
 from . import DataError
 from .images import crop
 from .lmdb_file import LmdbFile
-from .names import check_name
+from .names import check_name, normal
 
 INDEX_KEY = b'__index__'
 FORMAT = 2
@@ -37,7 +37,7 @@ def decode_index(raw, path):
         DataError: none, damaged, of another format, or with an entry that is none of an image.
     """
     if raw is None:
-        raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it with datasets/prepare.py')
+        raise DataError(f'{path}: is an LMDB, but not one of raw images; pack it by: mipkd data pack')
     digest, _, text = bytes(raw).partition(b'\n')
     if hashlib.sha256(text).hexdigest().encode() != digest:
         raise DataError(f'{path}: has a damaged index, or one of another version; remove it and pack it anew')
@@ -83,20 +83,27 @@ class RawLmdb:
 
     Attributes:
         path (Path): of the database.
-        shapes (dict[str, tuple[int, int, int]]): (H, W, 3) by name, in the order of packing.
+        shapes (dict[str, tuple[int, int, int]]): (H, W, 3) by name in its one Unicode form, in the order of packing.
         images (dict[str, dict]): the index: shape, dtype, sha256 and source by name.
 
     Raises:
         DataError: no such database, not one of this format, or not whole.
     """
 
+    left_out = ''
+
     def __init__(self, path):
         self._file = LmdbFile(path)
         self.path = self._file.path
         self.images = decode_index(self._file.get(INDEX_KEY), path)
-        self.shapes = {name: tuple(image['shape']) for name, image in self.images.items()}
-        for name, (height, width, channels) in self.shapes.items():
-            raw = self._file.get(name.encode())
+        self.shapes, self._keys = {}, {}
+        for key, image in self.images.items():
+            name = normal(key)
+            if name in self.shapes:
+                raise DataError(f'{path}: image {name!r} is there in two Unicode forms; remove it and pack it anew')
+            self.shapes[name], self._keys[name] = tuple(image['shape']), key.encode()
+            height, width, channels = self.shapes[name]
+            raw = self._file.get(self._keys[name])
             if raw is None or len(raw) != height * width * channels:
                 raise DataError(f'{path}: image {name!r} is missing or cut short; remove the database and pack it anew')
 
@@ -105,7 +112,7 @@ class RawLmdb:
 
         It is a view of the file: copy it to keep it beyond a fork, or beyond packing the database anew.
         """
-        raw = self._file.get(name.encode())
+        raw = self._file.get(self._keys.get(name, name.encode()))
         if raw is None:
             raise DataError(f'{self.path}: has no image {name!r}')
         image = np.frombuffer(raw, np.uint8).reshape(self.shapes[name])

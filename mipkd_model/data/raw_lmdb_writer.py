@@ -3,10 +3,7 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +15,9 @@ from tqdm import tqdm
 from ..files import reach_disk
 from . import DataError
 from .lmdb_check import is_sound
-from .names import check_name
+from .names import check_name, normal
 from .raw_lmdb import INDEX_KEY, RawLmdb, encode_index
+from .threads import in_batches
 
 PLAN_KEY = b'__plan__'
 SUM_KEY = b'__sum__'  # and the name: SHA-256 of an image, while the database is being written
@@ -57,8 +55,8 @@ def is_packed(path, entries):
     if not os.path.exists(path):
         return False
     index = RawLmdb(path).images
-    wanted = {entry.name: [list(entry.shape), entry.source, entry.stamp] for entry in entries}
-    if {name: [image['shape'], image['source'], image['stamp']] for name, image in index.items()} != wanted:
+    wanted = {normal(entry.name): [list(entry.shape), entry.source, entry.stamp] for entry in entries}
+    if {normal(name): [image['shape'], image['source'], image['stamp']] for name, image in index.items()} != wanted:
         raise DataError(f'{path}: exists already, with other images or from before these changed, and is left alone; '
                         'remove it to make it anew, or write elsewhere')
     return True
@@ -162,41 +160,16 @@ def _write_images(env, entries, title):
             if raw is not None and known == (digest := hashlib.sha256(raw).hexdigest()).encode():
                 digests[entry.name] = digest
     todo = [entry for entry in entries if entry.name not in digests]
-    jobs = min(8, os.cpu_count() or 1)
-    with (_interrupt_held_back() as check_interrupt, ThreadPoolExecutor(jobs) as pool,
+    with (in_batches(_load, todo) as batches,
           tqdm(total=len(entries), initial=len(digests), desc=f'pack {title}', unit='image') as bar):
-        for first in range(0, len(todo), 2 * jobs):  # few at a time: images are large
-            batch = todo[first:first + 2 * jobs]
+        for batch in batches:
             with env.begin(write=True) as txn:
-                for entry, (raw, digest) in zip(batch, pool.map(_load, batch), strict=True):
+                for entry, (raw, digest) in batch:
                     txn.put(entry.name.encode(), raw)
                     txn.put(SUM_KEY + entry.name.encode(), digest.encode())
                     digests[entry.name] = digest
                     bar.update()
-            check_interrupt()
     return digests
-
-
-@contextmanager
-def _interrupt_held_back():
-    """Gives a function that raises ``KeyboardInterrupt`` if it came since.
-
-    Raised wherever it comes, as Python does, it may leave a lock of the thread pool taken, and the end never comes.
-    """
-    came = []
-
-    def check():
-        if came:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # Python lets none but the main thread catch signals
-        yield check
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _load(entry):

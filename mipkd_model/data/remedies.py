@@ -1,9 +1,11 @@
 """Where data comes from: the command that puts it in place."""
 from pathlib import PurePath
 
+from mipkd_arch.errors import command
+
 
 def source_of(path):
-    """The command of ``datasets/prepare.py`` that makes the data at ``path``: 'div2k', 'benchmark' or None."""
+    """The command of ``mipkd data`` that makes the data at ``path``: 'div2k', 'benchmark' or None."""
     parts = PurePath(path).parts
     return 'div2k' if 'DIV2K' in parts else 'benchmark' if 'benchmark' in parts else None
 
@@ -12,10 +14,10 @@ def how_to_get(path, scale):
     """One sentence: the command that makes the data at ``path``."""
     source = source_of(path)
     if source == 'div2k':
-        return f'Fetch and pack DIV2K: python datasets/prepare.py div2k --scale {scale}'
+        return f'Fetch and pack DIV2K: {command("mipkd", "data", "div2k", "--scale", scale)}'
     if source == 'benchmark':
-        return 'Fetch the benchmark sets: python datasets/prepare.py benchmark'
+        return f'Fetch the benchmark sets: {command("mipkd", "data", "benchmark")}'
     if PurePath(path).suffix == '.lmdb':
-        return (f'Pack a folder of HR images: python datasets/prepare.py pack --hr FOLDER --scale {scale} '
-                f'--out {PurePath(path).parent}')
+        return 'Pack a folder of HR images: ' + command('mipkd', 'data', 'pack', '--hr', 'FOLDER', '--scale', scale,
+                                                        '--out', PurePath(path).parent)
     return 'Mend the path; it is relative to the folder the command is started in'

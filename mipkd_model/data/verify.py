@@ -9,6 +9,7 @@ from basicsr.metrics import calculate_psnr
 
 from . import DataError
 from .bicubic import imresize, shrink
+from .folders import is_hidden
 from .known import SETS, known_set
 from .raw_lmdb import RawLmdb
 from .stores import check_pair, lq_names, open_store
@@ -38,7 +39,7 @@ def find_pairs(folder):
     folder = Path(folder)
     pairs = []
     for scale in (2, 3, 4, 8):
-        for lq in sorted(folder.glob(f'*_LRx{scale}.lmdb')):
+        for lq in sorted(path for path in folder.glob(f'*_LRx{scale}.lmdb') if not is_hidden(path.name)):
             pairs.append(Pair(lq.with_name(lq.name.replace(f'_LRx{scale}', '_HR')), lq, scale))
         if (folder / f'LR_bicubic/X{scale}').is_dir():
             pairs.append(Pair(folder / 'HR', folder / f'LR_bicubic/X{scale}', scale))
@@ -66,6 +67,7 @@ def verify(pair, limit=120, progress=iter):
         return [Finding(False, str(error))]
     name = known_set(pair.gt)
     findings = [judge_count(len(gt.shapes), name, gt.path)]
+    findings += [Finding(True, f'{store.path}: left out: {store.left_out}') for store in (gt, lq) if store.left_out]
     try:
         findings.extend(_checksums(gt, lq, progress))
         pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
@@ -139,4 +141,4 @@ def judge_psnr(psnr, name, scale):
         return Finding(True, f'bicubic x{scale} gives {psnr:.3f} dB on Y, as on the known {name} ({known} dB)')
     hint = ' (HR of half size is a usual wrong copy)' if name == 'Urban100' else ''
     return Finding(False, f'bicubic x{scale} gives {psnr:.3f} dB on Y, but {known} dB on the known {name}: these are '
-                          f'other images{hint}; fetch it: python datasets/prepare.py benchmark')
+                          f'other images{hint}; fetch it: mipkd data benchmark')

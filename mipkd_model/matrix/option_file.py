@@ -1,7 +1,7 @@
 """What option files of trainings and tests have in common, and how they are written."""
 from pathlib import Path
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, command
 
 from .networks import student_block, student_parameters, teacher_block, teacher_parameters
 
@@ -51,8 +51,8 @@ def head_text(run, name, lines):
 
 def how_written(name, file=None):
     """The command that writes the option file of a training or test, into ``options`` or to ``file``."""
-    out = '' if file is None or file == Path('options', f'{name}.yml') else f' --out {file}'
-    return f'mipkd options --name {name}{out}'
+    out = [] if file is None or file == Path('options', f'{name}.yml') else ['--out', file]
+    return command('mipkd', 'options', '--name', name, *out)
 
 
 def student_text(pair):

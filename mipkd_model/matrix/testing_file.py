@@ -1,6 +1,8 @@
 """The option file of a test: the trained student, or the teacher as it is, on the benchmark sets."""
 from pathlib import Path
 
+from mipkd_arch.errors import command
+
 from ..teachers import OFFICIAL
 from .networks import STUDENTS, teacher_block, teacher_key
 from .option_file import BENCHMARK_SET, METRICS, head_text, how_written, student_text, teacher_text
@@ -64,8 +66,8 @@ def _header(run, file):
     else:
         what = [f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.']
         train = file.with_name(f'{run.name}.yml')
-        weights = [f'  python basicsr/train.py -opt {train}',
+        weights = [f'  {command("python", "basicsr/train.py", "-opt", train)}',
                    f'      the student; its file is written by: {how_written(run.name, train)}']
-    return [*what, '', *weights, '  python datasets/prepare.py benchmark', f'      {", ".join(SETS)}',
-            f'  python basicsr/test.py -opt {file}', '  mipkd table',
+    return [*what, '', *weights, '  mipkd data benchmark', f'      {", ".join(SETS)}',
+            f'  {command("python", "basicsr/test.py", "-opt", file)}', '  mipkd table',
             '      its figures beside those of other runs', '']

@@ -2,6 +2,8 @@
 from pathlib import Path
 from textwrap import indent
 
+from mipkd_arch.errors import command
+
 from ..teachers import OFFICIAL
 from .methods import STAGED, blocks_of
 from .networks import NAMED_CUTS, STUDENTS, teacher_block, teacher_key
@@ -135,13 +137,13 @@ def _commands(run, file, has_teacher):
     """What to type, from nothing to a table, with an explanation below a command that needs one."""
     if run.start:
         start = file.with_name(f'{run.start.name}.yml')
-        yield f'  python basicsr/train.py -opt {start}'
+        yield f'  {command("python", "basicsr/train.py", "-opt", start)}'
         yield f'      the x2 student; its file is written by: {how_written(run.start.name, start)}'
-    yield f'  python datasets/prepare.py all -opt {file}'
+    yield f'  {command("mipkd", "data", "all", "-opt", file)}'
     yield f"      DIV2K, benchmark sets{', published weights' if has_teacher else ''}"
-    yield f'  python basicsr/train.py -opt {file}'
+    yield f'  {command("python", "basicsr/train.py", "-opt", file)}'
     test = file.with_name(f'{run.test_name}.yml')
-    yield f'  python basicsr/test.py -opt {test}'
+    yield f'  {command("python", "basicsr/test.py", "-opt", test)}'
     yield f'      PSNR and SSIM; its file is written by: {how_written(run.test_name, test)}'
     yield '  mipkd table'
     yield '      its figures beside those of other runs'
