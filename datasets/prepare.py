@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError, exit_status  # noqa: E402
+from mipkd_arch.errors import UserError, command_status  # noqa: E402
 from mipkd_model.config.checks import check_blocks, read_options  # noqa: E402
 from mipkd_model.data.download import fetch, unpack  # noqa: E402
 from mipkd_model.data.images import list_images  # noqa: E402
@@ -168,8 +168,7 @@ def main():
     command.add_argument('--min-side', type=int, default=0, metavar='PIXELS',
                          help='leave out HR images with a shorter side; at least the gt_size of training')
 
-    args = parser.parse_args()
-    return exit_status(args.run, args)
+    return command_status(parser)
 
 
 if __name__ == '__main__':

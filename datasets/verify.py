@@ -17,12 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError, exit_status  # noqa: E402
+from mipkd_arch.errors import UserError, command_status  # noqa: E402
 from mipkd_model.data.verify import Pair, find_pairs, verify  # noqa: E402
 
 
 def run(args):
     """Check all pairs and print what was found."""
+    if args.limit < 0:
+        raise UserError(f'--limit: {args.limit} is below 0; 0 compares the pixels of all pairs')
     if args.gt or args.lq:
         if not (args.gt and args.lq and args.scale) or len(args.scale) > 1 or args.folders:
             raise UserError('--gt, --lq and --scale go together, one scale at a time and without folders')
@@ -53,10 +55,7 @@ def main():
     parser.add_argument('--scale', nargs='+', type=int, choices=(2, 3, 4, 8), help='only these scales')
     parser.add_argument('--limit', type=int, default=120, metavar='N',
                         help='compare the pixels of at most N pairs of each set, 0 for all (default: 120)')
-    args = parser.parse_args()
-    if args.limit < 0:
-        parser.error(f'--limit: {args.limit} is below 0')
-    return exit_status(run, args)
+    return command_status(parser, run=run)
 
 
 if __name__ == '__main__':

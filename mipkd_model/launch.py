@@ -91,13 +91,8 @@ _init_tb_loggers = basicsr.train.init_tb_loggers
 
 def _run(pipeline, root):
     logging.raiseExceptions = False  # a full disk is told by whatever cannot be saved, not by each line of the log
-    try:
-        with stop_on_signals():
-            pipeline(str(root))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise UserError(f'{error.filename}: {error.strerror}') from None
+    with stop_on_signals():
+        pipeline(str(root))
 
 
 def train(root):
