@@ -1,4 +1,5 @@
 """A validation as BasicSR's pipelines ask for it: options in, record out."""
+import math
 import time
 from functools import partial
 from os import path as osp
@@ -101,7 +102,19 @@ def validate(opt, network, multiple, dataset, device, checks, origin, iteration=
         return None
     record = make_record(opt, dataset, network, results, checks[name], origin, iteration, device,
                          time.perf_counter() - start)
-    if opt['rank'] == 0 and 'log' in opt['path']:
-        label = name if iteration is None else f'{name}_{iteration}'
-        write_record(record, osp.join(opt['path']['log'], FOLDER, f'{label}.json'))
+    keep_record(opt, record)
     return record
+
+
+def keep_record(opt, record):
+    """Write a record into the folder of its run; the first process does so, and only in a run that has a folder."""
+    if opt['rank'] == 0 and 'log' in opt['path']:
+        name = record.dataset['name']
+        label = name if record.iteration is None else f'{name}_{record.iteration}'
+        write_record(record, osp.join(opt['path']['log'], FOLDER, f'{label}.json'))
+
+
+def counted(record, metric):
+    """How many images of a record the mean of a metric is of."""
+    values = [image.scores[metric] for image in record.images.values() if metric in image.scores]
+    return sum(not math.isinf(value) for value in values) or len(values)

@@ -71,7 +71,7 @@ def measure_teacher(opt, teacher, device):
                        'rgb_mean, img_range and res_scale those it was trained with?')
     elif compared and compared[2]:
         logger.info(f'Teacher on {block["name"]}, beside bicubic: {_both(name, *compared)}.')
-    return {block['name']: {name: value}}
+    return {block['name']: {name: compared[0] if compared else value}}
 
 
 def _both(name, value, bicubic, left_out):
@@ -95,6 +95,17 @@ def warn_of_bicubic(record):
                 'that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
                 'schedules that do not fit the length.')
             return
+
+
+def comparable_means(record):
+    """A record's means by metric, over the images on which neither the network nor bicubic is infinite.
+
+    So the teacher is measured, too; one black image would else decide who is better.
+    """
+    images = record.images.values()
+    compared = {name: compared_means([image.scores for image in images], [image.bicubic for image in images], name)
+                for name in record.mean}
+    return {name: compared[name][0] if compared[name] else value for name, value in record.mean.items()}
 
 
 def warn_of_surpassed(teacher_scores, dataset, means, metrics):
