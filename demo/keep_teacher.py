@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import exit_status  # noqa: E402
+from mipkd_arch.errors import command_status  # noqa: E402
 from mipkd_model.weights import find_state_dict, read_checkpoint, save_atomically  # noqa: E402
 
 
@@ -26,7 +26,7 @@ def main():
     parser.add_argument('checkpoint', help='net_g_*.pth of the training')
     parser.add_argument('--out', default=ROOT / 'demo/teacher/EDSR_64x8_x4.pth', metavar='FILE',
                         help='default: demo/teacher/EDSR_64x8_x4.pth')
-    return exit_status(keep, parser.parse_args())
+    return command_status(parser, run=keep)
 
 
 if __name__ == '__main__':

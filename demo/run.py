@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import mipkd_model  # noqa: E402, F401
-from mipkd_arch.errors import UserError, exit_status  # noqa: E402
+from mipkd_arch.errors import UserError, command_status  # noqa: E402
 from mipkd_model.config.checks import read_options  # noqa: E402
 from mipkd_model.weights import load_weights, save_atomically  # noqa: E402
 
@@ -92,9 +92,8 @@ def main():
                                      epilog='example: python demo/run.py --force_yml train:total_iter=300')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='change options of the training, as for basicsr/train.py')
-    args = parser.parse_args()
     os.chdir(ROOT)  # option files name their data from there
-    return exit_status(demo, args)
+    return command_status(parser, run=demo)
 
 
 if __name__ == '__main__':

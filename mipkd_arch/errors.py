@@ -1,10 +1,15 @@
 """The one exception that stands for a mistake which the user can mend."""
 import difflib
+import errno
 import math
 import re
 import shlex
 import sys
 
+from . import streams
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Numbers of the errors of a disk, which has no file's name where it is the output that is written to it."""
 SHOWN = 80  # characters of a value that a message shows
 
 
@@ -121,17 +126,59 @@ def one_line(error):
 
 
 def exit_status(function, *args):
-    """Call a command's function; a ``UserError`` or Ctrl-C becomes one line on stderr.
+    """Call a command's function; what goes wrong, and is no mistake of the program, becomes one line on stderr.
+
+    That is a ``UserError``, a file that cannot be read or written, a machine without memory or room, and Ctrl-C. A pipe
+    whose reader has gone, as ``head`` goes, ends a command without a word.
 
     Returns:
-        int: 0, or 1 after an error; for ``sys.exit``.
+        int: 0, 1 after an error, or 141, a shell's for a broken pipe; for ``sys.exit``.
     """
+    from .failures import failure_of_machine
+
+    streams.show_any_sign()
     try:
-        function(*args)
+        try:
+            function(*args)
+        except SystemExit:  # of a parser, after its help
+            streams.leave_pipes()
+            raise
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UserError as error:
-        print(f'error: {one_line(error)}', file=sys.stderr)
-        return 1
+        return _failed(one_line(error))
     except KeyboardInterrupt:
-        print('error: interrupted', file=sys.stderr)
-        return 1
+        return _failed('interrupted')
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and streams.nobody_reads():
+            streams.leave_pipes()
+            return streams.CLOSED
+        line = failure_of_machine(error)
+        if line is None and isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
+            where = 'output' if error.filename is None else printable(str(error.filename))
+            line = f'{where}: {error.strerror or reason_of(error)}'
+        if line is None:
+            raise
+        return _failed(line)
     return 0
+
+
+def _failed(line):
+    streams.say(f'error: {line}')
+    streams.leave_pipes()
+    return 1
+
+
+def command_status(parser, argv=None, run=None):
+    """As ``exit_status``, of a command line: its help and its mistakes included.
+
+    Args:
+        parser (ArgumentParser): of the command.
+        argv (list[str] | None): the arguments; None: those of the process.
+        run (callable | None): gets what was parsed; None: the attribute ``run`` of that.
+    """
+    def parse_and_run():
+        args = parser.parse_args(argv)
+        (run or args.run)(args)
+
+    return exit_status(parse_and_run)

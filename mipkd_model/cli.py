@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mipkd_arch.errors import exit_status
+from mipkd_arch.errors import command_status
 
 from .commands import check, data, environment, figure, options, profile, table, teacher
 
@@ -19,8 +19,7 @@ def build_parser():
 
 def main(argv=None):
     """Run one command; a mistake of the user gives one line and exit status 1."""
-    args = build_parser().parse_args(argv)
-    return exit_status(args.run, args)
+    return command_status(build_parser(), argv)
 
 
 if __name__ == '__main__':

@@ -36,13 +36,35 @@ def put_in_place(file):
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(file, option):
+    """Check that a file can be written, before the work whose result it gets.
+
+    Args:
+        file: what is to be written; its folder may be made then.
+        option (str): that names another place, for the message.
+
+    Raises:
+        UserError: it is a folder, or lies where nothing may be written.
+    """
+    file = Path(file)
+    if file.is_dir():
+        raise UserError(f'{option}: {file} is a folder; name a file in it, such as {file / "NAME"}')
+    folder = next(path for path in file.absolute().parents if os.path.lexists(path))
+    if not folder.is_dir():
+        raise UserError(f'{option}: {file} cannot be written, for {folder} is no folder; name another place')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f'{file}: cannot be written, for nothing may be written in {folder}; name another place by '
+                        f'{option}')
+
+
 def reach_disk(path):
     """Wait until a file's content, or what a folder lists, is on the disk.
 
     Raises:
         OSError: it cannot get there.
     """
-    handle = os.open(path, os.O_RDONLY)
+    # Windows syncs what can be written to alone, and no folders; others have folders be read alone.
+    handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

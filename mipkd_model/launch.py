@@ -5,22 +5,27 @@ with its reason beside it.
 """
 import atexit
 import logging
-
-from mipkd_arch.errors import UserError
+import os
 
 import basicsr.test
 import basicsr.train
+from basicsr.utils import init_tb_logger, init_wandb_logger
+from basicsr.utils.options import dict2str
 
+from .config.advice import advice
 from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
 from .data.order import Prefetcher, create_train_val_dataloader, samples_of
 from .run import environment, folders
+from .run.debug import is_debug, told
 from .run.disk import check_disk
 from .run.distributed import check_alike, exit_status, together
 from .run.identity import flat, identity
+from .run.logs import ForFile, MessageLogger, get_root_logger
 from .run.resuming import read_any_state, take_up
 from .run.states import set_aside
 from .run.stopping import stop_on_signals
+from .run.summary import summary
 
 
 def parse_options(root_path, is_train=True):
@@ -46,8 +51,15 @@ def _alike(opt, is_train):
     return {**found, **identity(opt)} if is_train else found
 
 
+def describe(opt):
+    """As BasicSR's ``dict2str``, for the log's file; the screen has the summary of the run."""
+    return ForFile(dict2str(opt), summary(opt))
+
+
 def create_loaders(opt, logger):
-    """As ``create_train_val_dataloader``, of the same images in all processes."""
+    """As ``create_train_val_dataloader``, of the same images in all processes; first what is odd is said."""
+    for line in filter(None, [told(opt['name']), *advice(opt)]):
+        logger.warning(line)
     with together():
         result = create_train_val_dataloader(opt, logger)
     train, _, others, *_ = result
@@ -79,33 +91,45 @@ def load_resume_state(opt):
 
 
 def init_tb_loggers(opt):
-    """As BasicSR's; what was written is kept when a run ends early, too."""
-    writer = _init_tb_loggers(opt)
+    """As BasicSR's; what was written is kept when a run ends early, too.
+
+    BasicSR takes any name with 'debug' in it for that of a run in debug mode, of which TensorBoard gets nothing.
+    """
+    logger, folder = opt['logger'], os.path.join(opt['root_path'], 'tb_logger', opt['name'])
+    if is_debug(opt['name']):
+        return None
+    if (logger.get('wandb') or {}).get('project') is not None:
+        init_wandb_logger(opt)
+    if not logger.get('use_tb_logger'):
+        return None
+    if 'debug' in opt['name'] and not opt['path']['resume_state'] and opt['rank'] == 0:
+        folders.mkdir_and_rename(folder)  # which BasicSR has left out
+    writer = init_tb_logger(folder)
     if writer is not None:
         atexit.register(writer.close)
     return writer
 
 
-_init_tb_loggers = basicsr.train.init_tb_loggers
+def _set_up(pipeline):
+    """Put in place what both pipelines lack."""
+    pipeline.parse_options = parse_options
+    pipeline.get_env_info = lambda: ForFile(environment.report())
+    pipeline.get_root_logger = get_root_logger
+    pipeline.dict2str = describe
+    pipeline.make_exp_dirs = together()(folders.make_exp_dirs)
 
 
 def _run(pipeline, root):
     logging.raiseExceptions = False  # a full disk is told by whatever cannot be saved, not by each line of the log
-    try:
-        with stop_on_signals():
-            pipeline(str(root))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise UserError(f'{error.filename}: {error.strerror}') from None
+    with stop_on_signals():
+        pipeline(str(root))
 
 
 def train(root):
     """Train from the command line's option file; results go below ``root``. Returns the exit status."""
-    basicsr.train.parse_options = parse_options
-    basicsr.train.get_env_info = environment.report
+    _set_up(basicsr.train)
     basicsr.train.load_resume_state = load_resume_state
-    basicsr.train.make_exp_dirs = together()(folders.make_exp_dirs)
+    basicsr.train.MessageLogger = MessageLogger
     basicsr.train.mkdir_and_rename = folders.mkdir_and_rename
     basicsr.train.copy_opt_file = folders.copy_opt_file
     basicsr.train.init_tb_loggers = init_tb_loggers
@@ -116,7 +140,5 @@ def train(root):
 
 def test(root):
     """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
-    basicsr.test.parse_options = parse_options
-    basicsr.test.get_env_info = environment.report
-    basicsr.test.make_exp_dirs = together()(folders.make_exp_dirs)
+    _set_up(basicsr.test)
     return exit_status(_run, basicsr.test.test_pipeline, root)

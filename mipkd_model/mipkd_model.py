@@ -2,6 +2,7 @@
 from collections import OrderedDict
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 
@@ -17,11 +18,12 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from .assemble import check_image, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
 from .evaluation.recording import tested_origin, trained_origin
-from .evaluation.validation import restorer_of, validate
+from .evaluation.validation import counted, keep_record, restorer_of, validate
 from .run.finite import Health
 from .run.identity import identity
+from .run.memory import memory_of_steps
 from .run.saving import SavedTraining
-from .run.teacher_score import measure_teacher, warn_of_surpassed
+from .run.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
 from .step.allocator import keep_freed_memory
 from .step.compiling import compile_blocks, eagerly
 from .step.cuda_graphs import CudaCapture, GraphedGradients
@@ -55,7 +57,7 @@ class MiPKDModel(SavedTraining, SRModel):
         self.net_g = network.to(self.device)
         self._log('network_g', self.net_g, report)
         self.size_multiple = size_multiple(self.net_g)
-        self.checks = {}  # of the data sets that are validated on
+        self.checks, self.records = {}, {}  # of the data sets that are validated on; the last record of each
         if self.is_train:
             self.init_training_settings()
         else:
@@ -156,6 +158,11 @@ class MiPKDModel(SavedTraining, SRModel):
 
     def optimize_parameters(self, current_iter):
         """One step: losses, backward, optimizer, EMA."""
+        with memory_of_steps(self.opt, current_iter):
+            self._step(current_iter)
+        self.iteration = current_iter
+
+    def _step(self, current_iter):
         seed_generators('step', self.opt['manual_seed'], current_iter, self.opt['rank'])
         with float32_products(self.step_options.precision, self.device):
             if not self.calibrated:
@@ -169,7 +176,6 @@ class MiPKDModel(SavedTraining, SRModel):
         skipped = self.health.step(self.optimizer_g)
         if self.ema_decay > 0:
             update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter), skipped)
-        self.iteration = current_iter
 
     def _calibrate(self):
         bare = self.get_bare_model(self.distiller)
@@ -219,11 +225,22 @@ class MiPKDModel(SavedTraining, SRModel):
         # BasicSR's loop may count on after the last iteration.
         iteration = min(current_iter, int(self.opt['train']['total_iter'])) if self.is_train else None
         origin = trained_origin(self.opt, iteration) if self.is_train else self.origin
+        name = dataloader.dataset.opt['name']
+        if self.is_train and (record := self.records.get(name)) and self.iteration == record.iteration == iteration:
+            # BasicSR's loop validates once more at its end. By now the weights are in a file.
+            self._name_checkpoint(record, origin)
+            return
         with self._eval_mode() as network:
             record = validate(self.opt, network, self.size_multiple, dataloader.dataset, self.device, self.checks,
                               origin, iteration, save_img)
         if record is not None:
+            self.records[name] = record
             self._log_record(record, tb_logger)
+
+    @master_only
+    def _name_checkpoint(self, record, origin):
+        if record.checkpoint is None and origin.checkpoint:
+            keep_record(self.opt, replace(record, checkpoint=origin.checkpoint))
 
     @master_only
     def _log_record(self, record, tb_logger):
@@ -240,11 +257,16 @@ class MiPKDModel(SavedTraining, SRModel):
                 self._update_best_metric_result(name, metric, value, record.iteration)
                 best = self.best_metric_results[name][metric]
                 lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
+            if (count := counted(record, metric)) < len(record.images):
+                lines[-1] += f'\t(mean of {count} of {len(record.images)} images)'
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
         logger.info('\n'.join(lines) + '\n')
         if self.is_train and not self.surpassed:
-            self.surpassed = warn_of_surpassed(self.teacher_scores, name, record.mean, self.opt['val']['metrics'])
+            self.surpassed = warn_of_surpassed(self.teacher_scores, name, comparable_means(record),
+                                               self.opt['val']['metrics'])
+        if self.is_train and self.iteration == record.iteration == int(self.opt['train']['total_iter']):
+            warn_of_bicubic(record)
 
     # ---------------------------------------------------------------- log
 

@@ -1,11 +1,17 @@
 """``mipkd check``: what is wrong with option files, without running them."""
+import sys
+
 from tqdm import tqdm
 
 from mipkd_arch.errors import UserError, one_line, printable
 
-from ..config.checks import find_everything, find_in_options, is_training, read_options
+from ..config.advice import advice
+from ..config.checks import check_machine, find_everything, find_in_options, is_training, read_options
 from ..config.command_line import complete
 from ..config.overrides import override
+from ..evaluation.metrics import needs_gt
+from ..run import folders
+from ..run.debug import told
 
 MANY = 5  # files, from which on a bar shows how far the check is
 EXAMPLE = 'example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99'
@@ -30,45 +36,60 @@ def add(commands):
 
 
 def check(args):
-    """Print the findings of each file, or that it is sound.
+    """Print the findings of each file, or that it is sound; what is allowed and hardly meant goes to standard error.
 
     Raises:
         UserError: a file is not sound.
     """
     bad = 0
     for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
-        notes = []
-        lines = findings(file, args.force_yml, args.options_only, notes.append)
+        lines, warnings = findings(file, args.force_yml, args.options_only)
         bad += bool(lines)
-        for line in [*(f'note: {note}' for note in notes), *(lines or ['ok'])]:
+        for line in lines or ['ok']:
             tqdm.write(f'{printable(file)}: {line}')
+        for line in warnings:
+            tqdm.write(f'{printable(file)}: warning: {printable(line)}', file=sys.stderr)
     if bad:
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files cannot be run as they are')
 
 
-def findings(file, entries=(), options_only=False, tell=lambda note: None):
+def findings(file, entries=(), options_only=False):
     """What is wrong with an option file.
 
     Args:
         file: the option file.
         entries (list[str]): of --force_yml.
         options_only (bool): leave out data, weights, networks and this machine.
-        tell (callable): gets what is no mistake, but should be known.
 
     Returns:
-        list[str]: a line for each mistake, which begins with the option's path.
+        tuple[list[str], list[str]]: a line for each mistake, and for each thing to look at where there is no mistake,
+        which begin with the option's path.
     """
     try:
         opt = read_options(file)
         override(opt, entries)
     except UserError as error:
-        return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')]
+        return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')], []
     is_train = is_training(opt)
     found = find_in_options(opt, is_train)
+    if found.errors:
+        return found.lines, []
+    warnings = warnings_of(opt, is_train)
+    if not options_only:
+        with found.catching():
+            check_machine(opt, is_train)  # before 'auto', and GPUs that are not there, become a number
     if not found.errors and not options_only:
         opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
         complete(opt, '.', is_train)
         found = find_everything(opt, is_train)
-        for note in found.notes:
-            tell(note)
-    return found.lines
+        warnings += [*found.notes, *filter(None, [folders.told_of_move(opt)])]
+    return found.lines, warnings
+
+
+def warnings_of(opt, is_train):
+    """What to look at in sound options; arguments as for ``find_in_options``."""
+    without_gt = [f'datasets.{phase}: has no gt, so {metric} is not measured on it' for phase, block in
+                  opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
+                  for metric, metric_block in ((opt.get('val') or {}).get('metrics') or {}).items()
+                  if needs_gt(metric_block)]
+    return [*filter(None, [is_train and told(opt['name'])]), *(advice(opt) if is_train else []), *without_gt]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, command, exit_status
+from mipkd_arch.errors import UserError, command, command_status
 
 from ..config.checks import check_blocks, read_options
 from ..data import DataError
@@ -269,8 +269,7 @@ def prepare_script(root: Path) -> int:
     parser = argparse.ArgumentParser(description=ABOUT, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_preparing(parser.add_subparsers(title='commands', required=True), root)
-    args = parser.parse_args()
-    return exit_status(args.run, args)
+    return command_status(parser)
 
 
 def verify_script() -> int:
@@ -278,5 +277,4 @@ def verify_script() -> int:
     parser = argparse.ArgumentParser(description=VERIFY_ABOUT, epilog=VERIFY_EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_checking(parser)
-    args = parser.parse_args()
-    return exit_status(args.run, args)
+    return command_status(parser)

@@ -6,6 +6,7 @@ from tqdm import tqdm
 from mipkd_arch.errors import UserError, one_of
 
 from ..config.page import text_of_page
+from ..files import check_writable, put_in_place
 from ..matrix.ablations import ABLATIONS
 from ..matrix.methods import METHODS, TEACHER
 from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
@@ -135,10 +136,9 @@ def _write_page(out):
     if out in (None, '-'):
         print(text_of_page(), end='')
         return
-    try:
-        Path(out).write_text(text_of_page())
-    except OSError as error:
-        raise UserError(f'{out}: cannot be written ({error.strerror})') from None
+    check_writable(out, '--out')
+    with put_in_place(out) as file:
+        file.write_text(text_of_page(), encoding='utf-8')
     print(out)
 
 

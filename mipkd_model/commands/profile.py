@@ -7,10 +7,11 @@ import torch
 from tabulate import tabulate
 
 from mipkd_arch.errors import UserError, number_in, one_of
+from mipkd_arch.failures import on_no_memory
 
 from ..costs.macs import LR_SIZE
 from ..costs.profile import PRECISIONS, Timing, profile
-from ..files import write_json
+from ..files import check_writable, write_json
 
 MIB = 2 ** 20
 CPU_SIZE = 64  # a pass of the EDSR teacher at 256x256 takes a CPU half a minute
@@ -61,7 +62,13 @@ def add(commands):
 def run(args):
     """Do what the parsed arguments ask for."""
     size = parse_size('--size', args.size)
-    result = profile(args.targets, size, _timing(args, size))
+    if args.json not in (None, '-'):
+        check_writable(args.json, '--json')
+    timing = _timing(args, size)
+    with on_no_memory(lambda asked: 'not enough memory for a pass' + asked + (
+            f' of {timing.batch} LR images of {_by(timing.size)}; give a smaller --time-size or --batch' if timing else
+            '; give a smaller --size')):
+        result = profile(args.targets, size, timing)
     if args.json == '-':
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
         return

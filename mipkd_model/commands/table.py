@@ -7,7 +7,7 @@ from mipkd_arch.errors import UserError, one_of
 
 from ..costs.macs import network_cost
 from ..evaluation.records import find_records, record_files
-from ..files import put_in_place
+from ..files import check_writable, put_in_place
 from ..matrix.ablations import ABLATIONS
 from ..matrix.methods import VARIANTS
 from ..matrix.networks import PAIRS as NETWORK_PAIRS
@@ -28,6 +28,8 @@ EXAMPLE = 'example: mipkd table results --arch EDSR --scale 4 --format markdown 
 def table(args):
     """Print or write what the parsed arguments ask for."""
     _refuse_contradictions(args)
+    if args.out:
+        check_writable(args.out, '--out')
     if args.cost:
         grids, rows = _cost(args)
     elif args.ablation:

@@ -16,6 +16,7 @@ from ..data.remedies import how_to_get
 from ..evaluation.evaluate import evaluate, mean_scores
 from ..evaluation.metrics import usual_metrics
 from ..evaluation.restore import restorer
+from ..files import check_writable
 from ..teachers import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
 
 SET5 = 'datasets/benchmark/Set5'
@@ -30,6 +31,7 @@ def convert(args):
     """Write a checkpoint anew and print what belongs into the option file."""
     file = Path(args.file)
     out = Path(args.out) if args.out else file.with_name(f'{file.stem}_basicsr.pth')
+    check_writable(out, '--out')
     block, assumed = convert_file(file, out, args.res_scale)
     if assumed:
         hint = '; --res-scale sets another res_scale' if 'res_scale' in assumed else ''

@@ -11,10 +11,9 @@ from basicsr.utils import set_random_seed
 
 from ..evaluation.origin import option_file_origin
 from ..run import distributed
+from ..run.debug import FREQ, is_debug, set_up_debug
 from .checks import check_machine, check_script, find_in_options, read_options
 from .overrides import override
-
-DEBUG_FREQ = 8  # steps between savings and validations of a run named debug
 
 
 def read_command_line(root_path, is_train):
@@ -38,7 +37,7 @@ def read_command_line(root_path, is_train):
     override(opt, args.force_yml or ())
     check_script(opt, is_train, args.opt)
     find_in_options(opt, is_train).stop(args.opt, args.force_yml or ())
-    if args.debug and not opt['name'].startswith('debug'):
+    if args.debug and not is_debug(opt['name']):
         opt['name'] = f'debug_{opt["name"]}'
     check_machine(opt, is_train)
     opt['seed_drawn'] = opt.get('manual_seed') is None
@@ -61,7 +60,7 @@ def _parser(is_train):
                         help='how several processes were started; found by itself for torchrun, which is pytorch')
     parser.add_argument('--auto_resume', action='store_true', help='go on from the newest state of the run, if any')
     parser.add_argument('--debug', action='store_true',
-                        help=f'name the run debug_<name>, print each step, and save and validate each {DEBUG_FREQ}')
+                        help=f'name the run debug_<name>, print each step, and save and validate each {FREQ}')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='given by older launchers, and not needed')
     parser.add_argument('--force_yml', nargs='+', action='extend', metavar='PATH=VALUE',
@@ -96,7 +95,9 @@ def _choose_device(opt):
     if opt['num_gpu'] == 'auto':
         opt['num_gpu'] = torch.cuda.device_count()
     if opt['num_gpu'] > 1 and not opt['dist']:
-        print(f'num_gpu: using 1 of {opt["num_gpu"]} GPUs; for all of them start with torchrun.', flush=True)
+        count = torch.cuda.device_count()
+        if count > 1:
+            print(f'num_gpu: using 1 of {count} GPUs; for more of them start with torchrun.', flush=True)
         opt['num_gpu'] = 1
 
 
@@ -121,10 +122,7 @@ def _fill_in(opt, is_train):
             # On resume BasicSR would look for the teacher among this run's own checkpoints.
             kept = path.get('ignore_resume_networks') or []
             path['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
-        if 'debug' in opt['name']:
-            opt['logger'].update(print_freq=1, save_checkpoint_freq=DEBUG_FREQ)
-            if opt.get('val') is not None:
-                opt['val']['val_freq'] = DEBUG_FREQ
+        set_up_debug(opt)
 
 
 def _name_folders(opt, root, is_train):

@@ -1,12 +1,15 @@
 """What this machine has, and whether a run asks for more."""
 import os
+import shutil
 from pathlib import Path
 
 import torch
 
 from mipkd_arch.errors import UserError
 
-GIB = 1024**3
+GIB, MIB = 1024**3, 1024**2
+SHARED_MEMORY = '/dev/shm'
+PREFETCHED = 2  # batches that PyTorch has each worker make ahead
 WORKERS_PER_CPU, FEW_WORKERS = 4, 32
 
 
@@ -64,3 +67,23 @@ def check_machine(opt, is_train):
             raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]} crops of '
                             f'{side}x{side} need {needed / GIB:.1f} GiB before a network sees them, and '
                             f'{free / GIB:.1f} GiB are free')
+        _check_shared_memory(block, opt['scale'])
+
+
+def _check_shared_memory(block, scale):
+    """Check that the batches that workers keep ready fit into /dev/shm, by which Linux hands them over.
+
+    They are all there whenever the training waits, as in a validation.
+    """
+    workers = block['num_worker_per_gpu']
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:  # not on this system
+        return
+    of_pixel = 1 if block['type'] == 'PairedSRDataset' else 4  # BasicSR's give float32
+    pixels = block['gt_size']**2 + (block['gt_size'] // scale)**2
+    needed = workers * PREFETCHED * block['batch_size_per_gpu'] * 3 * pixels * of_pixel
+    if needed > free:
+        raise UserError(f'datasets.train.num_worker_per_gpu: {workers} workers keep {workers * PREFETCHED} batches, '
+                        f'{needed / MIB:.1f} MiB, in {SHARED_MEMORY}, which has {free / MIB:.1f} MiB free; set '
+                        'num_worker_per_gpu: 0, or give it more room (docker run --shm-size 8g)')

@@ -121,8 +121,9 @@ def periods_cover_the_training(opt):
     if block['type'] == 'CosineAnnealingRestartLR':
         parts, name = block['periods'], 'periods'
         if sum(parts) < total:
-            raise UserError(f'train.scheduler.periods: come to {sum(parts)} steps, fewer than total_iter: {total}; '
-                            'make them longer')
+            raise UserError(f'train.scheduler.periods: come to {sum(parts)} steps, fewer than total_iter: {total}; add '
+                            f'a period, as in {[*parts, total - sum(parts)]}, and a restart weight (a run that goes on '
+                            'takes a further one, not a longer one)')
     else:
         parts, name = block.get('restarts', [0]), 'restarts'
     if len(weights) != len(parts):

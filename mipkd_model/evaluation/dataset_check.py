@@ -18,25 +18,29 @@ class ImageCheck(NamedTuple):
     """SHA-256 of the image's name, sizes and pixels."""
     bicubic: dict
     """Values of the metrics for lq enlarged by MATLAB's bicubic."""
-    psnr_y: float
-    """PSNR of that on Y, without a border of ``scale`` pixels."""
+    psnr_y: float | None
+    """PSNR of that on Y, without a border of ``scale`` pixels; None without gt."""
 
 
 def check_image(name, lq, gt, metrics, scale):
-    """Look at one pair.
+    """Look at one pair, or at lq alone.
 
     Args:
         name (str): of the image.
-        lq, gt (ndarray): uint8 RGB (H, W, 3) and (H * scale, W * scale, 3).
+        lq (ndarray): uint8 RGB (H, W, 3).
+        gt (ndarray | None): uint8 RGB (H * scale, W * scale, 3).
         metrics (dict): block ``val.metrics``.
         scale (int): factor between them.
 
     Returns:
         ImageCheck: of the pair.
     """
-    digest = hashlib.sha256(f'{name} {lq.shape} {gt.shape}'.encode())
-    for image in (lq, gt):
+    images = [image for image in (lq, gt) if image is not None]
+    digest = hashlib.sha256(' '.join([name, *(str(image.shape) for image in images)]).encode())
+    for image in images:
         digest.update(np.ascontiguousarray(image))
+    if gt is None:
+        return ImageCheck(digest.hexdigest(), {}, None)
     known = usual_metrics(scale)['psnr']
     wanted = {key: block for key, block in metrics.items() if block['type'] in OURS}
     values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, '': known})
@@ -56,12 +60,17 @@ def check_dataset(name, checks, scale):
         dict: ``sha256`` of all images; ``check``, what was found; ``good``: False where it is not the set of that name,
         None where no figure of it is known.
     """
-    known = known_set(Path(name))
-    findings = [judge_count(len(checks), known, name),
-                judge_psnr(float(np.mean([check.psnr_y for check in checks])), known, scale)]
-    compared = known is not None and scale in SETS[known].bicubic
-    good = all(finding.good for finding in findings)
     # Sorted, for BasicSR's datasets list a folder in any order.
     digests = ' '.join(sorted(check.digest for check in checks))
-    return {'sha256': hashlib.sha256(digests.encode()).hexdigest(),
-            'check': '; '.join(finding.text for finding in findings), 'good': good if compared or not good else None}
+    found = {'sha256': hashlib.sha256(digests.encode()).hexdigest()}
+    without = sum(check.psnr_y is None for check in checks)
+    if without:
+        return {**found, 'check': f'{without} of {len(checks)} images have no gt', 'good': None}
+    known = known_set(Path(name))
+    values = [check.psnr_y for check in checks]
+    psnr = float(np.mean([value for value in values if np.isfinite(value)] or values))  # a black image's is infinite
+    findings = [judge_count(len(checks), known, name), judge_psnr(psnr, known, scale)]
+    compared = known is not None and scale in SETS[known].bicubic
+    good = all(finding.good for finding in findings)
+    return {**found, 'check': '; '.join(finding.text for finding in findings),
+            'good': good if compared or not good else None}

@@ -2,7 +2,7 @@
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from mipkd_arch.errors import UserError
+from mipkd_arch.failures import on_no_memory
 
 from ..files import put_in_place
 from .dataset_check import ImageCheck, check_image
-from .metrics import score
+from .metrics import needs_gt, score
 
 THREADS = 2
 MAX_WAITING = 4  # images that are kept until they have been measured, while a GPU goes on
@@ -27,11 +28,13 @@ class ImageResult:
     lq: str
     """Name of the lq image."""
     scores: dict
-    """Values by metric; empty without gt."""
+    """Values by metric; without gt, of those that need none."""
     check: ImageCheck | None
-    """Of the pair, where it was asked for and there is a gt."""
+    """Of the images, where it was asked for."""
     output: str | None
     """File that the output was saved in."""
+    failed: dict = field(default_factory=dict)
+    """By metric, why it has no value on this image."""
 
 
 def to_levels(image):
@@ -49,13 +52,13 @@ def to_levels(image):
 
 
 def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=None, rank=0, world_size=1,
-             progress=iter):
+             progress=iter, remedy='it needs more memory'):
     """Super-resolve all images in float32 and measure them; they are shared out among the processes.
 
     Args:
         restore (callable): lq (1, 3, H, W) in [0, 1] to (1, 3, scale * H, scale * W).
         dataset (Dataset): items as BasicSR's paired datasets or PairedSRDataset give them for validation; without
-            ``gt`` nothing is measured.
+            ``gt`` only metrics that need none are measured.
         metrics (dict): block ``val.metrics``.
         scale (int): factor between lq and gt.
         device (torch.device): where the network is.
@@ -63,24 +66,40 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
         save_as (callable | None): name of the lq image to the file to save the output in.
         rank, world_size (int): which process of how many this is.
         progress (callable): wraps the indices of this process's images.
+        remedy (str): what helps where an image does not fit into memory.
 
     Returns:
         list[ImageResult]: of all images in the data set's order, the same in each process.
+
+    Raises:
+        UserError: an output is not of the size of gt, or there is not enough memory for an image.
     """
+    def memory(item, doing):
+        height, width = item['lq'].shape[-2:]
+        return on_no_memory(lambda asked: f'{Path(item["lq_path"]).stem}: not enough memory to {doing} this image of '
+                                          f'{width}x{height} pixels at x{scale}{asked}; {remedy}')
+
     def finish(item, image, finite):
         lq_name = Path(item['lq_path']).stem
         file = save_as(lq_name) if save_as else None
         if file:
             _write_image(image, file)
-        if 'gt' not in item:
-            return ImageResult(lq_name, lq_name, {}, None, file)
-        name, lq, gt = Path(item['gt_path']).stem, to_levels(item['lq']), to_levels(item['gt'])
-        if image.shape != gt.shape:
+        name = Path(item['gt_path']).stem if 'gt' in item else lq_name
+        lq, gt = to_levels(item['lq']), to_levels(item['gt']) if 'gt' in item else None
+        if gt is not None and image.shape != gt.shape:
             raise UserError(f'{name}: the output is {image.shape[1]}x{image.shape[0]}, but gt {gt.shape[1]}x'
                             f'{gt.shape[0]}; is scale: {scale} that of network and data?')
-        scores = score(image, gt, metrics) if finite else dict.fromkeys(metrics, float('nan'))
+        failed = {}
+        if finite:
+            scores = score(image, gt, metrics, failed)
+        else:
+            scores = {name: float('nan') for name, block in metrics.items() if gt is not None or not needs_gt(block)}
         found = check_image(name, lq, gt, metrics, scale) if check else None
-        return ImageResult(name, lq_name, scores, found, file)
+        return ImageResult(name, lq_name, scores, found, file, failed)
+
+    def measure(item, image, finite):
+        with memory(item, 'measure'):
+            return finish(item, image, finite)
 
     results, waiting = {}, deque()
     with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _float32():
@@ -88,10 +107,11 @@ def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=N
         submit = _at_once if device.type == 'cpu' else pool.submit
         for index in progress(range(rank, len(dataset), world_size)):
             item = dataset[index]
-            lq = item['lq'].to(device)
-            output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
-            finite = bool(output.isfinite().all())
-            waiting.append((index, submit(finish, item, to_levels(output.nan_to_num()), finite)))
+            with memory(item, 'super-resolve'):
+                lq = item['lq'].to(device)
+                output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
+                finite, image = bool(output.isfinite().all()), to_levels(output.nan_to_num())
+            waiting.append((index, submit(measure, item, image, finite)))
             if len(waiting) > MAX_WAITING:
                 index, future = waiting.popleft()
                 results[index] = future.result()
@@ -122,8 +142,32 @@ def _float32():
 
 
 def mean_scores(scores):
-    """Means by metric of a list of values by metric, summed in the order of the list."""
-    return {name: float(np.mean([values[name] for values in scores])) for name in scores[0]}
+    """Means by metric of a list of values by metric, summed in the order of the list.
+
+    A metric's mean is over the images that have a value. Infinite ones, as PSNR is of a black image that came out
+    black, are left out, unless all are; one nan makes the mean nan.
+    """
+    means = {}
+    for name in dict.fromkeys(name for values in scores for name in values):
+        found = [values[name] for values in scores if name in values]
+        means[name] = float(np.mean([value for value in found if not np.isinf(value)] or found))
+    return means
+
+
+def compared_means(scores, bicubic, name):
+    """Means of a network and of bicubic by a metric, over the images on which neither is infinite.
+
+    Args:
+        scores, bicubic (list[dict[str, float]]): values by metric of the same images.
+        name (str): of the metric.
+
+    Returns:
+        tuple[float, float, int] | None: both means, and how many images were left out; None where none is left.
+    """
+    pairs = [(values[name], theirs[name]) for values, theirs in zip(scores, bicubic, strict=True)
+             if name in values and name in theirs]
+    kept = [pair for pair in pairs if not np.isinf(pair).any()]
+    return (*map(float, np.mean(kept, 0)), len(pairs) - len(kept)) if kept else None
 
 
 def _write_image(image, file):

@@ -4,12 +4,19 @@ What makes the difference: both metrics share one conversion to Y, which is thre
 window of SSIM is run over rows and columns apart; and four windowed means are taken instead of five, for SSIM needs the
 two variances only as their sum.
 """
+import inspect
+import math
+import warnings
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.errors import UserError, reason_of, shown
+from mipkd_arch.failures import is_out_of_memory
 
 from basicsr.metrics import calculate_metric
+from basicsr.utils.registry import METRIC_REGISTRY
 
 # BT.601 in limited range, for R, G, B in [0, 1], as BasicSR's rgb2ycbcr.
 _LEVELS = (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
@@ -76,23 +83,35 @@ def usual_metrics(border, on_y=True):
             for name in ('psnr', 'ssim')}
 
 
-def score(image, gt, metrics):
-    """Values of several metrics.
+def needs_gt(block):
+    """Whether the metric of a block of ``val.metrics`` compares with gt, as all do but NIQE and its like."""
+    return 'img2' in inspect.signature(METRIC_REGISTRY.get(block['type'])).parameters
+
+
+def score(image, gt, metrics, failed=None):
+    """Values of several metrics; one that fails on the image, or makes no number of it, has none.
 
     Args:
-        image, gt (ndarray): uint8 RGB (H, W, 3), or gray (H, W, 1).
+        image (ndarray): uint8 RGB (H, W, 3), or gray (H, W, 1).
+        gt (ndarray | None): the same; without it, metrics that compare with it have no values.
         metrics (dict): by name a block as of ``val.metrics``: ``type``, ``crop_border`` in pixels of gt,
             ``test_y_channel`` (default: false, on RGB), or what another metric of BasicSR's takes.
+        failed (dict | None): gets by name why a metric has no value on this image.
 
     Returns:
         dict[str, float]: by name.
+
+    Raises:
+        UserError: ``crop_border`` leaves nothing of the image.
     """
     values, planes = {}, {}
+    failed = {} if failed is None else failed
     for name, block in metrics.items():
+        if gt is None and needs_gt(block):
+            continue
         if block['type'] not in OURS:
-            options = {key: value for key, value in block.items() if key != 'better'}
-            pair = {'img': image[..., ::-1].copy(), 'img2': gt[..., ::-1].copy()}  # some write into them
-            values[name] = float(calculate_metric(pair, options))
+            with _why(failed, name):
+                values[name] = _value_of_registry(image, gt, block)
             continue
         border, on_y = block['crop_border'], block.get('test_y_channel', False)
         if (border, on_y) not in planes:
@@ -102,5 +121,40 @@ def score(image, gt, metrics):
                                 f'{width}x{height}')
             cropped = (x[border:height - border, border:width - border] for x in (image, gt))
             planes[border, on_y] = [to_y(x) if on_y else x.astype(np.float64) for x in cropped]
+        if block['type'] == 'calculate_ssim' and min(planes[border, on_y][0].shape[:2]) < len(_WINDOW):
+            failed[name] = f'without its border the image is smaller than the window of {len(_WINDOW)} pixels'
+            continue
         values[name] = OURS[block['type']](*planes[border, on_y])
     return values
+
+
+@contextmanager
+def _why(failed, name):
+    """Note why a metric fails: any metric, of anyone, on any image."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        failed[name] = reason_of(error)
+
+
+def _value_of_registry(image, gt, block):
+    """Value of a metric of BasicSR's registry, which takes BGR.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    options = {key: value for key, value in block.items() if key != 'better'}
+    # Copies, for some write into what they are given.
+    pair = {'img': image[..., ::-1].copy(), **({} if gt is None else {'img2': gt[..., ::-1].copy()})}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # NumPy's, of what becomes nan and is said below
+        value = calculate_metric(pair, options)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f'it gives {shown(value)}, which is no number') from None
+    if math.isnan(number):
+        raise ValueError('it gives nan')
+    return number

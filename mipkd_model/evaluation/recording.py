@@ -83,7 +83,7 @@ def make_record(opt, dataset, network, results, checks, origin, iteration, devic
         iteration=iteration, command=option_file.pop('command'), option_file=option_file,
         checkpoint=origin.checkpoint, training=origin.training, network=dict(opt['network_g']),
         parameters=sum(p.numel() for p in network.parameters()),
-        dataset={'name': data['name'], 'gt': str(data.get('dataroot_gt')), 'lq': str(data.get('dataroot_lq')),
+        dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']), 'lq': str(data.get('dataroot_lq')),
                  **check_dataset(data['name'], checks, opt['scale'])},
         protocol={'metrics': val['metrics'], 'self_ensemble': val.get('self_ensemble', False), 'tile': val.get('tile'),
                   'tile_pad': pad_of(val.get('tile_pad')) if val.get('tile') else None, 'precision': 'fp32'},

@@ -29,11 +29,12 @@ class RecordError(UserError):
 class ImageRecord:
     """What one image gave."""
     scores: dict
-    """Values by the names of the protocol's metrics, such as ``{'psnr': 32.1, 'ssim': 0.9}``."""
+    """Values by the names of the protocol's metrics, such as ``{'psnr': 32.1, 'ssim': 0.9}``; one that cannot be measured
+    on the image is not there."""
     bicubic: dict
     """The same of lq enlarged by MATLAB's bicubic, for PSNR and SSIM."""
     lq: str
-    """Name of the lq image in its store; the image's own name is that of gt."""
+    """Name of the lq image in its store; the image's own name is that of gt, where there is one."""
     output: str | None = None
     """File of the network's output, None where images are not saved."""
 
@@ -65,13 +66,13 @@ class Record:
     parameters: int
     """How many the network has."""
     dataset: dict
-    """``name``, ``gt``, ``lq`` (paths), ``sha256`` (of all names and pixels), ``check``: what the check of the images
+    """``name``, ``gt``, ``lq`` (paths; None where there is no gt), ``sha256`` (of all names and pixels), ``check``: what the check of the images
     says, ``good``: False where they are not the known images of that name, None where none are known."""
     protocol: dict
     """How it was measured: ``metrics`` (the option block ``val.metrics``), ``self_ensemble`` (bool), ``tile`` and
     ``tile_pad`` (lq pixels, or None), ``precision``."""
     mean: dict
-    """Means over the images by metric."""
+    """Means by metric over the images that have a value, the infinite ones left out; see ``mean_scores``."""
     bicubic: dict
     """The same of bicubic."""
     images: dict = field(repr=False)

@@ -15,7 +15,7 @@ from ..data.bicubic import imresize
 from ..data.images import read_image
 from ..data.stores import open_store
 from ..evaluation.records import Record, find_records
-from ..files import put_in_place
+from ..files import check_writable, put_in_place
 from ..tables.cells import row_of
 
 # Without a creation date the same records give the same bytes.
@@ -42,12 +42,13 @@ def checked_out(out):
     """The path of the figure to write.
 
     Raises:
-        UserError: its suffix is not that of a kind that is written.
+        UserError: its suffix is not that of a kind that is written, or it cannot be written there.
     """
     suffix = Path(out).suffix
     if suffix not in SUFFIXES:
         raise UserError(f'--out: {out} ends in {suffix!r}{near_miss(suffix, SUFFIXES)}; allowed are '
                         f'{", ".join(SUFFIXES)}')
+    check_writable(out, '--out')
     return Path(out)
 
 

@@ -69,7 +69,16 @@ def anonymous(text):
     if home not in ('', '~'):  # none is known, or it is the root of all
         text = re.sub(rf'{re.escape(home)}(?![\w.-])', '~', text)
     text = re.sub(r'(?<![\w.])/(?:home|Users)/[^/\s:\'"]+', '~', text)
-    return re.sub(rf'(?<=/){re.escape(getpass.getuser())}(?=[/\s:\'"]|$)', 'USER', text)
+    user = user_name()
+    return re.sub(rf'(?<=/){re.escape(user)}(?=[/\s:\'"]|$)', 'USER', text) if user else text
+
+
+def user_name():
+    """The user's name; empty where there is none, as in a container that runs as a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # as Python's versions and systems have it
+        return ''
 
 
 def commit_of(folder):

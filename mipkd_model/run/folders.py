@@ -1,5 +1,4 @@
 """The folder of an experiment: made or taken over by one run at a time, and never by overwriting another's."""
-import fcntl
 import os
 import shlex
 import sys
@@ -12,8 +11,12 @@ from mipkd_arch.errors import UserError
 from basicsr.utils.dist_util import master_only
 
 from ..files import put_in_place
+from .locks import lock
+from .states import states_in
 
 LOCK = '.running'
+ARCHIVED = '_archived_'
+"""Stands in the names of folders that a run of the same name has moved away, before the time of that."""
 _locks = {}  # folder -> file, open as long as this process runs
 
 
@@ -47,18 +50,41 @@ def mkdir_and_rename(folder):
         if (folder / LOCK).exists():
             occupy(folder)
             release(folder)
-        stem, number = f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}', 1
+        stem, number = f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}', 1
         new = folder.with_name(stem)
         while os.path.lexists(new):
             number += 1
             new = folder.with_name(f'{stem}_{number}')
+        print(f'{folder}: {_content(folder)} and is moved to {new.name} now.', flush=True)
         try:
             folder.rename(new)
         except OSError as error:
             raise UserError(f'{folder}: is there, and cannot be renamed ({error.strerror}); give the run another name, '
                             'or see to the rights of the folder') from None
-        print(f'{folder}: was there already; what it had is in {new.name} now.', flush=True)
     _make(folder)
+
+
+def _content(folder):
+    """What a folder has, for whoever is about to lose sight of it."""
+    states = states_in(folder / 'training_states')
+    if not states:
+        return 'is there'
+    return f'has a run of {next(iter(states)):,} iterations'
+
+
+def told_of_move(opt):
+    """What is said before a run moves an older one of its name away, a line; empty where there is none.
+
+    Args:
+        opt (dict): all options, complete; of a run that does not go on from a state.
+    """
+    folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
+    if opt['path'].get('resume_state') or not os.path.lexists(folder):
+        return ''
+    if not opt['is_train'] or not states_in(folder / 'training_states'):
+        return ''  # nobody trained for it
+    return (f'name: {folder} {_content(folder)}, which starting anew moves to {folder.name}{ARCHIVED}<time>; to go on '
+            'with it give --auto_resume, to keep it in place take another name')
 
 
 def _make(folder):
@@ -80,15 +106,10 @@ def occupy(folder):
     except OSError as error:
         raise UserError(f'{folder}: cannot be written to ({error.strerror}); is there room and may you write '
                         'there?') from None
-    try:
-        # A lock of the process, not of the file: workers do not inherit it and keep it for some seconds.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(file):
         file.close()
         raise UserError(f'{folder}: another process is training in it; wait until it ends, stop it, or give this run '
-                        'another name') from None
-    except OSError:
-        pass  # a file system without locks
+                        'another name')
     _locks[Path(folder)] = file
 
 

@@ -5,6 +5,11 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from multiprocessing import queues
+
+from mipkd_arch.errors import reason_of
+from mipkd_arch.failures import failure_of_machine
+from mipkd_arch.streams import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
 # Ctrl-C reaches a process started by torchrun twice: from the terminal, and from torchrun.
@@ -67,12 +72,20 @@ def outlast_signals(worker=None):
     """For the workers of a DataLoader, which serve until their process ends them.
 
     A terminal, torchrun or SLURM signals all processes of a run; without its workers it could not finish an iteration.
+    A batch that a worker cannot hand over would be waited for without end, so it ends with the reason.
     """
+    queues.Queue._on_queue_feeder_error = staticmethod(_end_with_reason)
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_reason(error, batch):
+    line = failure_of_machine(error) or f'a worker of the training data cannot hand a batch over ({reason_of(error)})'
+    say(f'error: {line}')
+    os._exit(1)
 
 
 def _end_with_parent():

@@ -9,8 +9,8 @@ from mipkd_arch.staged import size_multiple
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 
-from ..evaluation.evaluate import evaluate, mean_scores
-from ..evaluation.validation import restorer_of
+from ..evaluation.evaluate import compared_means, evaluate, mean_scores
+from ..evaluation.validation import memory_remedy, restorer_of
 
 CHECKED = 'check_teacher'
 
@@ -55,20 +55,57 @@ def measure_teacher(opt, teacher, device):
     logger.info(f'Measuring the teacher on {block["name"]}; val.{CHECKED}: false leaves this out.')
     results = evaluate(
         restorer_of(opt, teacher, size_multiple(teacher)), dataset, metric, opt['scale'], device, check=True,
-        rank=opt['rank'], world_size=opt['world_size'],
+        rank=opt['rank'], world_size=opt['world_size'], remedy=memory_remedy(val.get('tile')),
         progress=partial(tqdm, desc=f'teacher on {block["name"]}', unit='image', leave=False,
                          disable=opt['rank'] > 0 or None))  # None: only where someone looks
-    if not results or not results[0].scores:
+    scores, bicubic = [result.scores for result in results], [result.check.bicubic for result in results]
+    value = mean_scores(scores).get(name)
+    if value is None:
         return {}
-    value = mean_scores([result.scores for result in results])[name]
     logger.info(f'Teacher on {block["name"]}: {name} {value:.4f}')
-    bicubic = mean_scores([result.check.bicubic for result in results]).get(name)  # of PSNR and SSIM alone
-    if bicubic is not None and not is_better(value, bicubic, metric[name]):
+    compared = compared_means(scores, bicubic, name)  # bicubic has PSNR and SSIM alone
+    if compared and not is_better(*compared[:2], metric[name]):
         file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
-        logger.warning(f'{file}: the teacher is no better than bicubic on {block["name"]}: {name} {value:.4f}, bicubic '
-                       f'{bicubic:.4f}. Are these weights of network_t, of scale {opt["scale"]}, and are rgb_mean, '
-                       'img_range and res_scale those it was trained with?')
-    return {block['name']: {name: value}}
+        logger.warning(f'{file}: the teacher is no better than bicubic on {block["name"]}: '
+                       f'{_both(name, *compared)}. Are these weights of network_t, of scale {opt["scale"]}, and are '
+                       'rgb_mean, img_range and res_scale those it was trained with?')
+    elif compared and compared[2]:
+        logger.info(f'Teacher on {block["name"]}, beside bicubic: {_both(name, *compared)}.')
+    return {block['name']: {name: compared[0] if compared else value}}
+
+
+def _both(name, value, bicubic, left_out):
+    """A network's figure and that of bicubic, in words."""
+    aside = f' (without {left_out} on which one of them is infinite)' if left_out else ''
+    return f'{name} {value:.4f}, bicubic {bicubic:.4f}{aside}'
+
+
+def warn_of_bicubic(record):
+    """Warn of a trained student that is no better than bicubic.
+
+    Args:
+        record (Record): of the validation at the end of the run.
+    """
+    for name, block in record.protocol['metrics'].items():
+        images = record.images.values()
+        compared = compared_means([image.scores for image in images], [image.bicubic for image in images], name)
+        if compared and not is_better(*compared[:2], block):
+            get_root_logger().warning(
+                f'The student is no better than bicubic on {record.dataset["name"]}: {_both(name, *compared)}. A run '
+                'that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
+                'schedules that do not fit the length.')
+            return
+
+
+def comparable_means(record):
+    """A record's means by metric, over the images on which neither the network nor bicubic is infinite.
+
+    So the teacher is measured, too; one black image would else decide who is better.
+    """
+    images = record.images.values()
+    compared = {name: compared_means([image.scores for image in images], [image.bicubic for image in images], name)
+                for name in record.mean}
+    return {name: compared[name][0] if compared[name] else value for name, value in record.mean.items()}
 
 
 def warn_of_surpassed(teacher_scores, dataset, means, metrics):

@@ -1,0 +1,76 @@
+"""The log of a run: all of it in a file, and on the screen what somebody wants to see who starts it."""
+import logging
+
+import basicsr.utils.logger
+from basicsr.utils.dist_util import get_dist_info
+
+from .debug import is_debug
+
+FORMAT = '%(asctime)s %(levelname)s: %(message)s'
+OF_FILE = {'build_dataset', 'build_dataloader', 'build_network', 'build_loss', 'build_model'}
+"""Functions of BasicSR whose lines say what another line says, too."""
+UNTRUE = 'Multiple validation datasets are *only* supported by SRModel.'
+"""BasicSR's loop says so of every model; MiPKDModel keeps the figures of each set apart."""
+
+
+class ForFile(str):
+    """A text of the log's file, of which the screen shows another one, or, where that is empty, nothing."""
+
+    screen: str
+
+    def __new__(cls, text: str, screen: str = '') -> 'ForFile':
+        made = super().__new__(cls, text)
+        made.screen = screen
+        return made
+
+
+class _Screen(logging.StreamHandler):
+    """Standard error, without what is meant for the file."""
+
+    def filter(self, record: logging.LogRecord):
+        if record.levelno == logging.INFO and record.funcName in OF_FILE:
+            return False
+        if isinstance(record.msg, ForFile) and not record.msg.screen:
+            return False
+        return super().filter(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, ForFile):
+            record = logging.makeLogRecord({**record.__dict__, 'msg': record.msg.screen})
+        return super().format(record)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    return record.msg != UNTRUE
+
+
+def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
+                    log_file: str | None = None) -> logging.Logger:
+    """As BasicSR's: that of the first process writes to the screen and, in UTF-8, to the file."""
+    logger = logging.getLogger(logger_name)
+    known = basicsr.utils.logger.initialized_logger
+    if logger_name in known:
+        return logger
+    known[logger_name] = True
+    logger.propagate = False
+    logger.addFilter(_is_true)
+    handlers: list[logging.Handler] = [_Screen()]
+    if get_dist_info()[0] != 0:
+        logger.setLevel(logging.ERROR)
+    elif log_file is not None:
+        logger.setLevel(log_level)
+        handlers.append(logging.FileHandler(log_file, 'w', encoding='utf-8'))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        logger.addHandler(handler)
+    return logger
+
+
+class MessageLogger(basicsr.utils.logger.MessageLogger):
+    """BasicSR's, whose time to the end is that after the step that was made, and not one less."""
+
+    def __init__(self, opt: dict, start_iter: int = 1, tb_logger=None) -> None:
+        super().__init__(opt, start_iter, tb_logger)
+        self.max_iters = int(opt['train']['total_iter']) + 1
+        # It shows five letters of the name, and writes nothing for TensorBoard where they have 'debug' in them.
+        self.exp_name = opt['name'][:5] if is_debug(opt['name']) else opt['name'][:5].replace('debug', 'debu')
