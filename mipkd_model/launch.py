@@ -5,6 +5,7 @@ with its reason beside it.
 """
 import atexit
 import logging
+from functools import partial
 
 from mipkd_arch.errors import UserError
 
@@ -23,13 +24,14 @@ from .run.states import set_aside
 from .run.stopping import stop_on_signals
 
 
-def parse_options(root_path, is_train=True):
-    """As BasicSR's, after the option file has been read safely, and with the options checked.
+def parse_options(root_path, is_train=True, args=None):
+    """As BasicSR's, after the option file has been read safely, and with the options checked; ``args`` as
+    for ``read_command_line``.
 
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
-    opt, args = read_command_line(root_path, is_train)
+    opt, args = read_command_line(root_path, is_train, args)
     with together():
         if is_train:
             take_up(opt)
@@ -41,7 +43,7 @@ def parse_options(root_path, is_train=True):
 
 def _alike(opt, is_train):
     """What all processes must have alike; where files lie, each may know by itself."""
-    options = {key: value for key, value in opt.items() if key not in ('path', 'option_file', 'rank')}
+    options = {key: value for key, value in opt.items() if key not in ('path', 'plugins', 'option_file', 'rank')}
     found = {path: value for path, value in flat(options) if '.dataroot' not in path}
     return {**found, **identity(opt)} if is_train else found
 
@@ -100,9 +102,9 @@ def _run(pipeline, root):
         raise UserError(f'{error.filename}: {error.strerror}') from None
 
 
-def train(root):
-    """Train from the command line's option file; results go below ``root``. Returns the exit status."""
-    basicsr.train.parse_options = parse_options
+def train(root, args=None):
+    """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    basicsr.train.parse_options = partial(parse_options, args=args)
     basicsr.train.get_env_info = environment.report
     basicsr.train.load_resume_state = load_resume_state
     basicsr.train.make_exp_dirs = together()(folders.make_exp_dirs)
@@ -114,9 +116,9 @@ def train(root):
     return exit_status(_run, basicsr.train.train_pipeline, root)
 
 
-def test(root):
-    """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
-    basicsr.test.parse_options = parse_options
+def test(root, args=None):
+    """Test as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    basicsr.test.parse_options = partial(parse_options, args=args)
     basicsr.test.get_env_info = environment.report
     basicsr.test.make_exp_dirs = together()(folders.make_exp_dirs)
     return exit_status(_run, basicsr.test.test_pipeline, root)

@@ -3,6 +3,7 @@ from tqdm import tqdm
 
 from mipkd_arch.errors import UserError, one_line, printable
 
+from .. import plugins
 from ..config.checks import find_everything, find_in_options, is_training, read_options
 from ..config.command_line import complete
 from ..config.overrides import override
@@ -26,6 +27,7 @@ def add(commands):
                         help='change options of each file before, as the launchers do')
     parser.add_argument('--options-only', action='store_true',
                         help='leave out data, weights, networks and this machine: what the options say alone')
+    plugins.add_option(parser)
     parser.set_defaults(run=check)
 
 
@@ -37,7 +39,7 @@ def check(args):
     """
     bad = 0
     for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
-        lines = findings(file, args.force_yml, args.options_only)
+        lines = findings(file, args.force_yml, args.options_only, args.plugins)
         bad += bool(lines)
         for line in lines or ['ok']:
             tqdm.write(f'{printable(file)}: {line}')
@@ -45,13 +47,14 @@ def check(args):
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files cannot be run as they are')
 
 
-def findings(file, entries=(), options_only=False):
+def findings(file, entries=(), options_only=False, folders=()):
     """What is wrong with an option file.
 
     Args:
         file: the option file.
         entries (list[str]): of --force_yml.
         options_only (bool): leave out data, weights, networks and this machine.
+        folders (list[str]): of --plugins.
 
     Returns:
         list[str]: a line for each mistake, which begins with the option's path.
@@ -59,6 +62,7 @@ def findings(file, entries=(), options_only=False):
     try:
         opt = read_options(file)
         override(opt, entries)
+        override(opt, plugins.entries(opt, folders))
     except UserError as error:
         return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')]
     is_train = is_training(opt)

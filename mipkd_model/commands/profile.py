@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from mipkd_arch.errors import UserError, number_in, one_of
 
+from .. import plugins
 from ..costs.macs import LR_SIZE
 from ..costs.profile import PRECISIONS, Timing, profile
 from ..files import write_json
@@ -55,12 +56,14 @@ def add(commands):
     parser.add_argument('--precision', help=f'{" or ".join(PRECISIONS)} (default: {PRECISIONS[0]}, without TF32)')
     parser.add_argument('--json', metavar='FILE',
                         help='write everything, exactly, as JSON too; - prints it instead of the table')
+    plugins.add_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args):
     """Do what the parsed arguments ask for."""
     size = parse_size('--size', args.size)
+    plugins.use(args.plugins)
     result = profile(args.targets, size, _timing(args, size))
     if args.json == '-':
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
