@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from mipkd_arch.errors import UserError, one_of
 
+from .. import plugins
 from ..config.page import text_of_page
 from ..matrix.ablations import ABLATIONS
 from ..matrix.methods import METHODS, TEACHER
@@ -56,6 +57,7 @@ def add(commands):
     parser.add_argument('--out', metavar='PATH',
                         help=f'file to write, - for the screen (default: {FOLDER}/<name>.yml, with --page the screen); '
                              f'folder for --all and --ablation (default of --ablation: {FOLDER})')
+    plugins.add_option(parser)
     parser.set_defaults(run=options)
 
 
@@ -68,6 +70,7 @@ def options(args):
         raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --list and --page, found '
                         f'{" and ".join(asked) or "none"}')
     kind, = asked
+    plugins.use(args.plugins)
     if args.test and kind not in ('PAIR METHOD', '--all'):
         raise UserError(f'--test: has no meaning with {kind}; it goes with PAIR METHOD and --all. A --name begins with '
                         'test_ for a test, and --ablation writes tests, too')

@@ -112,7 +112,7 @@ def _written(value):
     if isinstance(value, (int, float, dict)):
         return f'`{shown(value)}`'
     name = getattr(value, '__name__', None)
-    return f'`{name}`' if isinstance(name, str) else f'a {type(value).__name__}'
+    return f'`{name}`' if isinstance(name, str) else f'a value of class {type(value).__name__}'
 
 
 def _class_section(title, kind, given=()):
