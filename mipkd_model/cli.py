@@ -4,15 +4,15 @@ import sys
 
 from mipkd_arch.errors import command_status
 
-from .commands import check, data, environment, figure, options, profile, table, teacher
+from .commands import check, data, environment, figure, launch, options, profile, table, teacher
 
 
 def build_parser():
     """The parser of all commands; each sets ``run``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(prog='mipkd', description='Tools around distillation with mipkd.',
-                                     epilog='example: mipkd table results')
+                                     epilog='example: mipkd train -opt options/train_MiPKD_x4.yml')
     commands = parser.add_subparsers(title='commands', required=True)
-    for command in (data, options, check, teacher, table, figure, profile, environment):
+    for command in (data, options, check, launch, teacher, table, figure, profile, environment):
         command.add(commands)
     return parser
 

@@ -6,6 +6,7 @@ with its reason beside it.
 import atexit
 import logging
 import os
+from functools import partial
 
 import basicsr.test
 import basicsr.train
@@ -28,13 +29,14 @@ from .run.stopping import stop_on_signals
 from .run.summary import summary
 
 
-def parse_options(root_path, is_train=True):
-    """As BasicSR's, after the option file has been read safely, and with the options checked.
+def parse_options(root_path, is_train=True, args=None):
+    """As BasicSR's, after the option file has been read safely, and with the options checked; ``args`` as
+    for ``read_command_line``.
 
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
-    opt, args = read_command_line(root_path, is_train)
+    opt, args = read_command_line(root_path, is_train, args)
     with together():
         if is_train:
             take_up(opt)
@@ -46,7 +48,7 @@ def parse_options(root_path, is_train=True):
 
 def _alike(opt, is_train):
     """What all processes must have alike; where files lie, each may know by itself."""
-    options = {key: value for key, value in opt.items() if key not in ('path', 'option_file', 'rank')}
+    options = {key: value for key, value in opt.items() if key not in ('path', 'plugins', 'option_file', 'rank')}
     found = {path: value for path, value in flat(options) if '.dataroot' not in path}
     return {**found, **identity(opt)} if is_train else found
 
@@ -110,9 +112,9 @@ def init_tb_loggers(opt):
     return writer
 
 
-def _set_up(pipeline):
+def _set_up(pipeline, args):
     """Put in place what both pipelines lack."""
-    pipeline.parse_options = parse_options
+    pipeline.parse_options = partial(parse_options, args=args)
     pipeline.get_env_info = lambda: ForFile(environment.report())
     pipeline.get_root_logger = get_root_logger
     pipeline.dict2str = describe
@@ -125,9 +127,9 @@ def _run(pipeline, root):
         pipeline(str(root))
 
 
-def train(root):
-    """Train from the command line's option file; results go below ``root``. Returns the exit status."""
-    _set_up(basicsr.train)
+def train(root, args=None):
+    """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    _set_up(basicsr.train, args)
     basicsr.train.load_resume_state = load_resume_state
     basicsr.train.MessageLogger = MessageLogger
     basicsr.train.mkdir_and_rename = folders.mkdir_and_rename
@@ -138,7 +140,7 @@ def train(root):
     return exit_status(_run, basicsr.train.train_pipeline, root)
 
 
-def test(root):
-    """Validate from the command line's option file; results go below ``root``. Returns the exit status."""
-    _set_up(basicsr.test)
+def test(root, args=None):
+    """Test as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    _set_up(basicsr.test, args)
     return exit_status(_run, basicsr.test.test_pipeline, root)

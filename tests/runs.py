@@ -1,6 +1,8 @@
 """Small but complete training runs: data, a teacher, an option file."""
+import subprocess
 import sys
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -26,6 +28,22 @@ LOSSES = {
     'feature_prior_opt': {'type': 'FeaturePriorLoss', 'loss_weight': 1.0},
     'block_prior_opt': {'type': 'BlockPriorLoss', 'loss_weight': 0.1},
 }
+
+
+@cache
+def _tracked():
+    """Files that git has, None where it has none of this folder's, as of sources that were unpacked."""
+    try:
+        done = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {ROOT / name for name in done.stdout.decode().split('\0') if name} or None
+
+
+def ours(folder, pattern):
+    """The repository's own files in a folder of it, sorted; what its user has put there is no matter of tests."""
+    files = (file for file in (ROOT / folder).glob(pattern) if file.is_file())
+    return sorted(file for file in files if _tracked() is None or file in _tracked())
 
 
 def photographs(folder, count=6, height=40, width=52):

@@ -7,7 +7,7 @@ import yaml
 
 from mipkd_model.cli import main
 
-FILES = sorted((runs.ROOT / 'options').rglob('*.yml'))
+FILES = runs.ours('options', '**/*.yml')
 
 
 def check(capsys, *arguments):
@@ -23,10 +23,11 @@ def test_all_files_that_are_shipped_are_sound(capsys):
     assert check(capsys, *FILES, '--options-only') == (0, [f'{file}: ok' for file in FILES])
 
 
-def test_a_file_whose_data_and_weights_are_there_is_sound(tmp_path, capsys):
+def test_a_file_whose_data_and_weights_are_there_is_sound(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     file = runs.option_file(tmp_path, runs.options(tmp_path))
     assert check(capsys, file) == (0, [f'{file}: ok'])
-    assert not (tmp_path / 'experiments').exists() and not (runs.ROOT / 'experiments/tiny').exists()
+    assert not (tmp_path / 'experiments').exists()
 
 
 def test_every_mistake_of_every_file_has_a_line(tmp_path, capsys):

@@ -115,7 +115,7 @@ def test_a_stored_file_is_what_the_command_writes(name, capsys):
 
 
 def test_every_stored_file_is_one_that_the_command_writes():
-    assert {file.stem for file in (runs.ROOT / 'options').glob('*.yml')} == set(STORED)
+    assert {file.stem for file in runs.ours('options', '*.yml')} == set(STORED)
 
 
 def test_the_entry_file_differs_from_that_of_its_run_in_name_and_start_alone():

@@ -13,7 +13,7 @@ from mipkd_model.config.checks import check_files, check_keys, check_options, re
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 
-FILES = sorted((runs.ROOT / 'options').rglob('*.yml'))
+FILES = runs.ours('options', '**/*.yml')
 
 
 def is_train(file):
@@ -66,7 +66,7 @@ def test_the_paper_pair_has_the_papers_sizes():
     assert (opt['train']['total_iter'], opt['datasets']['train']['gt_size']) == (250000, 192)
 
 
-@pytest.mark.parametrize('file', sorted((runs.ROOT / 'options').glob('test_MiPKD*.yml')), ids=lambda file: file.name)
+@pytest.mark.parametrize('file', runs.ours('options', 'test_MiPKD*.yml'), ids=lambda file: file.name)
 def test_a_test_file_builds_the_student_its_training_file_trains(file):
     test, train = read_options(file), read_options(file.with_name(file.name.replace('test_', 'train_')))
     assert test['network_g'] == train['network_g'] and test['scale'] == train['scale']
@@ -151,7 +151,8 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
     (lambda o: o['train'].update(csd_opt={'type': 'CSDLoss', 'weights': 'w/vgg19-dcbb9e9d.pth'}),
      'train.csd_opt.weights: w/vgg19-dcbb9e9d.pth is not there. Fetch it: mipkd teacher get VGG19 --out w'),
 ])
-def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, message):
+def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # elsewhere it may be there
     opt = deepcopy(good)
     change(opt)
     with pytest.raises(UserError) as caught:

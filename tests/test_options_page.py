@@ -1,14 +1,20 @@
 """``docs/options.md``, the page of all options."""
 import inspect
 import re
+import sys
+from pathlib import Path
 
+import pytest
 import runs
 import yaml
 
 import mipkd_model.losses as losses
 from mipkd_arch.prior_mixer import FeaturePriorMixer
+from mipkd_model import plugins
 from mipkd_model.cli import main
 from mipkd_model.step.options import StepOptions
+
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 PAGE = runs.ROOT / 'docs/options.md'
 
@@ -20,7 +26,12 @@ def rows(title):
     return {name.strip('`'): rest for name, *rest in cells}
 
 
-def test_the_stored_page_is_what_the_command_writes(capsys):
+def test_the_stored_page_is_what_the_command_writes(capsys, monkeypatch):
+    own = [file for name in ('mipkd_arch', 'mipkd_model') for file in runs.ours(name, '**/*.py')]
+    for registry in (ARCH_REGISTRY, LOSS_REGISTRY):  # without what the checkout's user has put beside ours
+        known = {name: kind for name, kind in registry if kind.__module__.startswith('basicsr.')
+                 or Path(sys.modules[kind.__module__].__file__) in own}
+        monkeypatch.setattr(registry, '_obj_map', known)
     assert main(['options', '--page']) == 0
     assert capsys.readouterr().out == PAGE.read_text()
 
@@ -48,3 +59,43 @@ def test_every_option_has_a_meaning():
     for title in ('The whole file', '`train`', '`val`', *(f'`{name}`' for name in (*names, 'DUKDLoss', 'RKDLoss',
                                                                                   'EDSRStudent', 'SwinIRStudent'))):
         assert rows(title) and all(len(cells) == 3 and cells[2] for cells in rows(title).values()), title
+
+
+OWN = {
+    'without a docstring': ('class Own:\n    def __init__(self, width=8):\n        pass', ['`8`', '']),
+    'with type hints': ('class Own:\n    def __init__(self, width: int | None = None):\n        pass',
+                        ['a whole number or `~`', '`~`', '']),
+    'with any arguments': ('class Own:\n    def __init__(self, width, *args, **kwargs):\n        pass', ['needed']),
+    'with an odd default': ('class Own:\n    def __init__(self, width=object(), act=len):\n        pass',
+                            ['a value of class object', '`len`']),
+    'with a default of several lines': ('class Own:\n    def __init__(self, width="a|b\\n- c"):\n        pass',
+                                        ['a\\|b - c']),
+    'written in C': ('import builtins\nOwn = type("Own", (int, ), {})', []),
+    'a function': ('def Own(width=2.5):\n    """Makes it."""', ['Makes it.', '`2.5`']),
+    'with Markdown in its docstring': (
+        'class Own:\n    r"""# {x} | <b>: *odd*\n\n    Args:\n        width: a | b {y} <i>\n            and more.\n'
+        '    """\n    def __init__(self, width=1):\n        pass',
+        ['\\# {x} | &lt;b>: *odd*', 'A \\| b {y} &lt;i> and more.']),
+    'that refers to itself': (
+        'class Own:\n    """A net.\n\n    Args:\n        The others are those of ``Own``, and of ``Nobody``.\n    """',
+        ['A net.']),
+    'without a text as docstring': ('class Own:\n    __doc__ = 3', []),
+}
+
+
+@pytest.mark.parametrize('source, parts', OWN.values(), ids=OWN)
+def test_a_network_and_a_loss_of_ones_own_are_on_the_page_as_they_are(tmp_path, capsys, source, parts):
+    for ending, registry in (('arch', 'ARCH'), ('loss', 'LOSS')):
+        (tmp_path / f'own_{ending}.py').write_text(
+            f'from basicsr.utils.registry import {registry}_REGISTRY\n{source.replace("Own", f"Own{ending}")}\n'
+            f'{registry}_REGISTRY.register(Own{ending})\n')
+    try:
+        assert main(['options', '--page', '--plugins', str(tmp_path)]) == 0
+    finally:
+        plugins.use([])
+    page = capsys.readouterr().out
+    for ending in ('arch', 'loss'):
+        section = re.search(rf'^### `Own{ending}`\n(.*?)(?=^#|\Z)', page, re.M | re.S)[1]
+        assert all(part.replace('Own', f'Own{ending}') in section for part in parts), section
+        table = [line for line in section.splitlines() if line.startswith('|')]
+        assert all(len(re.findall(r'(?<!\\)\|', line)) == 5 for line in table), section

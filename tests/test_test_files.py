@@ -95,8 +95,8 @@ def test_a_teacher_that_brings_its_weights_passes_all_checks_and_is_built(tmp_pa
 def test_the_head_has_the_commands_from_training_to_the_table():
     lines = text_of_test(parse_run('test_FAKD_EDSR_x2'), 'my/test_FAKD_EDSR_x2.yml').splitlines()
     assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '] == [
-        'python basicsr/train.py -opt my/train_FAKD_EDSR_x2.yml', 'mipkd data benchmark',
-        'python basicsr/test.py -opt my/test_FAKD_EDSR_x2.yml', 'mipkd table']
+        'mipkd train -opt my/train_FAKD_EDSR_x2.yml', 'mipkd data benchmark',
+        'mipkd test -opt my/test_FAKD_EDSR_x2.yml', 'mipkd table']
     assert any('mipkd options --name train_FAKD_EDSR_x2 --out my/train_FAKD_EDSR_x2.yml' in line for line in lines)
     assert '#   mipkd teacher get RCAN_BIX3' in text_of_test(parse_run('test_Teacher_RCAN_x3'), 'x.yml').splitlines()
 
@@ -104,7 +104,7 @@ def test_the_head_has_the_commands_from_training_to_the_table():
 def test_the_head_of_a_training_goes_on_to_its_test_and_the_table():
     lines = text_of_training(parse_run('train_FAKD_EDSR_x2'), 'options/train_FAKD_EDSR_x2.yml').splitlines()
     assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '][-2:] == [
-        'python basicsr/test.py -opt options/test_FAKD_EDSR_x2.yml', 'mipkd table']
+        'mipkd test -opt options/test_FAKD_EDSR_x2.yml', 'mipkd table']
 
 
 def test_test_writes_the_file_that_the_name_of_the_test_writes(tmp_path, monkeypatch, capsys):

@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from mipkd_arch.errors import UserError, one_line, printable
 
+from .. import plugins
 from ..config.advice import advice
 from ..config.checks import check_machine, find_everything, find_in_options, is_training, read_options
 from ..config.command_line import complete
@@ -32,6 +33,7 @@ def add(commands):
                         help='change options of each file before, as the launchers do')
     parser.add_argument('--options-only', action='store_true',
                         help='leave out data, weights, networks and this machine: what the options say alone')
+    plugins.add_option(parser)
     parser.set_defaults(run=check)
 
 
@@ -43,7 +45,7 @@ def check(args):
     """
     bad = 0
     for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
-        lines, warnings = findings(file, args.force_yml, args.options_only)
+        lines, warnings = findings(file, args.force_yml, args.options_only, args.plugins)
         bad += bool(lines)
         for line in lines or ['ok']:
             tqdm.write(f'{printable(file)}: {line}')
@@ -53,13 +55,14 @@ def check(args):
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files cannot be run as they are')
 
 
-def findings(file, entries=(), options_only=False):
+def findings(file, entries=(), options_only=False, folders=()):
     """What is wrong with an option file.
 
     Args:
         file: the option file.
         entries (list[str]): of --force_yml.
         options_only (bool): leave out data, weights, networks and this machine.
+        folders (list[str]): of --plugins.
 
     Returns:
         tuple[list[str], list[str]]: a line for each mistake, and for each thing to look at where there is no mistake,
@@ -68,6 +71,7 @@ def findings(file, entries=(), options_only=False):
     try:
         opt = read_options(file)
         override(opt, entries)
+        override(opt, plugins.entries(opt, folders))
     except UserError as error:
         return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')], []
     is_train = is_training(opt)

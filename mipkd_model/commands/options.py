@@ -1,22 +1,33 @@
 """``mipkd options``: the runs that are compared, and their option files."""
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, one_of
+from mipkd_arch.errors import UserError, one_line, one_of
 
+from .. import plugins
+from ..config.assembly import find_in_networks
+from ..config.checks import find_in_options
+from ..config.command_line import complete
 from ..config.page import text_of_page
+from ..config.reader import parse
+from ..config.stores import find_in_files
 from ..files import check_writable, put_in_place
 from ..matrix.ablations import ABLATIONS
-from ..matrix.methods import METHODS, TEACHER
+from ..matrix.data_set import note_on_patches
+from ..matrix.methods import METHODS, TEACHER, blocks_of
 from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
 from ..matrix.option_file import write_option_files
+from ..matrix.own import given_names, read_own
 from ..matrix.runs import Pair, Run, chosen_runs, parse_pair, parse_run
 from ..matrix.testing_file import text_of_test
 from ..matrix.training_file import text_of_training
 
 FOLDER = 'options'
-EXAMPLE = 'example: mipkd options EDSR_x2 FAKD; mipkd options --list says what there is'
+EXAMPLE = ('example: mipkd options EDSR_x2 FAKD; mipkd options EDSR_x4 MiPKD --data photos --val more_photos --teacher '
+           'weights.pth --iters 50000; mipkd options --list says what there is')
 LEGEND = f'''
 x   written by: mipkd options <pair>_x<scale> METHOD, for example mipkd options EDSR_x2 FAKD
 =   written, too, but without a teacher it trains what Scratch trains in the first row that has this student
@@ -57,6 +68,21 @@ def add(commands):
     parser.add_argument('--out', metavar='PATH',
                         help=f'file to write, - for the screen (default: {FOLDER}/<name>.yml, with --page the screen); '
                              f'folder for --all and --ablation (default of --ablation: {FOLDER})')
+    own = parser.add_argument_group(
+        'images, teacher and length of your own',
+        'With PAIR METHOD: any of these writes the files for training and testing (with --test that for testing '
+        'alone), of a run that starts from scratch. What is not given stays as published.')
+    own.add_argument('--data', metavar='DIR',
+                     help='what to train on: a folder that mipkd data pack has filled, or one of HR images')
+    own.add_argument('--lq', metavar='DIR', help='the LR images of --data, where they are not beside them')
+    own.add_argument('--val', metavar='DIR', help='what to measure on during and after the training, as --data')
+    own.add_argument('--val-lq', metavar='DIR', help='the LR images of --val, where they are not beside them')
+    own.add_argument('--teacher', metavar='FILE',
+                     help='weights of the teacher: of an EDSR, RCAN or SwinIR, whose sizes are read off them, or of '
+                          'any network that spandrel opens')
+    own.add_argument('--iters', metavar='N',
+                     help='steps of the training; schedule, average of weights, validations and log are fitted to it')
+    plugins.add_option(parser)
     parser.set_defaults(run=options)
 
 
@@ -69,6 +95,9 @@ def options(args):
         raise UserError('mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --list and --page, found '
                         f'{" and ".join(asked) or "none"}')
     kind, = asked
+    if kind != 'PAIR METHOD' and (given := given_names(args, but='plugins' if kind == '--page' else None)):
+        raise UserError(f'{given[0]}: has no meaning with {kind}; it goes with PAIR METHOD')
+    plugins.use(args.plugins)
     if args.test and kind not in ('PAIR METHOD', '--all'):
         raise UserError(f'--test: has no meaning with {kind}; it goes with PAIR METHOD and --all. A --name begins with '
                         'test_ for a test, and --ablation writes tests, too')
@@ -84,6 +113,8 @@ def options(args):
         _write_ablation(args)
     elif args.name:
         _write(parse_run(args.name), args.name.startswith('test_'), args.out)
+    elif given_names(args):
+        _write_own(_run(args), args)
     else:
         _write(_run(args), args.test, args.out)
 
@@ -130,6 +161,48 @@ def _write(run, is_test, out):
     file = Path(out or file)
     write_option_files({file: _text(run, is_test, file)})
     print(file)
+
+
+def _write_own(run, args):
+    """Write the files of a run with parts of the user's own; all or, if anything is wrong, none."""
+    if args.out == '-':
+        raise UserError('--out: - has no meaning here, where files are written into a folder')
+    own, errors = read_own(args, run.pair.scale, not args.test, run.is_teacher or
+                           blocks_of(run.method).keys() != {'pixel_opt'})
+    texts = {}
+    if not errors:
+        run = replace(run, own=own)
+        for is_test in (True, ) if args.test else (False, True):
+            file = _file(run, is_test, args.out or FOLDER)
+            texts[file] = _text(run, is_test, file)
+            errors += _wrong_with(parse(texts[file], str(file)), not is_test, own)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        for line in dict.fromkeys(map(one_line, errors)):
+            print(f'error: {line}', file=sys.stderr)
+        raise UserError(f'mipkd options: found {len(errors)} mistakes, and wrote nothing')
+    write_option_files(texts)
+    for file in texts:
+        print(file)
+    if own.data and (note := note_on_patches(own.data, run.pair.scale)):
+        print(note, file=sys.stderr)
+
+
+def _wrong_with(opt, is_train, own):
+    """What ``mipkd check`` would say of options, without what has still to be fetched or trained, and this machine."""
+    found = find_in_options(opt, is_train)
+    if found.errors:
+        return found.errors
+    opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train, num_gpu=0)
+    complete(opt, '.', is_train)
+    given = {'datasets.train': own.data, 'datasets.val': own.val, 'datasets.test': own.val,
+             'path.pretrain_network_t': own.teacher, 'network_t': own.teacher}
+    missing = find_in_files(opt).errors
+    errors = [error for error in missing if any(part and str(error).startswith(where) for where, part in given.items())]
+    if is_train and all(str(error).startswith('datasets.') for error in missing):  # all weights are there
+        errors += find_in_networks(opt, is_train).errors
+    return errors
 
 
 def _write_page(out):

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from mipkd_arch.errors import UserError, number_in, one_of
 from mipkd_arch.failures import on_no_memory
 
+from .. import plugins
 from ..costs.macs import LR_SIZE
 from ..costs.profile import PRECISIONS, Timing, profile
 from ..files import check_writable, write_json
@@ -56,6 +57,7 @@ def add(commands):
     parser.add_argument('--precision', help=f'{" or ".join(PRECISIONS)} (default: {PRECISIONS[0]}, without TF32)')
     parser.add_argument('--json', metavar='FILE',
                         help='write everything, exactly, as JSON too; - prints it instead of the table')
+    plugins.add_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -64,6 +66,7 @@ def run(args):
     size = parse_size('--size', args.size)
     if args.json not in (None, '-'):
         check_writable(args.json, '--json')
+    plugins.use(args.plugins)
     timing = _timing(args, size)
     with on_no_memory(lambda asked: 'not enough memory for a pass' + asked + (
             f' of {timing.batch} LR images of {_by(timing.size)}; give a smaller --time-size or --batch' if timing else

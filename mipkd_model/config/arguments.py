@@ -10,21 +10,31 @@ MAX_SIZE = 65_536
 """Largest whole number of a network's block; a size beyond it would take hours and all memory to build."""
 
 
+def parameters_of(target):
+    """Parameters of a call by name; None where Python does not know them, as of what is written in C."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return None
+
+
 def check_arguments(where, block, target, given=()):
     """Check that a block has what the call of ``target`` takes, beside the arguments that are ``given`` otherwise.
 
     Raises:
         UserError: on the first name that it does not take, or needs and has not.
     """
-    parameters = inspect.signature(target).parameters
+    parameters = parameters_of(target)
+    if parameters is None:
+        return  # the call itself will tell
     named = [name for name, p in parameters.items()
              if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in given]
-    own = not target.__module__.startswith('basicsr.')
+    own = not str(target.__module__).startswith('basicsr.')
     swallows = own and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in block:
         if name not in named and not swallows:
             raise UserError(f'{where}.{name}: {target.__name__} has no such option{near_miss(name, named)}; it has '
-                            f'{", ".join(named)}')
+                            f'{", ".join(named) or "none"}')
     for name in named:
         if parameters[name].default is inspect.Parameter.empty and name not in block:
             raise UserError(f'{where}.{name}: missing, {target.__name__} needs it')
@@ -42,7 +52,7 @@ def check_values(where, block, target, sizes=False):
     Raises:
         UserError: on the first that is of another kind.
     """
-    parameters = inspect.signature(target).parameters
+    parameters = parameters_of(target) or {}
     for name, value in block.items():
         if name in parameters:
             _check_kind(f'{where}.{name}', value, parameters[name].default, sizes)

@@ -81,7 +81,7 @@ def class_of(where, value, registry):
         if isinstance(value, str) and name in registry:
             return registry.get(name)
     raise UserError(f'{where}: no {shown(value)} is registered{near_miss(value, registry.keys())}; known are '
-                    f'{", ".join(sorted(registry.keys()))}')
+                    f'{", ".join(sorted(registry.keys()))}, and what the folders of the option plugins have')
 
 
 def check_call(where, block, registry, given=()):

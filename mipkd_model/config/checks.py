@@ -7,6 +7,7 @@ from mipkd_arch.errors import UserError, near_miss, printable, shown
 
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from ..plugins import find_in_plugins
 from ..run.disk import check_disk
 from ..run.resuming import take_up
 from . import blocks, schema
@@ -22,7 +23,7 @@ __all__ = ['check_blocks', 'check_call', 'check_files', 'check_keys', 'check_mac
            'check_options', 'check_script', 'find_everything', 'find_in_options', 'is_training', 'read_options']
 
 READ_BY_BASICSR = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'path', 'train',
-                   'val', 'logger', 'dist_params')
+                   'val', 'logger', 'dist_params')  # beside plugins, which is read for all models
 
 
 def is_training(opt):
@@ -33,13 +34,14 @@ def is_training(opt):
             str(phase).startswith('test') for phase in datasets)))
 
 
-def check_script(opt, is_train, file):
+def check_script(opt, is_train, file, start='basicsr/{}.py'):
     """Check that options are for the script that was started.
 
     Args:
         opt (dict): what ``read_options`` gave.
-        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+        is_train (bool): for a training, else for a test.
         file: the option file, for the message.
+        start (str): how either is started, for the message, with {} for 'train' or 'test'.
 
     Raises:
         UserError: a test is to be run as a training, or the other way round.
@@ -48,9 +50,10 @@ def check_script(opt, is_train, file):
     if not isinstance(datasets, dict) or not datasets:
         return
     if is_train and not is_training(opt):
-        raise UserError(f'-opt: {printable(str(file))}: is the option file of a test; start basicsr/test.py')
+        raise UserError(f'-opt: {printable(str(file))}: is the option file of a test; start {start.format("test")}')
     if not is_train and 'train' in datasets:  # what a test measures on may be val as well, and it may keep train
-        raise UserError(f'-opt: {printable(str(file))}: is the option file of a training; start basicsr/train.py')
+        raise UserError(f'-opt: {printable(str(file))}: is the option file of a training; start '
+                        f'{start.format("train")}')
 
 
 def find_in_options(opt, is_train):
@@ -63,7 +66,9 @@ def find_in_options(opt, is_train):
     Returns:
         Findings: mistakes.
     """
-    found, ours = Findings(), opt.get('model_type') == 'MiPKDModel'
+    found, ours = find_in_plugins(opt.get('plugins')), opt.get('model_type') == 'MiPKDModel'
+    if found.errors:
+        return found  # what the plugins would have registered is not known, and would be called a mistake, too
     blocks.check_plain(found, opt)
     odd = len(found.errors)
     top = schema.TOP if ours else {name: schema.TOP[name] for name in READ_BY_BASICSR}

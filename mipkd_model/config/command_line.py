@@ -1,4 +1,4 @@
-"""The command lines of ``basicsr/train.py`` and ``basicsr/test.py``, read into checked options."""
+"""The command lines of trainings and tests, read into checked options."""
 import argparse
 import random
 from os import path as osp
@@ -9,6 +9,7 @@ from mipkd_arch.errors import UserError
 
 from basicsr.utils import set_random_seed
 
+from .. import plugins
 from ..evaluation.origin import option_file_origin
 from ..run import distributed
 from ..run.debug import FREQ, is_debug, set_up_debug
@@ -16,15 +17,17 @@ from .checks import check_machine, check_script, find_in_options, read_options
 from .overrides import override
 
 
-def read_command_line(root_path, is_train):
-    """Read options and arguments from ``sys.argv``, check what the options say, and meet the other processes.
+def read_command_line(root_path, is_train, args=None):
+    """Read options and arguments, check what the options say, and meet the other processes.
 
     Gives what BasicSR's ``parse_options`` gives, which fails on a mistake only after an older run of that name was
     moved away, runs code that an option file or ``--force_yml`` names, and reads the texts of ``--force_yml`` alone.
 
     Args:
         root_path (str): where the results go.
-        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+        is_train (bool): for a training, else for a test.
+        args (argparse.Namespace | None): what ``mipkd train`` or ``mipkd test`` was given; None: ``sys.argv`` has it,
+            as of ``basicsr/train.py`` or ``basicsr/test.py``.
 
     Returns:
         tuple[dict, argparse.Namespace]: all options, and the arguments.
@@ -32,17 +35,20 @@ def read_command_line(root_path, is_train):
     Raises:
         UserError: on what is wrong.
     """
-    args = _parser(is_train).parse_args()
+    start, args = ('basicsr/{}.py', _parser(is_train).parse_args()) if args is None else ('mipkd {}', args)
     opt = read_options(args.opt)
-    override(opt, args.force_yml or ())
-    check_script(opt, is_train, args.opt)
-    find_in_options(opt, is_train).stop(args.opt, args.force_yml or ())
+    override(opt, args.force_yml)
+    changed = plugins.entries(opt, args.plugins)
+    override(opt, changed)
+    changed = [*args.force_yml, *changed]
+    check_script(opt, is_train, args.opt, start)
+    find_in_options(opt, is_train).stop(args.opt, changed)
     if args.debug and not is_debug(opt['name']):
         opt['name'] = f'debug_{opt["name"]}'
     check_machine(opt, is_train)
     opt['seed_drawn'] = opt.get('manual_seed') is None
     distributed.start(args.launcher, opt)
-    opt['option_file'] = option_file_origin(f'basicsr/{"train" if is_train else "test"}.py', args.opt, args.force_yml)
+    opt['option_file'] = option_file_origin(start.format('train' if is_train else 'test'), args.opt, changed)
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
     _start_numbers(opt)
     complete(opt, root_path, is_train)
@@ -55,6 +61,12 @@ def _parser(is_train):
         allow_abbrev=False, description=f'{kind} as an option file says.',
         epilog=f'example: python basicsr/{script}.py -opt options/{script}_MiPKD_x4.yml'
                f'{" --auto_resume" if is_train else ""}')
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser):
+    """Add what trainings and tests can be given, as BasicSR has it."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'),
                         help='how several processes were started; found by itself for torchrun, which is pytorch')
@@ -63,9 +75,9 @@ def _parser(is_train):
                         help=f'name the run debug_<name>, print each step, and save and validate each {FREQ}')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help='given by older launchers, and not needed')
-    parser.add_argument('--force_yml', nargs='+', action='extend', metavar='PATH=VALUE',
+    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
                         help='change options, as in train:ema_decay=0.999; values are written as in the file')
-    return parser
+    plugins.add_option(parser)
 
 
 def _start_numbers(opt):

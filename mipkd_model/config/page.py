@@ -2,14 +2,15 @@
 import inspect
 import re
 
+from mipkd_arch.errors import shown
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from . import schema
+from .arguments import parameters_of
 from .schema import NEEDED
 
-OURS = ('mipkd_arch.', 'mipkd_model.')
 EMPTY = inspect.Parameter.empty
 KINDS = {'int': 'a whole number', 'float': 'a number', 'bool': 'true or false', 'str': 'a text', 'None': '~',
          'sequence[int]': 'a list of whole numbers', 'sequence[float]': 'a list of numbers'}
@@ -32,6 +33,7 @@ An option that nothing reads is a mistake, so a misspelt one is found. This page
   before anything is checked, and may be lists: `train:optim_g:betas=[0.9,0.99]`.
   `train.ema_decay=0.99`, as messages write paths, is the same.
 - Paths are relative to the folder that a command is started in, and may begin with `~/`.
+- `mipkd options --page --plugins DIR` prints this page with the networks and losses of your own that a folder has.
 '''
 SECTIONS = (
     ('The whole file', schema.TOP, 'A training needs `train` and `logger`, a test `val`.'),
@@ -73,7 +75,9 @@ def text_of_page():
 
 
 def _ours(registry):
-    return sorted((name, kind) for name, kind in registry if kind.__module__.startswith(OURS))
+    """What is registered beside BasicSR's own: names and classes, or functions; those of plugins, too."""
+    return sorted(((name, kind) for name, kind in registry if not str(kind.__module__).startswith('basicsr.')),
+                  key=lambda entry: entry[0])
 
 
 def _section(title, text, rows, level=2):
@@ -85,7 +89,7 @@ def _section(title, text, rows, level=2):
 
 
 def _cell(text):
-    text = text.replace('\\', '\\\\').replace('|', '\\|').replace('<', '&lt;')
+    text = ' '.join(text.split()).replace('\\', '\\\\').replace('|', '\\|').replace('<', '&lt;')
     return re.sub('(?<!`)~(?![`/])', '`~`', text)
 
 
@@ -96,42 +100,57 @@ def _default(option):
 
 
 def _written(value):
-    """A value as an option file has it."""
+    """A value as an option file has it; of a class or function its name, of any other object its class."""
     if value is None:
         return '`~`'
     if isinstance(value, bool):
         return '`true`' if value else '`false`'
     if isinstance(value, (tuple, list)):
-        return f'`{list(value)}`'
-    if isinstance(value, str) and ' ' in value or value == 'PyTorch\'s':
-        return value
-    return f'`{value}`'
+        return f'`{shown(list(value))}`'
+    if isinstance(value, str):
+        return value if ' ' in value or not value.isprintable() or value == 'PyTorch\'s' else f'`{value}`'
+    if isinstance(value, (int, float, dict)):
+        return f'`{shown(value)}`'
+    name = getattr(value, '__name__', None)
+    return f'`{name}`' if isinstance(name, str) else f'a value of class {type(value).__name__}'
 
 
 def _class_section(title, kind, given=()):
-    described = _described(kind)
-    rows = []
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if name in given:
+    described, rows, text = _described(kind), [], _docstring(kind)
+    for name, parameter in (parameters_of(kind) or {}).items():
+        if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         value, about = described.get(name, ('', ''))
+        if not value and parameter.annotation is not EMPTY:
+            value = _kinds(inspect.formatannotation(parameter.annotation).strip('\'"'))
         default = 'needed' if parameter.default is EMPTY else _written(parameter.default)
         rows.append((name, value, default, about))
-    about = re.split(r'\n\n|:\n', inspect.cleandoc(kind.__doc__))[0].replace('\n', ' ').replace('``', '`')
+    about = ' '.join(re.split(r'\n\s*\n|:\n', text)[0].split()).replace('``', '`')
+    about = re.sub(r'^(?=[#>|=+*~-]|\d+[.)])', r'\\', about.replace('<', '&lt;'))  # a sentence, whatever it begins with
     return _section(f'`{title}`', about, rows, level=3)
 
 
-def _described(kind):
+def _docstring(kind):
+    """Of the class itself, not of what it is derived from; '' where it has none."""
+    text = getattr(kind, '__doc__', None)
+    return inspect.cleandoc(text) if isinstance(text, str) else ''
+
+
+def _described(kind, seen=()):
     """What the docstrings of a class say of its arguments: (value, meaning) by name."""
-    text = inspect.cleandoc(kind.__doc__)
-    found = {}
+    text, found = _docstring(kind), {}
     for other in re.findall(r'The others are those of ``(\w+)``', text):
-        found.update(_described(ARCH_REGISTRY.get(other)))
+        if other in ARCH_REGISTRY and other not in seen:
+            found.update(_described(ARCH_REGISTRY.get(other), (*seen, other)))
     block = re.search(r'^Args:\n((?:    .*\n?|\n)+)', text, re.M)
-    entries = re.findall(r'^    ([\w, ]+) \(([^)]*)\): (.*(?:\n {8,}.*)*)', block[1] if block else '', re.M)
+    entries = re.findall(r'^    ([\w, ]+?)(?: \((.*?)\))?: (.*(?:\n {8,}.*)*)', block[1] if block else '', re.M)
     for names, value, about in entries:
         about = re.sub(r'\s*Default: .*', '', ' '.join(about.split())).replace('``', '`').rstrip('.')
-        value = ' or '.join(KINDS.get(kind, kind) for kind in value.split(' | '))
         for name in names.split(', '):
-            found[name] = value, about[:1].upper() + about[1:] + ('.' if about else '')
+            found[name] = _kinds(value), about[:1].upper() + about[1:] + ('.' if about else '')
     return found
+
+
+def _kinds(text):
+    """A type of Python's in the words of the tables."""
+    return ' or '.join(KINDS.get(kind, kind) for kind in text.split(' | '))

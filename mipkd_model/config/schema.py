@@ -53,6 +53,9 @@ TOP = {
                       'auto: all GPUs that are there, one process for each by torchrun; 0: the CPU.'),
     'manual_seed': Option(Maybe(Whole(0, 2**32 - 1)), None,
                           'What all random choices are made from; without it, another one in each run.'),
+    'plugins': Option(Anything('a folder, or a list of folders'), None,
+                      'Folders of networks, losses, data sets, models and metrics of your own, in files `*_arch.py`, '
+                      '`*_loss.py`, `*_dataset.py`, `*_model.py` and `*_metric.py`.'),
     'table': Option(BLOCK, None, 'Where the results stand in tables.'),
     'datasets': Option(BLOCK, NEEDED, 'What is trained and measured on.'),
     'network_g': Option(TYPED, NEEDED, 'The student: type, and arguments of that network.'),

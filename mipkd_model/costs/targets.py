@@ -6,6 +6,7 @@ import yaml
 
 from mipkd_arch.errors import UserError
 
+from .. import plugins
 from ..config.checks import read_options
 from ..matrix.networks import student_block, teacher_block
 from ..matrix.runs import parse_pair
@@ -36,7 +37,7 @@ def parse_target(text):
         text (str): an option file, a pair such as ``SwinIR-EDSR_x4``, or a network's block in YAML, in braces.
 
     Returns:
-        list[Target]: one, or a teacher and its student.
+        list[Target]: one, or a teacher and its student. The plugins of an option file are in use then.
 
     Raises:
         UserError: it is none of these.
@@ -50,6 +51,7 @@ def parse_target(text):
         opt, name = read_options(file), file.stem
         if opt.get('network_g') is None:
             raise UserError(f'TARGET: {text}: has no network_g; it is no option file of a network')
+        plugins.use_more(opt.get('plugins'))
         blocks = opt.get('network_t'), opt['network_g']
     else:
         pair, name = _parse_pair(text), text

@@ -18,16 +18,17 @@ RUN_FORMAT = 'mipkd run 1'
 RUN_FILE = 'run.json'
 
 
-def option_file_origin(script, file, changed):
+def option_file_origin(start, file, changed):
     """What is recorded of an option file: ``file``, ``sha256``, ``changed`` and the ``command`` that used it.
 
     Args:
-        script (str): such as 'basicsr/test.py'.
+        start (str): what was started, such as 'basicsr/test.py' or 'mipkd test'.
         file: the option file.
         changed (list[str] | None): entries of --force_yml.
     """
     changed = list(changed or ())
-    command = ['python', script, '-opt', str(file), *(['--force_yml', *changed] if changed else [])]
+    python = ['python'] if start.endswith('.py') else []
+    command = [*python, *start.split(), '-opt', str(file), *(['--force_yml', *changed] if changed else [])]
     return {'file': str(file), 'sha256': file_sha256(file), 'changed': changed, 'command': shlex.join(command)}
 
 

@@ -74,17 +74,18 @@ def teacher_block(teacher, scale):
 @cache
 def student_parameters(student, scale):
     """Number of parameters of a student."""
-    return _count(student_block(student, scale))
+    return parameters_of(student_block(student, scale))
 
 
 @cache
 def teacher_parameters(teacher, scale):
     """Number of parameters of a teacher; None where only the file of its weights has the sizes."""
     block, path = teacher_block(teacher, scale)
-    return _count(block) if path else None
+    return parameters_of(block) if path else None
 
 
-def _count(block):
+def parameters_of(block):
+    """Number of parameters of a network's block."""
     # Nothing is allocated on the meta device. SwinIR reads a tensor's values while it is built, which meta has not.
     with torch.device('cpu' if block['type'].startswith('SwinIR') else 'meta'):
         network, _ = make_network({'network_g': block, 'path': {}}, 'g')

@@ -1,9 +1,15 @@
 """What option files of trainings and tests have in common, and how they are written."""
+import json
+import re
+from contextlib import suppress
 from pathlib import Path
 
-from mipkd_arch.errors import UserError, command
+import yaml
 
-from .networks import student_block, student_parameters, teacher_block, teacher_parameters
+from mipkd_arch.errors import UserError, command, printable
+
+from ..config.reader import parse
+from .networks import parameters_of, student_block, student_parameters
 
 HEAD = '''\
 {header}
@@ -12,17 +18,17 @@ model_type: MiPKDModel
 scale: {scale}
 num_gpu: auto            # all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU
 manual_seed: 0
-
+{plugins}
 table:                   # where the results stand in tables
   pair: {pair}
   method: {method}
 '''
-BENCHMARK_SET = '''\
+DATA_SET = '''\
   {phase}:
     name: {name}
     type: PairedSRDataset
-    dataroot_gt: datasets/benchmark/{name}/HR
-    dataroot_lq: datasets/benchmark/{name}/LR_bicubic/X{scale}
+    dataroot_gt: {gt}
+    dataroot_lq: {lq}
 '''
 METRICS = '''\
   metrics:
@@ -45,8 +51,11 @@ def head_text(run, name, lines):
         name (str): of its training or test.
         lines (list[str]): what the comment says.
     """
-    header = '\n'.join(f'# {line}'.rstrip() for line in [*lines, f'This file was written by: {how_written(name)}'])
-    return HEAD.format(header=header, name=name, scale=run.pair.scale, pair=run.pair.title, method=run.row)
+    command = run.own.command if run.own else how_written(name)
+    header = '\n'.join(f'# {printable(line)}'.rstrip() for line in [*lines, f'This file was written by: {command}'])
+    plugins = f'plugins: {_listed(run.own.plugins)}\n' if run.own and run.own.plugins else ''
+    return HEAD.format(header=header, name=as_yaml(name), scale=run.pair.scale, plugins=plugins,
+                       pair=as_yaml(run.title), method=run.row)
 
 
 def how_written(name, file=None):
@@ -55,22 +64,54 @@ def how_written(name, file=None):
     return command('mipkd', 'options', '--name', name, *out)
 
 
+def how_started(script, file):
+    """The command that starts a training or test, ``script``, from an option file."""
+    return command('mipkd', script, '-opt', file)
+
+
+def as_yaml(text):
+    """A text as an option file has it: in quotes where it would be read as anything else, or in part, without."""
+    plain = re.fullmatch(r'[\w./~+-]+( [\w./~+-]+)*', text)
+    with suppress(UserError):
+        if plain and parse(text, '') == yaml.safe_load(text) == text:  # by our rules and those of BasicSR's reader
+            return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def data_set_text(phase, data):
+    """A data set as the block of a phase."""
+    return DATA_SET.format(phase=phase, name=as_yaml(data.name), gt=as_yaml(data.gt), lq=as_yaml(data.lq))
+
+
 def student_text(pair):
     """The student as ``network_g``."""
     count = student_parameters(pair.student, pair.scale)
     return _network('network_g', f'the student: {count / 1e6:.2f}M parameters', student_block(pair.student, pair.scale))
 
 
-def teacher_text(pair, key, more=''):
+def teacher_text(run, key, more=''):
     """The teacher as ``key``; ``more`` is what the comment says beside its size."""
-    count = teacher_parameters(pair.teacher, pair.scale)
+    teacher = run.teacher
+    count = parameters_of(teacher.block) if teacher.block['type'] != 'SpandrelNetwork' else None
     size = f'{count / 1e6:.2f}M parameters' if count else 'its sizes are in the file of its weights'
-    return _network(key, f'the teacher: {size}{more}', teacher_block(pair.teacher, pair.scale)[0])
+    text = _network(key, f'the teacher: {size}{more}', teacher.block)
+    if teacher.assumed:
+        text += f'  # The weights do not tell {", ".join(teacher.assumed)}; these are the usual ones.\n'
+    return text
 
 
 def _network(key, comment, block):
-    # Names, numbers and lists of numbers, of which Python's writing is YAML's.
-    return f'{key}:               # {comment}\n' + ''.join(f'  {name}: {value}\n' for name, value in block.items())
+    lines = (f'  {name}: {_value(value)}\n' for name, value in block.items())
+    return f'{key}:               # {comment}\n' + ''.join(lines)
+
+
+def _value(value):
+    # Numbers and lists of numbers, of which Python's writing is YAML's, and texts.
+    return as_yaml(value) if isinstance(value, str) else value
+
+
+def _listed(texts):
+    return f'[{", ".join(json.dumps(text, ensure_ascii=False) for text in texts)}]'
 
 
 def write_option_files(texts):

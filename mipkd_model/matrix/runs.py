@@ -3,8 +3,15 @@ from dataclasses import dataclass, replace
 
 from mipkd_arch.errors import UserError, near_miss
 
+from .data_set import DataSet, benchmark, div2k
 from .methods import METHODS, TEACHER, blocks_of
 from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
+from .own import Own
+from .schedule import Schedule
+from .teacher import Teacher, published_teacher
+
+SETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
+"""What students are measured on; during the training, on the first."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Run:
     """A name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``."""
     is_entry: bool = False
     """Whether it is the one that the README starts with, which waits for no other run."""
+    own: Own | None = None
+    """What its user has put in place of parts of it; such a run waits for no other, either."""
 
     def __post_init__(self):
         if not self.is_teacher:
@@ -73,7 +82,15 @@ class Run:
 
     @property
     def _stem(self):
-        return 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
+        stem = 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
+        return f'{stem}_{self.own.suffix}' if self.own else stem
+
+    @property
+    def title(self):
+        """What tables call the pair."""
+        if self.own and self.own.teacher:
+            return f'{self.own.teacher.label}-{self.pair.student}'
+        return self.pair.title
 
     @property
     def row(self):
@@ -88,9 +105,30 @@ class Run:
     @property
     def start(self):
         """The run that has to come first because its student is the start of this one's, or None."""
-        if self.pair.scale != 4 or self.is_entry or STUDENTS[self.pair.student].block['type'] != 'EDSRStudent':
+        is_edsr = STUDENTS[self.pair.student].block['type'] == 'EDSRStudent'
+        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.own:
             return None
         return replace(self, pair=replace(self.pair, scale=2))
+
+    @property
+    def teacher(self) -> Teacher:
+        """The network that it learns from."""
+        return self.own and self.own.teacher or published_teacher(self.pair.teacher, self.pair.scale)
+
+    @property
+    def data(self) -> DataSet:
+        """What it is trained on."""
+        return self.own and self.own.data or div2k(self.pair.scale)
+
+    @property
+    def test_sets(self) -> list[DataSet]:
+        """What the trained student is measured on; the first one also during the training."""
+        return [self.own.val] if self.own and self.own.val else [benchmark(name, self.pair.scale) for name in SETS]
+
+    @property
+    def schedule(self) -> Schedule:
+        """How long it trains."""
+        return Schedule(self.own.total_iter) if self.own and self.own.total_iter else Schedule()
 
 
 ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)

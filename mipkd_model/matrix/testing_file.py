@@ -1,13 +1,17 @@
 """The option file of a test: the trained student, or the teacher as it is, on the benchmark sets."""
 from pathlib import Path
 
-from mipkd_arch.errors import command
-
-from ..teachers import OFFICIAL
-from .networks import STUDENTS, teacher_block, teacher_key
-from .option_file import BENCHMARK_SET, METRICS, head_text, how_written, student_text, teacher_text
-
-SETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
+from .networks import STUDENTS, teacher_key
+from .option_file import (
+    METRICS,
+    as_yaml,
+    data_set_text,
+    head_text,
+    how_started,
+    how_written,
+    student_text,
+    teacher_text,
+)
 
 TEMPLATE = '''\
 {head}
@@ -46,28 +50,30 @@ def text_of_test(run, file):
     Returns:
         str: YAML with comments.
     """
-    pair, scale = run.pair, run.pair.scale
     if run.is_teacher:
-        weights = teacher_block(pair.teacher, scale)[1]
-        network, paths = teacher_text(pair, 'network_g'), TEACHER_PATHS.format(weights) if weights else BROUGHT
+        weights = run.teacher.weights
+        network = teacher_text(run, 'network_g')
+        paths = TEACHER_PATHS.format(as_yaml(weights)) if weights else BROUGHT
     else:
-        network, paths = student_text(pair), STUDENT_PATHS.format(run.student_file)
-    sets = [BENCHMARK_SET.format(phase=f'test_{i}', name=name, scale=scale) for i, name in enumerate(SETS, 1)]
+        network, paths = student_text(run.pair), STUDENT_PATHS.format(as_yaml(run.student_file))
+    sets = [data_set_text(f'test_{i}', data) for i, data in enumerate(run.test_sets, 1)]
     return TEMPLATE.format(head=head_text(run, run.test_name, _header(run, Path(file))), sets=''.join(sets),
-                           network=network, paths=paths, metrics=METRICS.format(scale=scale))
+                           network=network, paths=paths, metrics=METRICS.format(scale=run.pair.scale))
 
 
 def _header(run, file):
     pair = run.pair
-    key = teacher_key(pair.teacher, pair.scale)
     if run.is_teacher:
-        what = [f'Test of the teacher for x{pair.scale}.', f'Teacher: {OFFICIAL[key].about}.']
-        weights = [f'  mipkd teacher get {key}']
+        what = [f'Test of the teacher for x{pair.scale}.', f'Teacher: {run.teacher.about}.']
+        fetch = f'  mipkd teacher get {teacher_key(pair.teacher, pair.scale)}'
+        weights = [] if run.own and run.own.teacher else [fetch]
     else:
         what = [f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.']
         train = file.with_name(f'{run.name}.yml')
-        weights = [f'  {command("python", "basicsr/train.py", "-opt", train)}',
-                   f'      the student; its file is written by: {how_written(run.name, train)}']
-    return [*what, '', *weights, '  mipkd data benchmark', f'      {", ".join(SETS)}',
-            f'  {command("python", "basicsr/test.py", "-opt", file)}', '  mipkd table',
+        weights = [f'  {how_started("train", train)}',
+                   '      the student' + ('' if run.own else
+                                          f'; its file is written by: {how_written(run.name, train)}')]
+    data = [] if run.own and run.own.val else ['  mipkd data benchmark',
+                                               f'      {", ".join(data.name for data in run.test_sets)}']
+    return [*what, '', *weights, *data, f'  {how_started("test", file)}', '  mipkd table',
             '      its figures beside those of other runs', '']

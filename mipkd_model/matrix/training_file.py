@@ -4,20 +4,24 @@ from textwrap import indent
 
 from mipkd_arch.errors import command
 
-from ..teachers import OFFICIAL
 from .methods import STAGED, blocks_of
-from .networks import NAMED_CUTS, STUDENTS, teacher_block, teacher_key
-from .option_file import BENCHMARK_SET, METRICS, head_text, how_written, student_text, teacher_text
+from .networks import NAMED_CUTS, STUDENTS
+from .option_file import (
+    METRICS,
+    as_yaml,
+    data_set_text,
+    head_text,
+    how_started,
+    how_written,
+    student_text,
+    teacher_text,
+)
 
 TEMPLATE = '''\
 {head}
 datasets:
-  train:
-    name: DIV2K
-    type: PairedSRDataset
-    dataroot_gt: datasets/DIV2K/train_HR.lmdb
-    dataroot_lq: datasets/DIV2K/train_LRx{scale}.lmdb
-    gt_size: {gt_size:<12}# LR patches of 48x48
+{train_set}\
+    gt_size: {gt_size:<12}# LR patches of {patch}x{patch}
     use_hflip: true
     use_rot: true
     num_worker_per_gpu: 4
@@ -30,7 +34,7 @@ path:
   resume_state: ~
 
 train:
-  ema_decay: 0.999
+  ema_decay: {ema_decay}
   # How steps are computed, not what; docs/speed.md says what each is worth.
   precision: auto        # bf16 where the hardware has it, else fp32; or say which: bf16, tf32, fp32
   channels_last: true
@@ -47,20 +51,20 @@ train:
     betas: [0.9, 0.99]
   scheduler:
     type: MultiStepLR
-    milestones: [100000, 200000]
+    milestones: {milestones}
     gamma: 0.1
-  total_iter: 250000
+  total_iter: {total_iter}
   warmup_iter: -1
 
 {losses}
 val:
-  val_freq: !!float 5e3
+  val_freq: {save_freq}
   save_img: false
 {teacher_check}\
 {metrics}
 logger:
-  print_freq: 100
-  save_checkpoint_freq: !!float 5e3
+  print_freq: {print_freq}
+  save_checkpoint_freq: {save_freq}
   keep_states: 3         # newest training states that are kept
   use_tb_logger: true
   wandb:
@@ -74,6 +78,9 @@ dist_params:
 READINGS = (
     "Sizes and schedule follow the paper's family of work; docs/method.md says which settings are published and which",
     "are this project's reading. Another student, teacher or method: mipkd options --list, or edit the blocks.")
+OWN_READINGS = (
+    "Sizes, patches and learning rates follow the paper's family of work; milestones, average of the weights and the",
+    'distances of validations follow from the number of steps. docs/options.md describes every option.')
 CUTS = '''\
 # Feature maps are taken after the head and after every stage. A stage ends after each block that is named here; a
 # number instead of names cuts into that many even stages, which lets student and teacher differ in depth and family.
@@ -117,42 +124,53 @@ def text_of_training(run, file):
     """
     pair, scale, blocks = run.pair, run.pair.scale, blocks_of(run.method)
     has_teacher, mixes = blocks.keys() != {'pixel_opt'}, 'mixer_opt' in blocks
-    networks = [student_text(pair), *([teacher_text(pair, 'network_t', ', frozen')] if has_teacher else [])]
+    networks = [student_text(pair), *([teacher_text(run, 'network_t', ', frozen')] if has_teacher else [])]
+    schedule, patch = run.schedule, run.data.patch
     return TEMPLATE.format(
-        head=head_text(run, run.name, _header(run, Path(file), has_teacher)), scale=scale, gt_size=48 * scale,
-        val_set=BENCHMARK_SET.format(phase='val', name='Set5', scale=scale), networks='\n'.join(networks),
-        paths=indent(_paths(run, has_teacher), '  '), stages=indent(_stages(pair, blocks, mixes), '  '),
-        losses=indent(''.join(blocks.values()), '  '), metrics=METRICS.format(scale=scale),
-        teacher_check=TEACHER_CHECK if has_teacher else '')
+        head=head_text(run, run.name, _header(run, Path(file), has_teacher)), gt_size=patch * scale, patch=patch,
+        train_set=data_set_text('train', run.data), val_set=data_set_text('val', run.test_sets[0]),
+        networks='\n'.join(networks), paths=indent(_paths(run, has_teacher), '  '),
+        stages=indent(_stages(run, blocks, mixes), '  '), losses=indent(''.join(blocks.values()), '  '),
+        metrics=METRICS.format(scale=scale), teacher_check=TEACHER_CHECK if has_teacher else '',
+        total_iter=schedule.total_iter, milestones=schedule.milestones, ema_decay=schedule.ema_decay,
+        save_freq=_steps(schedule.save_freq), print_freq=schedule.print_freq)
+
+
+def _steps(count):
+    return f'!!float {count // 1000}e3' if count % 1000 == 0 else count
 
 
 def _header(run, file, has_teacher):
-    pair = run.pair
-    teacher = OFFICIAL[teacher_key(pair.teacher, pair.scale)].about if has_teacher else 'none'
-    return [f'{run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', f'Teacher: {teacher}.', '',
-            *_commands(run, file, has_teacher), '', *READINGS]
+    return [f'{run.row} for x{run.pair.scale}.', f'Student: {STUDENTS[run.pair.student].about}.',
+            f'Teacher: {run.teacher.about if has_teacher else "none"}.', '',
+            *_commands(run, file, has_teacher), '', *(OWN_READINGS if run.own else READINGS)]
 
 
 def _commands(run, file, has_teacher):
     """What to type, from nothing to a table, with an explanation below a command that needs one."""
     if run.start:
         start = file.with_name(f'{run.start.name}.yml')
-        yield f'  {command("python", "basicsr/train.py", "-opt", start)}'
+        yield f'  {how_started("train", start)}'
         yield f'      the x2 student; its file is written by: {how_written(run.start.name, start)}'
-    yield f'  {command("mipkd", "data", "all", "-opt", file)}'
-    yield f"      DIV2K, benchmark sets{', published weights' if has_teacher else ''}"
-    yield f'  {command("python", "basicsr/train.py", "-opt", file)}'
+    published = [words for words, own in (('DIV2K', run.own and run.own.data),
+                                          ('benchmark sets', run.own and run.own.val),
+                                          ('published weights', run.own and run.own.teacher or not has_teacher))
+                 if not own]
+    if published:
+        yield f'  {command("mipkd", "data", "all", "-opt", file)}'
+        yield f'      {", ".join(published)}'
+    yield f'  {how_started("train", file)}'
     test = file.with_name(f'{run.test_name}.yml')
-    yield f'  {command("python", "basicsr/test.py", "-opt", test)}'
-    yield f'      PSNR and SSIM; its file is written by: {how_written(run.test_name, test)}'
+    yield f'  {how_started("test", test)}'
+    yield '      PSNR and SSIM' + ('' if run.own else f'; its file is written by: {how_written(run.test_name, test)}')
     yield '  mipkd table'
     yield '      its figures beside those of other runs'
 
 
-def _stages(pair, blocks, mixes):
+def _stages(run, blocks, mixes):
     if STAGED.isdisjoint(blocks):
         return ''
-    names = NAMED_CUTS.get((pair.teacher, pair.student))
+    names = None if run.own and run.own.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student))
     return CUTS.format(cuts=f'[{", ".join(names)}]' if names else 3) + (MIXER_LR if mixes else '')
 
 
@@ -160,6 +178,6 @@ def _paths(run, has_teacher):
     text = (ENTRY_FROM_SCRATCH if run.is_entry else FROM_X2.format(run.start.student_file) if run.start else
             FROM_SCRATCH)
     if has_teacher:
-        weights = teacher_block(run.pair.teacher, run.pair.scale)[1]
-        text += (TEACHER_WEIGHTS.format(weights) if weights else '') + 'ignore_resume_networks: network_t\n'
+        weights = run.teacher.weights
+        text += (TEACHER_WEIGHTS.format(as_yaml(weights)) if weights else '') + 'ignore_resume_networks: network_t\n'
     return text
