@@ -9,8 +9,8 @@ from mipkd_arch.errors import UserError, one_of
 PRECISIONS = ('auto', 'bf16', 'tf32', 'fp32')
 
 
-# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. It then emulates bfloat16, which is half as
-# fast as float32, or leaves it to loops of PyTorch's own, 30 times as slow. A name that it does not know is no cap.
+# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. It then emulates bfloat16 at half the
+# speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. A name that it does not know is no cap.
 CAPS_WITHOUT_BF16 = ('sse41', 'avx', 'avx2', 'avx2_vnni', 'avx2_vnni_2', 'avx512_core', 'avx512_core_vnni')
 
 
