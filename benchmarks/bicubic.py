@@ -15,11 +15,13 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import cv2
 import numpy as np
 import torch
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_model.data.bicubic import shrink
 
 from basicsr.utils.matlab_functions import imresize

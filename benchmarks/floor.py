@@ -24,6 +24,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import torch
 import yaml
 from tabulate import tabulate
@@ -31,7 +34,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import exit_status, number_in
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.assemble import make_losses, make_views

@@ -19,15 +19,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
-import torch
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'demo')]
 sys.path.append(str(ROOT))
 
-import mipkd_model  # noqa: E402, F401
+import mipkd_model  # noqa: E402, F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
+import cv2  # noqa: E402
+import torch  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
 from mipkd_arch.errors import UserError, exit_status  # noqa: E402
 from mipkd_model.data.bicubic import shrink  # noqa: E402
 from mipkd_model.data.images import list_images, read_image  # noqa: E402

@@ -24,6 +24,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import torch
 from step import Ours, iterations_of_all_routes, options, wait
 from tqdm import tqdm

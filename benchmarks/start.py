@@ -24,13 +24,15 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import cv2
 import numpy as np
 import torch
 import yaml
 from tqdm import tqdm
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
 from mipkd_model.config.checks import check_blocks, check_keys, read_options

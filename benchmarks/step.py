@@ -3,7 +3,8 @@
 The reference is eager float32 in BasicSR's style: teacher, student, two L1 losses, backward, Adam, and a loop over the
 parameters for the moving average. All take turns, on the same batch of noise, so that whatever else the machine does
 slows down all alike. MiPKD's steps differ by the route that is drawn, so a turn is one step of every possible route; a
-figure is the median over the turns. Weights are random, which does not matter for the time.
+figure is the median over the turns. Weights are random, which does not matter for the time. On a slow or busy machine
+there are fewer turns than were asked for: "rounds" says how many, after --seconds none begins.
 
 The last line is one JSON object: "logits_speedup" and "mipkd_speedup" are the reference's time over ours (the
 reference trains by logits-KD in both), "mipkd_over_logits" compares our two, and "memory_over_logits" their peak
@@ -28,13 +29,15 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import torch
 import yaml
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in
 from mipkd_model.assemble import make_network
 from mipkd_model.config.checks import check_keys, check_options
@@ -130,6 +133,7 @@ def measure(args):
     pair = parse_pair(args.pair)
     for name in ('batch', 'patch', 'rounds'):
         number_in(f'--{name}', getattr(args, name), 1, integer=True)
+    number_in('--seconds', args.seconds, 0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +158,7 @@ def measure(args):
         turn(name)
         peaks[name] = peak(steps[name], batch, iterations if name.startswith('mipkd') else iterations[:1], device)
     times = {name: [] for name in steps}
-    for _ in tqdm(range(args.rounds), 'time', unit='round'):
+    for _ in tqdm(rounds_within(args.rounds, args.seconds), 'time', args.rounds, unit='round'):
         for name in steps:
             start = time.perf_counter()
             turn(name)
@@ -162,7 +166,16 @@ def measure(args):
     seconds = {name: statistics.median(of) for name, of in times.items()}
     tflop = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in iterations) / 1e12
              for name in METHODS}
-    print(json.dumps(result(args, device, seconds, peaks, tflop)))
+    print(json.dumps({**result(args, device, seconds, peaks, tflop), 'rounds': len(times['reference'])}))
+
+
+def rounds_within(most, seconds):
+    """Up to so many rounds; at least one, and none that would begin after that many seconds."""
+    end = time.monotonic() + seconds
+    for number in range(most):
+        if number and time.monotonic() >= end:
+            return
+        yield number
 
 
 def wait(device):
@@ -255,6 +268,8 @@ def main():
     parser.add_argument('--patch', type=int, default=48, help='side of an LR patch (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5,
                         help="turns; one has eight steps on the paper's pairs (default: %(default)s)")
+    parser.add_argument('--seconds', type=float, default=600,
+                        help='no turn after the first begins later than this after the first (default: %(default)s)')
     parser.add_argument('--train', default='{}', metavar='YAML',
                         help="changes of our option files' train block, such as '{precision: fp32}'")
     parser.add_argument('--also', action='append', default=[], metavar='YAML',

@@ -34,6 +34,9 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import torch
 from torture_parts import checkpoints, databases, kills, options
 from torture_parts.judge import KINDS
@@ -41,7 +44,6 @@ from torture_parts.part import run_case
 from torture_parts.world import ROOT, World
 from tqdm import tqdm
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import UserError, exit_status, number_in, one_of
 
 PARTS = {part.NAME: part for part in (kills, options, checkpoints, databases)}

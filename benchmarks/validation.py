@@ -17,12 +17,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.errors import exit_status, number_in
 from mipkd_arch.student_arch import EDSRStudent
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores

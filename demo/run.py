@@ -18,12 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'demo')]
 sys.path.append(str(ROOT))
 
+import mipkd_model  # noqa: E402, F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+
+# isort: split
 import comparison  # noqa: E402
 import photographs  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-import mipkd_model  # noqa: E402, F401
 from mipkd_arch.errors import UserError, command_status  # noqa: E402
 from mipkd_model.config.checks import read_options  # noqa: E402
 from mipkd_model.weights import load_weights, save_atomically  # noqa: E402

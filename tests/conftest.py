@@ -7,9 +7,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import torch
+import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
 
-import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
+# isort: split
+import torch
 
 torch.set_num_threads(1)  # networks this small only wait for each other on more, 100 times as long on a busy machine
 

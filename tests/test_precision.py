@@ -5,7 +5,7 @@ import runs
 import torch
 
 from mipkd_arch.errors import UserError
-from mipkd_model.step.precision import autocast, check_precision, float32_products, uses_bf16
+from mipkd_model.step.precision import autocast, check_precision, float32_products, has_fast_bf16, uses_bf16
 
 CPU = torch.device('cpu')
 
@@ -25,6 +25,50 @@ def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch):
         monkeypatch.setattr('mipkd_model.step.precision.has_fast_bf16', lambda device, has_it=has_it: has_it)
         assert uses_bf16('auto', CPU) is has_it
         assert uses_bf16('bf16', CPU) and not uses_bf16('fp32', CPU)
+
+
+HAS_BF16 = {'_is_avx512_bf16_supported': True, '_is_amx_tile_supported': False}
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """A function that plays a CPU: what PyTorch finds out about it, and variables of the environment."""
+    def play(found=HAS_BF16, onednn=(True, True), **variables):
+        for name in ('ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA'):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        for name, value in found.items():
+            monkeypatch.setattr(torch.cpu, name, lambda value=value: value)
+        built, enabled = onednn
+        monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: built)
+        monkeypatch.setattr(torch._C, '_get_mkldnn_enabled', lambda: enabled)
+        return has_fast_bf16(CPU)
+    return play
+
+
+def test_a_cpu_has_fast_bf16_by_either_of_its_extensions(cpu):
+    assert cpu() and cpu({'_is_avx512_bf16_supported': False, '_is_amx_tile_supported': True})
+    assert not cpu(dict.fromkeys(HAS_BF16, False)), 'as on other makes, and on older CPUs'
+
+
+@pytest.mark.parametrize('name', ['ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA'])
+@pytest.mark.parametrize('cap, fast', [
+    ('AVX2', False), ('avx512_core', False), ('AVX512_CORE_VNNI', False), ('SSE41', False), ('AVX2_VNNI_2', False),
+    ('AVX512_CORE_BF16', True), ('AVX512_CORE_AMX', True), ('DEFAULT', True), ('', True), ('unheard of', True)])
+def test_a_cap_that_makes_bf16_slow_makes_auto_float32(cpu, name, cap, fast):
+    assert cpu(**{name: cap}) is fast and uses_bf16('auto', CPU) is fast
+    assert uses_bf16('bf16', CPU), 'who asks for it gets it'
+
+
+def test_the_newer_of_two_caps_is_the_one_that_counts(cpu):
+    assert cpu(ONEDNN_MAX_CPU_ISA='AVX512_CORE_BF16', DNNL_MAX_CPU_ISA='AVX2')
+    assert not cpu(ONEDNN_MAX_CPU_ISA='', DNNL_MAX_CPU_ISA='AVX2'), 'an empty one is none'
+
+
+def test_without_onednn_bf16_is_not_fast(cpu):
+    assert not cpu(onednn=(False, True)), 'a PyTorch that was built without it'
+    assert not cpu(onednn=(True, False)), 'switched off by torch.backends.mkldnn'
 
 
 def test_autocast_casts_for_bf16_alone():

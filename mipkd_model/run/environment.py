@@ -25,7 +25,8 @@ from ..step.precision import has_fast_bf16
 FOLDER = Path(__file__).resolve().parents[2]
 VARIABLES = ('CUDA_VISIBLE_DEVICES', 'CUDA_LAUNCH_BLOCKING', 'CUBLAS_WORKSPACE_CONFIG', 'PYTORCH_CUDA_ALLOC_CONF',
              'PYTORCH_ALLOC_CONF', 'TORCH_CUDNN_V8_API_DISABLED', 'NVIDIA_TF32_OVERRIDE', 'OMP_NUM_THREADS',
-             'MKL_NUM_THREADS', 'KMP_AFFINITY', 'GLIBC_TUNABLES', 'LD_PRELOAD', 'RANK', 'LOCAL_RANK', 'WORLD_SIZE',
+             'OMP_WAIT_POLICY', 'MKL_NUM_THREADS', 'KMP_AFFINITY', 'ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA',
+             'ATEN_CPU_CAPABILITY', 'GLIBC_TUNABLES', 'LD_PRELOAD', 'RANK', 'LOCAL_RANK', 'WORLD_SIZE',
              'SLURM_JOB_ID', 'SLURM_PROCID', 'SLURM_NTASKS', 'NCCL_DEBUG', 'NCCL_P2P_DISABLE', 'NCCL_IB_DISABLE')
 """Of the environment, where they are set: what decides about numbers, speed, and who takes part."""
 PACKAGES = ('numpy', 'lmdb', 'pyyaml', 'spandrel', 'triton')

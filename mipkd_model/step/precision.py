@@ -1,4 +1,5 @@
 """Which number format the heavy layers of a training step run in."""
+import os
 from contextlib import contextmanager
 
 import torch
@@ -8,11 +9,23 @@ from mipkd_arch.errors import UserError, one_of
 PRECISIONS = ('auto', 'bf16', 'tf32', 'fp32')
 
 
-def has_fast_bf16(device):
-    """Whether bfloat16 runs in hardware: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. It then emulates bfloat16 at half the
+# speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. A name that it does not know is no cap.
+CAPS_WITHOUT_BF16 = ('sse41', 'avx', 'avx2', 'avx2_vnni', 'avx2_vnni_2', 'avx512_core', 'avx512_core_vnni')
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 runs in hardware: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX that oneDNN may use.
+
+    ``ONEDNN_MAX_CPU_ISA``, or ``DNNL_MAX_CPU_ISA``, caps what it uses. Arm's bfloat16 is not asked for: no step has
+    been timed on it.
+    """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    cap = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get('DNNL_MAX_CPU_ISA') or ''
+    in_use = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+    return (in_use and cap.lower() not in CAPS_WITHOUT_BF16
+            and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()))
 
 
 def check_precision(precision, device):
