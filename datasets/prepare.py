@@ -162,8 +162,8 @@ def main():
     command.add_argument('--lr', nargs='+', metavar='DIR',
                          help='folders of LR images, named as the HR ones or with x<scale> behind (0001x4.png); '
                               'without it LR images are made')
-    command.add_argument('--scale', nargs='+', type=int, choices=(2, 3, 4, 8), required=True,
-                         help='HR size over LR size')
+    command.add_argument('--scale', nargs='+', type=int, choices=(1, 2, 3, 4, 8), required=True,
+                         help='HR size over LR size; 1: images with noise or the like, which --lr names')
     command.add_argument('--out', required=True, metavar='DIR', help='where the LMDBs are written')
     command.add_argument('--min-side', type=int, default=0, metavar='PIXELS',
                          help='leave out HR images with a shorter side; at least the gt_size of training')

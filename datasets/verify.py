@@ -50,7 +50,7 @@ def main():
                                                                   'LR_bicubic/X4')
     parser.add_argument('--gt', metavar='PATH', help='LMDB or folder of HR images')
     parser.add_argument('--lq', metavar='PATH', help='LMDB or folder of LR images')
-    parser.add_argument('--scale', nargs='+', type=int, choices=(2, 3, 4, 8), help='only these scales')
+    parser.add_argument('--scale', nargs='+', type=int, choices=(1, 2, 3, 4, 8), help='only these scales')
     parser.add_argument('--limit', type=int, default=120, metavar='N',
                         help='compare the pixels of at most N pairs of each set, 0 for all (default: 120)')
     args = parser.parse_args()

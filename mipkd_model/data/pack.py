@@ -36,6 +36,9 @@ def pack_pairs(hr_files, folder, scales, lr_files=None, min_side=0, part='train'
         if file.stem in files:
             raise DataError(f'{file}: has the name of {files[file.stem]}; rename one of them')
         files[file.stem], shapes[file.stem] = file, image_shape(file)
+    if 1 in scales and not lr_files.get(1):
+        raise DataError('--scale: 1 needs --lr, for images are not made noisy or compressed here; name the folder of '
+                        'those that are to be restored')
     kept = [name for name, shape in shapes.items() if min(shape[:2]) >= max(min_side, *scales)]
     if not kept:
         raise DataError(f'{hr_files[0].parent}: none of {len(files)} images has sides of {max(min_side, *scales)} '

@@ -1,4 +1,5 @@
 """Where data comes from: the command that puts it in place."""
+import shlex
 from pathlib import PurePath
 
 
@@ -11,7 +12,10 @@ def source_of(path):
 def how_to_get(path, scale):
     """One sentence: the command that makes the data at ``path``."""
     source = source_of(path)
-    if source == 'div2k':
+    if scale == 1 and PurePath(path).suffix == '.lmdb':
+        return ('Pack folders of sound images and of those to restore: python datasets/prepare.py pack --hr FOLDER '
+                f'--lr FOLDER --scale 1 --out {shlex.quote(str(PurePath(path).parent))}')
+    if source == 'div2k' and scale > 1:
         return f'Fetch and pack DIV2K: python datasets/prepare.py div2k --scale {scale}'
     if source == 'benchmark':
         return 'Fetch the benchmark sets: python datasets/prepare.py benchmark'

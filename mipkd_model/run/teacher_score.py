@@ -64,8 +64,9 @@ def measure_teacher(opt, teacher, device):
     logger.info(f'Teacher on {block["name"]}: {name} {value:.4f}')
     bicubic = mean_scores([result.check.bicubic for result in results]).get(name)  # of PSNR and SSIM alone
     if bicubic is not None and not is_better(value, bicubic, metric[name]):
+        other = 'bicubic' if opt['scale'] > 1 else 'lq itself'  # which bicubic leaves as it is at x1
         file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
-        logger.warning(f'{file}: the teacher is no better than bicubic on {block["name"]}: {name} {value:.4f}, bicubic '
+        logger.warning(f'{file}: the teacher is no better than {other} on {block["name"]}: {name} {value:.4f}, {other} '
                        f'{bicubic:.4f}. Are these weights of network_t, of scale {opt["scale"]}, and are rgb_mean, '
                        'img_range and res_scale those it was trained with?')
     return {block['name']: {name: value}}
