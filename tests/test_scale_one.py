@@ -83,7 +83,7 @@ def test_validation_and_the_measured_teacher_are_compared_with_the_lq_images_the
     assert 'the teacher is no better than lq itself on made: psnr ' in log.text
     dataset = build_dataset({**opt['datasets']['val'], 'phase': 'val', 'scale': 1})
     model.validation(SimpleNamespace(dataset=dataset), 4, None)
-    record = read_record(folder / 'evaluations/made_4.json')
+    record = read_record(folder / 'records/made_4.json')
     border = np.s_[2:-2, 2:-2]
     expected = [calculate_psnr(*(cv2.imread(str(folder / part / file.name))[border] for part in ('noisy', 'hr')), 0,
                                test_y_channel=True) for file in list_images(folder / 'noisy')]
@@ -96,7 +96,7 @@ def test_noisy_images_are_given_and_not_made(tmp_path):
 
 
 def test_packed_pairs_are_verified_without_asking_how_they_were_made(folder):
-    findings = verify([Pair(folder / 'train_HR.lmdb', folder / 'train_LRx1.lmdb', 1)])
+    findings = verify(Pair(folder / 'train_HR.lmdb', folder / 'train_LRx1.lmdb', 1))
     assert all(finding.good for finding in findings)
     assert any('lq itself, bicubic x1 gives' in finding.text for finding in findings)
 

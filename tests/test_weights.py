@@ -319,7 +319,8 @@ def test_all_weights_of_a_file_are_named_the_usual_ones_first(tmp_path):
 
 def test_weights_that_are_wrapped_twice_are_found_or_named_with_both_keys(tmp_path):
     network, source = tiny.edsr(), tiny.edsr().state_dict()
-    load_weights(network, saved(tmp_path / 'a.pth', {'model': {'state_dict': source, 'epoch': 3}, 'step': torch.ones(1)}))
+    content = {'model': {'state_dict': source, 'epoch': 3}, 'step': torch.ones(1)}
+    load_weights(network, saved(tmp_path / 'a.pth', content))
     assert same(network, source)
     network, path = tiny.edsr(), saved(tmp_path / 'b.pth', {'trainer': {'net_g': source}})
     assert 'name trainer.net_g by path.param_key_g' in refusal(load_weights, network, path)
