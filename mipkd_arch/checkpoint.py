@@ -263,7 +263,7 @@ def _what_there_is(checkpoint, asked):
         if not isinstance(place, dict) or (key is None and usual):
             continue
         # Beside weights under a key there may be numbers that are tensors, such as a step.
-        if any(torch.is_tensor(value) and (value.dim() or not places) for value in place.values()):
+        if any(torch.is_tensor(value) and (value.dim() > 1 or not places) for value in place.values()):
             name, value = next((name, value) for name, value in place.items() if not _is_state_dict({name: value}))
             wrong = f'no tensor but of type {type(value).__name__}' if isinstance(name, str) else 'not named by a text'
             return f'the entry {key_text(name)} beside tensors is {wrong}; save the tensors alone'

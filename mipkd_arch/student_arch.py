@@ -20,7 +20,7 @@ class EDSRStudent(EDSR):
         num_in_ch, num_out_ch (int): channels of lq and of the output.
         num_feat (int): width of the body.
         num_block (int): residual blocks.
-        upscale (int): 2^n or 3.
+        upscale (int): 2^n or 3; 1 for images that keep their size.
         res_scale (float): factor of each block's residual.
         img_range (float): range in which the body works; lq and output are in [0, 1].
         rgb_mean (sequence[float]): mean of the training images, in [0, 1].
@@ -61,9 +61,10 @@ class SwinIRStudent(SwinIR):
         window_size (int): side of the attention windows.
         mlp_ratio (float): width of the MLP over embed_dim.
         drop_path_rate (float): stochastic depth while training; off in eval mode.
-        upscale (int): 2, 3, 4 or 8.
+        upscale (int): 2, 3, 4 or 8; 1 for images that keep their size.
         img_range (float): range in which the body works.
-        upsampler (str): 'pixelshuffle', 'pixelshuffledirect' or 'nearest+conv'.
+        upsampler (str): 'pixelshuffle', 'pixelshuffledirect', 'nearest+conv' (x4 alone), or '' (x1 alone), which adds
+            what the network makes to lq, for images with noise or JPEG artifacts.
         resi_connection (str): '1conv' or '3conv'.
     """
 

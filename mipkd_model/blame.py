@@ -28,22 +28,22 @@ def refusal(where, block, target, build, error):
             return False
         return True
 
+    reason = f'{where}: {target.__name__} refuses these options ({reason_of(error)})'
     for name, value in arguments.items():
         if (whole := _whole(value)) is not value and works({**arguments, name: whole}):
-            return f'{where}.{name}: {shown(value)} is not of whole numbers; write {shown(whole)}'
+            return f'{reason}; {where}.{name}: {shown(value)} is not of whole numbers: write {shown(whole)}'
     parameters = inspect.signature(target).parameters
     optional = [name for name in arguments if name in parameters
                 and parameters[name].default is not inspect.Parameter.empty][:MOST]
     guilty = [name for name in optional if works({key: value for key, value in arguments.items() if key != name})]
-    reason = f'{target.__name__} refuses {"it" if len(guilty) == 1 else "these options"} ({reason_of(error)})'
     if len(guilty) == 1:
         name, = guilty
-        return (f'{where}.{name}: {shown(arguments[name])}, but {reason}; its default, '
+        return (f'{reason}; {where}.{name}: {shown(arguments[name])} is at fault, and its default, '
                 f'{shown(parameters[name].default)}, would do')
     if guilty:
-        named = ' with '.join(f'{name}: {shown(arguments[name])}' for name in guilty)
-        return f'{where}.{guilty[0]}: {reason}; {named} do not go together, and either one left out would do'
-    return f'{where}: {reason}'
+        named = ' and '.join(f'{name}: {shown(arguments[name])}' for name in guilty)
+        return f'{reason}; {named} do not go together, and the default of one of them would do'
+    return reason
 
 
 def _whole(value):

@@ -175,7 +175,7 @@ REFUSED = {
                                     'is of no network that is known here'),
     'a SwinIR of nearest+conv at x2': (
         lambda: {key: value for key, value in tiny.swinir(upsampler='nearest+conv').state_dict().items()
-                 if 'conv_up2' not in key}, 'nearest+conv at x2, which BasicSR has at x4 alone; networks that the spandrel'),
+                 if 'conv_up2' not in key}, 'nearest+conv at x2, which BasicSR has at x4 alone; networks that the'),
     'a SwinIR against noise in gray images': (
         lambda: tiny.swinir(1, upsampler='', in_chans=1).state_dict(), 'of 1 channels, and networks here take RGB'),
 }

@@ -277,3 +277,66 @@ def test_without_spandrel_one_line_says_how_to_install_it(dat, monkeypatch):
     monkeypatch.setitem(sys.modules, 'spandrel', None)
     message = refusals.refusal(SpandrelNetwork, file=dat('light')[1], kind=UserError)
     assert message.endswith('needs the spandrel library (spandrel is missing): pip install spandrel')
+
+
+# ---------------------------------------------------------------- what spandrel does around a network
+
+
+def descriptor(network, tmp_path):
+    """The file of a network's weights, and what spandrel makes of it."""
+    torch.save(network.state_dict(), tmp_path / 'some.pth')
+    return str(tmp_path / 'some.pth'), spandrel.ModelLoader(device='cpu').load_from_file(tmp_path / 'some.pth').eval()
+
+
+def dehaze():
+    from spandrel.architectures.MixDehazeNet import MixDehazeNet
+    return MixDehazeNet(embed_dims=[8, 16, 32, 16, 8], depths=[1, 1, 1, 1, 1])
+
+
+def mm_realsr():
+    from spandrel.architectures.MMRealSR import MMRealSR
+    return MMRealSR(num_in_ch=3, num_out_ch=3, scale=4, num_feat=16, num_block=1, num_grow_ch=8)
+
+
+def denoiser():
+    from spandrel.architectures.DRUNet import DRUNet
+    return DRUNet(in_nc=4, out_nc=3, nc=[8, 8, 8, 8], nb=2)
+
+
+def seemore():
+    from spandrel.architectures.SeemoRe import SeemoRe
+    return SeemoRe(scale=2)
+
+
+def writing():
+    from spandrel.architectures.RCAN import RCAN
+    return RCAN(scale=2, n_resgroups=1, n_resblocks=1, n_feats=16, reduction=4)
+
+
+def enlightening():
+    from spandrel.architectures.RetinexFormer import RetinexFormer
+    return RetinexFormer(n_feat=8, num_blocks=[1, 1, 1])
+
+
+@pytest.mark.parametrize('make', [dehaze, mm_realsr, denoiser, seemore, writing, enlightening])
+def test_a_network_gives_what_spandrel_gives_for_a_batch_too(tmp_path, make):
+    file, opened = descriptor(make(), tmp_path)
+    network, lq = SpandrelNetwork(file=file).eval(), torch.rand(2, 3, 17, 22)
+    before = lq.clone()
+    expected = torch.cat([opened(image.clone()) for image in lq.split(1)])
+    with torch.no_grad():
+        found = network(lq).clamp(0, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)  # a batch is rounded in another order
+    assert torch.equal(lq, before)
+
+
+def test_a_gradient_goes_through_what_spandrel_does_around_a_network(tmp_path):
+    network, lq = SpandrelNetwork(file=descriptor(dehaze(), tmp_path)[0]).eval(), torch.rand(1, 3, 40, 40)
+    network(lq.requires_grad_()).mean().backward()
+    assert lq.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize('make', [seemore, writing])
+def test_networks_made_for_one_image_and_those_that_write_into_it_teach(folder, tmp_path, make):
+    opt = options(folder, descriptor(make(), tmp_path)[0], ('pixel_opt', 'kd_opt'))
+    assert trained(opt, 1) == ['l_pix', 'l_kd']

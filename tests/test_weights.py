@@ -292,3 +292,62 @@ def test_weights_are_saved_in_plain_memory_layout():
     assert not network.conv_after_body.weight.is_contiguous()
     assert all(value.is_contiguous() and not value.requires_grad for value in weights.values())
     assert same(network, weights)
+
+
+# ---------------------------------------------------------------- other trainers
+
+
+@pytest.mark.parametrize('beside', [{'step': torch.tensor(5)}, {'step': torch.tensor(5), 'scaler': {'scale': 2.}},
+                                    {'step': torch.ones(1), 'opt': {'state': {0: {'exp_avg': torch.ones(3)}}}}],
+                         ids=['step', 'step, scaler', 'step, optimizer'])
+@pytest.mark.parametrize('name', ['ema_model', 'netG', 'network', 'my_weights'])
+def test_weights_beside_other_tensors_are_pointed_out_and_load_by_param_key(tmp_path, name, beside):
+    network, source = tiny.edsr(), tiny.edsr().state_dict()
+    path = saved(tmp_path / 'net.pth', {name: source, **beside})
+    assert f'name {name} by path.param_key_g (of a teacher: param_key_t)' in refusal(load_weights, network, path)
+    load_weights(network, path, param_key=name)
+    assert same(network, source)
+
+
+def test_all_weights_of_a_file_are_named_the_usual_ones_first(tmp_path):
+    weights = tiny.edsr(num_feat=4, num_block=1).state_dict()
+    content = {'other': weights, 'state': {'critic': weights}, 'net_g': weights, 'ema_model': weights,
+               'step': torch.ones(1)}
+    assert 'name net_g or ema_model or other or state.critic by path' in refusal(
+        load_weights, tiny.edsr(), saved(tmp_path / 'net.pth', content))
+
+
+def test_weights_that_are_wrapped_twice_are_found_or_named_with_both_keys(tmp_path):
+    network, source = tiny.edsr(), tiny.edsr().state_dict()
+    content = {'model': {'state_dict': source, 'epoch': 3}, 'step': torch.ones(1)}
+    load_weights(network, saved(tmp_path / 'a.pth', content))
+    assert same(network, source)
+    network, path = tiny.edsr(), saved(tmp_path / 'b.pth', {'trainer': {'net_g': source}})
+    assert 'name trainer.net_g by path.param_key_g' in refusal(load_weights, network, path)
+    load_weights(network, path, param_key='trainer.net_g')
+    assert same(network, source)
+
+
+@pytest.mark.parametrize('wrapper', [None, 'model', 'ema_model'])
+def test_an_average_beside_the_weights_and_counts_is_taken(tmp_path, wrapper):
+    network, average = tiny.edsr(), tiny.edsr().state_dict()
+    weights = {**{f'online_model.{key}': value for key, value in tiny.edsr().state_dict().items()},
+               **{f'ema_model.{key}': value for key, value in average.items()},
+               'step': torch.tensor(7), 'initted': torch.tensor(True)}
+    load_weights(network, saved(tmp_path / 'net.pth', {wrapper: weights} if wrapper else weights), param_key=wrapper)
+    assert same(network, average)
+
+
+@pytest.mark.parametrize('prefix', ['ema_model.', 'net_g.', 'network.', 'ema_model.module.', 'netG._orig_mod.'])
+def test_the_network_among_those_of_a_trainer_is_taken_by_its_prefix(tmp_path, prefix):
+    network, source = tiny.edsr(), tiny.edsr().state_dict()
+    weights = {**{f'{prefix}{key}': value for key, value in source.items()}, 'net_d.conv.weight': torch.ones(2),
+               'perceptual.vgg.weight': torch.ones(3)}
+    load_weights(network, saved(tmp_path / 'net.ckpt', {'state_dict': weights}))
+    assert same(network, source)
+
+
+def test_a_number_among_bare_weights_is_named_and_not_what_is_inside_of_other_entries(tmp_path):
+    content = {**tiny.edsr().state_dict(), 'optimizer': {'exp_avg': torch.ones(3)}}
+    assert 'the entry optimizer beside tensors is no tensor but of type dict' in refusal(
+        load_weights, tiny.edsr(), saved(tmp_path / 'net.pth', content))

@@ -225,8 +225,8 @@ def add_preparing(commands, root: Path) -> None:
     parser.add_argument('--lr', nargs='+', metavar='DIR',
                         help='folders of LR images, named as the HR ones or with x<scale> behind (0001x4.png); '
                              'without it LR images are made')
-    parser.add_argument('--scale', nargs='+', type=int, choices=(2, 3, 4, 8), required=True,
-                        help='HR size over LR size')
+    parser.add_argument('--scale', nargs='+', type=int, choices=(1, 2, 3, 4, 8), required=True,
+                        help='HR size over LR size; 1: images with noise or the like, which --lr names')
     parser.add_argument('--out', required=True, metavar='DIR', help='where the LMDBs are written')
     parser.add_argument('--min-side', type=count, default=0, metavar='PIXELS',
                         help='leave out HR images with a shorter side; at least the gt_size of training')
@@ -238,7 +238,7 @@ def add_checking(parser) -> None:
                                                                   'LR_bicubic/X4')
     parser.add_argument('--gt', metavar='PATH', help='LMDB or folder of HR images')
     parser.add_argument('--lq', metavar='PATH', help='LMDB or folder of LR images')
-    parser.add_argument('--scale', nargs='+', type=int, choices=(2, 3, 4, 8), help='only these scales')
+    parser.add_argument('--scale', nargs='+', type=int, choices=(1, 2, 3, 4, 8), help='only these scales')
     parser.add_argument('--limit', type=count, default=120, metavar='N',
                         help='compare the pixels of at most N pairs of each set, 0 for all (default: 120)')
     parser.set_defaults(run=check)

@@ -48,7 +48,7 @@ TOP = {
     'model_type': Option(Anything('MiPKDModel'), NEEDED,
                          'What trains. BasicSR\'s other models run, too; their options are checked as far as '
                          'BasicSR\'s pipeline reads them.'),
-    'scale': Option(Whole(1, 64), NEEDED, 'Size of gt over size of lq.'),
+    'scale': Option(Whole(1, 64), NEEDED, 'Size of gt over size of lq; 1: images are restored in their own size.'),
     'num_gpu': Option(Either((Choice(('auto', )), Whole(0)), 'auto, or a whole number of at least 0'), NEEDED,
                       'auto: all GPUs that are there, one process for each by torchrun; 0: the CPU.'),
     'manual_seed': Option(Maybe(Whole(0, 2**32 - 1)), None,
@@ -74,7 +74,7 @@ DATA = {
     'name': Option(Name(), NEEDED, 'Name of the data set; each that is measured has its own.'),
     'type': Option(Anything('PairedSRDataset, or a data set of BasicSR'), NEEDED, 'Class that reads it.'),
     'dataroot_gt': Option(Path(), NEEDED, 'Folder of images, or an LMDB (*.lmdb).'),
-    'dataroot_lq': Option(Path(), NEEDED, 'The same images, smaller by scale.'),
+    'dataroot_lq': Option(Path(), NEEDED, 'The same images, smaller by scale; at scale 1 those to be restored.'),
     'pin_memory': Option(Switch(), False, 'Keep batches where a GPU can fetch them by itself.'),
 }
 MEASURED_DATA = {

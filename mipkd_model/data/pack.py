@@ -62,6 +62,9 @@ def pack_pairs(hr_files, folder, scales, lr_files=None, min_side=0, part='train'
         DataError: a database cannot be written.
     """
     folder, faults = Path(folder), _Faults()
+    if 1 in scales and not (lr_files or {}).get(1):
+        raise PackError(['--scale: 1 needs --lr, for images are not made noisy or compressed here; name the folder of '
+                         'those that are to be restored'])
     files, shapes = _look_at(hr_files, faults)
     least = max(min_side, *scales)
     kept = [name for name, shape in shapes.items() if min(shape[:2]) >= least]

@@ -13,7 +13,11 @@ def source_of(path):
 def how_to_get(path, scale):
     """One sentence: the command that makes the data at ``path``."""
     source = source_of(path)
-    if source == 'div2k':
+    if scale == 1 and PurePath(path).suffix == '.lmdb':
+        pack = command('mipkd', 'data', 'pack', '--hr', 'FOLDER', '--lr', 'FOLDER', '--scale', 1, '--out',
+                       PurePath(path).parent)
+        return f'Pack folders of sound images and of those to restore: {pack}'
+    if source == 'div2k' and scale > 1:
         return f'Fetch and pack DIV2K: {command("mipkd", "data", "div2k", "--scale", scale)}'
     if source == 'benchmark':
         return f'Fetch the benchmark sets: {command("mipkd", "data", "benchmark")}'

@@ -64,20 +64,26 @@ def measure_teacher(opt, teacher, device):
         return {}
     logger.info(f'Teacher on {block["name"]}: {name} {value:.4f}')
     compared = compared_means(scores, bicubic, name)  # bicubic has PSNR and SSIM alone
+    other = unchanged_or_bicubic(opt['scale'])
     if compared and not is_better(*compared[:2], metric[name]):
         file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
-        logger.warning(f'{file}: the teacher is no better than bicubic on {block["name"]}: '
-                       f'{_both(name, *compared)}. Are these weights of network_t, of scale {opt["scale"]}, and are '
+        logger.warning(f'{file}: the teacher is no better than {other} on {block["name"]}: '
+                       f'{_both(name, other, *compared)}. Are these weights of network_t, of scale {opt["scale"]}, and are '
                        'rgb_mean, img_range and res_scale those it was trained with?')
     elif compared and compared[2]:
-        logger.info(f'Teacher on {block["name"]}, beside bicubic: {_both(name, *compared)}.')
+        logger.info(f'Teacher on {block["name"]}, beside {other}: {_both(name, other, *compared)}.')
     return {block['name']: {name: compared[0] if compared else value}}
 
 
-def _both(name, value, bicubic, left_out):
+def unchanged_or_bicubic(scale):
+    """What a network is compared with: bicubic leaves lq as it is at x1."""
+    return 'bicubic' if scale > 1 else 'lq itself'
+
+
+def _both(name, other, value, bicubic, left_out):
     """A network's figure and that of bicubic, in words."""
     aside = f' (without {left_out} on which one of them is infinite)' if left_out else ''
-    return f'{name} {value:.4f}, bicubic {bicubic:.4f}{aside}'
+    return f'{name} {value:.4f}, {other} {bicubic:.4f}{aside}'
 
 
 def warn_of_bicubic(record):
@@ -86,13 +92,14 @@ def warn_of_bicubic(record):
     Args:
         record (Record): of the validation at the end of the run.
     """
+    other = unchanged_or_bicubic(record.scale)
     for name, block in record.protocol['metrics'].items():
         images = record.images.values()
         compared = compared_means([image.scores for image in images], [image.bicubic for image in images], name)
         if compared and not is_better(*compared[:2], block):
             get_root_logger().warning(
-                f'The student is no better than bicubic on {record.dataset["name"]}: {_both(name, *compared)}. A run '
-                'that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
+                f'The student is no better than {other} on {record.dataset["name"]}: '
+                f'{_both(name, other, *compared)}. A run that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
                 'schedules that do not fit the length.')
             return
 
