@@ -1,4 +1,5 @@
 """Options of BasicSR's own data sets, and what they find only when they read, or never."""
+import unicodedata
 from copy import deepcopy
 
 import cv2
@@ -176,6 +177,15 @@ def test_a_format_that_opencv_alone_knows_is_left_to_it(tests, tmp_path):
     check_files(opt)
     cv2.imwrite(str(tmp_path / 'lq/b.pgm'), tiny.noise(12, 12)[..., 0].astype(np.uint16) * 257)
     assert 'b.pgm: has more than 8 bits' in refusal(check_files, opt, kind=UserError)
+
+
+def test_a_partner_whose_name_is_in_another_unicode_form_is_told(tests, tmp_path):
+    opt = tests(SETS[0])
+    for folder, form in (('gt', 'NFC'), ('lq', 'NFD')):
+        file = tmp_path / folder / '0001.png'
+        file.rename(file.with_name(unicodedata.normalize(form, 'Zürich') + '.png'))
+    assert 'is in the Unicode form of macOS: rename it, or take PairedSRDataset' in refusal(
+        check_files, opt, kind=UserError)
 
 
 def test_images_of_one_name_in_two_folders_are_refused(tests, tmp_path):

@@ -180,6 +180,16 @@ def test_all_is_content_where_everything_is_there(prepare, tmp_path):
     assert prepare('all', '-opt', file).startswith(f'{file}: all data and weights are there.')
 
 
+def test_all_is_content_with_images_without_gt_and_paths_below_home(prepare, tmp_path, monkeypatch):
+    opt = runs.options(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    opt['datasets'] = {'test': {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': '~/hr',
+                                'io_backend': {'type': 'disk'}}}
+    opt = {key: value for key, value in opt.items() if key not in ('train', 'network_t', 'logger')}
+    opt.update(path={}, val={})
+    assert 'all data and weights are there' in prepare('all', '-opt', runs.option_file(tmp_path, opt))
+
+
 def test_all_packs_what_the_option_file_needs(div2k, prepare, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'ROOT', tmp_path)
     opt = runs.options(tmp_path)
