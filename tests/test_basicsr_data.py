@@ -1,12 +1,19 @@
-"""Options of BasicSR's own data set, and what it finds only when it reads."""
+"""Options of BasicSR's own data sets, and what they find only when they read, or never."""
+import unicodedata
 from copy import deepcopy
 
+import cv2
+import numpy as np
 import pytest
 import runs
+import tiny
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.config.checks import check_files, check_options
+from mipkd_model.commands.check import findings
+from mipkd_model.config.checks import check_files, check_options, find_in_options
+
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 
 @pytest.fixture(scope='module')
@@ -52,3 +59,170 @@ def test_a_data_set_of_basicsr_needs_to_know_how_files_are_read(tmp_path):
     opt = runs.options(tmp_path)
     opt['datasets']['val'].update(type='PairedImageDataset')
     assert refusal(check_options, opt, True, kind=UserError).startswith('datasets.val.io_backend: missing')
+
+
+SETS = ('PairedImageDataset', 'SingleImageDataset')
+
+
+@pytest.fixture
+def tests(tmp_path):
+    """Makes options of a test on a data set of BasicSR, which reads three images from folders."""
+    def make(kind, **more):
+        opt = runs.options(tmp_path)
+        for name, side in (('gt', 24), ('lq', 12)):
+            if not (tmp_path / name).exists():
+                runs.photographs(tmp_path / name, 3, side, side)
+        gt = {'dataroot_gt': str(tmp_path / 'gt')} if kind == SETS[0] else {}
+        opt['datasets'] = {'test': {'name': 'own', 'type': kind, 'dataroot_lq': str(tmp_path / 'lq'), **gt,
+                                    'io_backend': {'type': 'disk'}, **more}}
+        return {key: value for key, value in opt.items() if key not in ('train', 'network_t', 'logger')}
+    return make
+
+
+@pytest.mark.parametrize('kind', SETS)
+def test_what_gives_images_that_networks_are_not_meant_for_is_refused(tests, kind):
+    for name, value in (('color', 'y'), ('mean', [0.5, 0.5, 0.5]), ('std', [0.5, 0.5, 0.5])):
+        line = refusal(check_options, tests(kind, **{name: value}), False, kind=UserError)
+        assert line.startswith(f'datasets.test.{name}: {value!r}: ') and 'take it out' in line
+        check_options(tests(kind, **{name: None}), False)
+
+
+def test_the_same_of_a_training_and_its_validation(of_basicsr):
+    for phase in ('train', 'val'):
+        opt = deepcopy(of_basicsr)
+        opt['datasets'][phase].update(color='y', mean=[0, 0, 0])
+        assert [line.partition(': ')[0] for line in find_in_options(opt, True).lines] == [
+            f'datasets.{phase}.color', f'datasets.{phase}.mean']
+
+
+@pytest.mark.parametrize('template', ['x4', '{}{}', '{', '{name}', 4])
+def test_a_template_of_names_has_one_place_for_the_name(of_basicsr, template):
+    opt = deepcopy(of_basicsr)
+    opt['datasets']['train']['filename_tmpl'] = template
+    assert 'datasets.train.filename_tmpl: ' in refusal(check_options, opt, True, kind=UserError)
+    opt['datasets']['train']['filename_tmpl'] = '{}x4'
+    check_options(opt, True)
+
+
+@pytest.mark.parametrize('name', ['dataroot_gt', 'use_flip', 'phase', 'filename_tmpl'])
+def test_an_option_that_a_set_without_gt_does_not_read_is_refused(tests, name):
+    assert refusal(check_options, tests(SETS[1], **{name: 'x'}), False, kind=UserError).startswith(
+        f'datasets.test.{name}: nothing reads this option')
+
+
+def test_images_without_gt_are_not_trained_on(of_basicsr):
+    opt = deepcopy(of_basicsr)
+    opt['datasets']['train'].update(type=SETS[1])
+    assert refusal(check_files, opt, kind=UserError).startswith('datasets.train.type: SingleImageDataset has no gt')
+
+
+@pytest.mark.parametrize('missing', [{}, {'dataroot_gt': None}])
+def test_a_set_that_lacks_gt_comes_with_the_one_that_needs_none(tests, missing):
+    opt = tests(SETS[1])
+    del opt['datasets']['test']['io_backend']
+    opt['datasets']['test'].update(type='PairedSRDataset', **missing)
+    line = refusal(check_options, opt, False, kind=UserError)
+    assert line.startswith('datasets.test.dataroot_gt: missing') and line.endswith(
+        'images without gt are enlarged by type: SingleImageDataset, with io_backend: {type: disk}')
+
+
+def both(folder, name, image):
+    """Write an image and its lq."""
+    cv2.imwrite(str(folder / f'gt/{name}'), image)
+    cv2.imwrite(str(folder / f'lq/{name}'), image[::2, ::2])
+
+
+def transparent(folder):
+    both(folder, '0001.png', np.full((24, 24, 4), 9, np.uint8))
+
+
+def deep(folder):
+    both(folder, '0001.png', tiny.noise(24, 24).astype(np.uint16) * 257)
+
+
+def cut(folder):
+    for name in ('gt', 'lq'):
+        file = folder / name / '0001.png'
+        file.write_bytes(file.read_bytes()[:-40])
+
+
+def text(folder):
+    for name in ('gt', 'lq'):
+        (folder / name / 'notes.txt').write_text('mine')
+
+
+def twins(folder):
+    both(folder, '0001.jpg', tiny.noise(24, 24))
+
+
+FLAWS = {
+    'a text file': (text, 'notes.txt: is not a readable image'), 'an image that is cut short': (cut, 'is cut short'),
+    'a transparent image': (transparent, 'is transparent in places'), '16 bits': (deep, 'has more than 8 bits'),
+    'two images of one name': (twins, 'has the name of'),
+}
+
+
+@pytest.mark.parametrize('kind', SETS)
+@pytest.mark.parametrize('flaw, says', FLAWS.values(), ids=FLAWS)
+def test_what_basicsr_would_drop_or_fail_on_is_one_line_before_anything_starts(tests, tmp_path, kind, flaw, says):
+    opt = tests(kind)
+    check_files(opt)
+    flaw(tmp_path)
+    assert says in refusal(check_files, opt, kind=UserError)
+
+
+def test_a_format_that_opencv_alone_knows_is_left_to_it(tests, tmp_path):
+    opt = tests(SETS[1])
+    cv2.imwrite(str(tmp_path / 'lq/a.ppm'), tiny.noise(12, 12))
+    check_files(opt)
+    cv2.imwrite(str(tmp_path / 'lq/b.pgm'), tiny.noise(12, 12)[..., 0].astype(np.uint16) * 257)
+    assert 'b.pgm: has more than 8 bits' in refusal(check_files, opt, kind=UserError)
+
+
+def test_a_partner_whose_name_is_in_another_unicode_form_is_told(tests, tmp_path):
+    opt = tests(SETS[0])
+    for folder, form in (('gt', 'NFC'), ('lq', 'NFD')):
+        file = tmp_path / folder / '0001.png'
+        file.rename(file.with_name(unicodedata.normalize(form, 'Zürich') + '.png'))
+    assert 'is in the Unicode form of macOS: rename it, or take PairedSRDataset' in refusal(
+        check_files, opt, kind=UserError)
+
+
+def test_images_of_one_name_in_two_folders_are_refused(tests, tmp_path):
+    for name in ('one', 'two'):
+        (tmp_path / 'gt' / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / 'gt' / name / '0001.png'), tiny.noise(24, 24))
+    (tmp_path / 'list.txt').write_text('one/0001.png (24,24,3)\ntwo/0001.png (24,24,3)\n')
+    runs.photographs(tmp_path / 'lq', 3, 12, 12)
+    opt = tests(SETS[0], meta_info_file=str(tmp_path / 'list.txt'))
+    assert 'two/0001.png has the name of' in refusal(check_files, opt, kind=UserError)
+
+
+@pytest.mark.parametrize('keys, says', [(['one/a', 'two/a'], 'two/a has the name of one/a'),
+                                        (['shot.v2'], "image 'shot.v2' has a dot in its name")])
+def test_names_of_an_lmdb_that_basicsr_mixes_up_are_refused(tests, tmp_path, keys, says):
+    opt = tests(SETS[0], io_backend={'type': 'lmdb'})
+    for name in ('gt', 'lq'):
+        path = str(tmp_path / f'{name}.lmdb')
+        make_lmdb_from_imgs(str(tmp_path / name), path, ['0000.png'] * len(keys), keys, map_size=2**20)
+        opt['datasets']['test'][f'dataroot_{name}'] = path
+    assert says in refusal(check_files, opt, kind=UserError)
+
+
+@pytest.mark.parametrize('kind', [*SETS, 'PairedSRDataset'])
+def test_what_is_left_out_of_a_folder_is_said_by_the_check_and_at_the_start(tests, tmp_path, kind, capsys):
+    opt = tests(SETS[0] if kind == 'PairedSRDataset' else kind)
+    opt['datasets']['test']['type'] = kind
+    if kind == 'PairedSRDataset':
+        del opt['datasets']['test']['io_backend']
+        (tmp_path / 'lq/a.jfif').touch()
+    (tmp_path / 'lq/more').mkdir()
+    check_files(opt)
+    line = capsys.readouterr().out.strip()
+    others = '1 other file (.jfif) and 1 folder' if kind == 'PairedSRDataset' else '1 folder'
+    assert line == f'datasets.test.dataroot_lq: {tmp_path / "lq"}: left out: {others}'
+    notes = []
+    findings(runs.option_file(tmp_path, opt), tell=notes.append)
+    assert notes == [line]
+    check_files({**opt, 'rank': 1})
+    assert not capsys.readouterr().out, 'one process says it'

@@ -1,7 +1,11 @@
 """What README and docs say is true: their code runs, their files exist, their example of a diff applies."""
+import os
 import re
 import statistics
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import runs
 import yaml
@@ -9,6 +13,8 @@ import yaml
 from mipkd_arch import staged, staged_view
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_options
+from mipkd_model.data.bicubic import shrink
+from mipkd_model.data.images import read_image
 from mipkd_model.evaluation.records import find_records
 
 from basicsr.archs import build_network
@@ -94,6 +100,21 @@ def test_the_recipe_for_a_method_of_ones_own_trains(tmp_path):
     finally:
         LOSS_REGISTRY._obj_map.pop('EdgeLoss', None)
     assert list(model.get_current_log()) == ['l_pix', 'l_edge'] and model.log_dict['l_edge'] > 0
+
+
+def test_the_option_file_for_images_without_gt_enlarges_them(tmp_path):
+    text, = (block for block in blocks(runs.ROOT / 'docs/evaluation.md', 'yaml') if 'SingleImageDataset' in block)
+    (tmp_path / 'photos_x4.yml').write_text(text.replace('auto ', '0 '))
+    (tmp_path / 'demo').symlink_to(runs.ROOT / 'demo')
+    images = runs.photographs(tmp_path / 'photos', 2, 20, 24)
+    start = 'import sys; from mipkd_model.launch import test; sys.exit(test("."))'
+    done = subprocess.run([sys.executable, '-c', start, '-opt', 'photos_x4.yml'], cwd=tmp_path, capture_output=True,
+                          text=True, env={**os.environ, 'PYTHONPATH': str(runs.ROOT)})
+    assert done.returncode == 0, done.stderr
+    for file in images:
+        output = read_image(tmp_path / f'results/photos_x4/visualization/photos/{file.stem}_x4.png')
+        assert output.shape == (80, 96, 3)
+        assert np.abs(shrink(output, 4).astype(int) - read_image(file)).mean() < 8
 
 
 def test_the_diff_that_swaps_the_student_applies_and_builds():

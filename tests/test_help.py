@@ -22,7 +22,8 @@ SCRIPTS = {
 }
 MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
          ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile'], ['check'],
-         ['environment']]
+         ['environment'], ['data'], ['data', 'all'], ['data', 'div2k'], ['data', 'benchmark'], ['data', 'pack'],
+         ['data', 'verify']]
 
 
 @pytest.mark.parametrize('command', SCRIPTS.values(), ids=SCRIPTS)

@@ -11,7 +11,7 @@ from tiny import noise
 from mipkd_model.data import DataError
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.data.images import list_images, read_image
-from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.pack import PackError, pack_pairs
 from mipkd_model.data.raw_lmdb import RawLmdb
 
 refusal = partial(refusals.refusal, kind=DataError)
@@ -210,3 +210,35 @@ def test_databases_of_images_that_changed_since_are_refused(tmp_path):
     pack_pairs(files, tmp_path / 'out', [2])
     files[0].write_bytes(files[1].read_bytes())
     assert 'from before these changed' in refusal(pack_pairs, files, tmp_path / 'out', [2])
+
+
+def test_all_that_is_wrong_is_listed_before_anything_is_written(tmp_path, hr, lr, out):
+    hr += [write_png(tmp_path / f'HR/{name}.png', noise(18, 26)) for name in ('0004', '0005', '0006')]
+    twin = write_png(tmp_path / 'more/0001.png', noise(20, 20))
+    cut = hr[1].read_bytes()
+    hr[1].write_bytes(cut[:-30])
+    cv2.imwrite(str(hr[3]), np.full((18, 26, 4), 100, np.uint8))
+    hr[4].write_bytes(b'no image')
+    lr += [write_png(tmp_path / f'LR/X4/{name}x4.png', noise(4, 6)) for name in ('0004', '0009')]
+    write_png(lr[0], noise(9, 9))
+    lr[2].unlink()
+    with pytest.raises(PackError) as error:
+        pack_pairs([*hr, twin], out, [4], {4: [lr[0], lr[1], *lr[3:]]})
+    faults = error.value.faults
+    for part in (f'{twin}: has the name of {hr[0]}', f'{hr[1]}: is cut short or corrupt', f'{hr[3]}: is transparent in',
+                 f'{hr[4]}: is not a readable image', "but '0003' of gt has no lq image", f'{hr[4]}: has no lq image',
+                 f'{hr[5]}: has no lq image of that name or 0006x4', f'{lr[4]}: has no gt image',
+                 "image '0001x4' is 9x9"):
+        assert sum(part in fault for fault in faults) == 1, part
+    assert len(faults) == 9 and str(error.value) == f'{faults[0]} (and 8 more)' and not out.exists()
+
+
+def test_two_lq_files_of_one_name_are_refused(tmp_path, hr, lr, out):
+    other = write_png(tmp_path / 'LR/more/0002x4.png', noise(8, 6))
+    assert refusal(pack_pairs, hr, out, [4], {4: [*lr, other]}).startswith(f'{other}: has the name of {lr[1]}')
+
+
+def test_what_is_packed_already_is_not_read_again(hr, out, monkeypatch):
+    pack_pairs(hr, out, [4])
+    monkeypatch.setattr('mipkd_model.data.pack.read_image', lambda file: pytest.fail('was read'))
+    assert pack_pairs(hr, out, [4])['written'] == []

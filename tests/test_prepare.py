@@ -15,6 +15,7 @@ import runs
 import tiny
 from local_server import serving
 
+from mipkd_model.cli import main
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.data.images import read_image
 from mipkd_model.data.raw_lmdb import RawLmdb
@@ -179,6 +180,16 @@ def test_all_is_content_where_everything_is_there(prepare, tmp_path):
     assert prepare('all', '-opt', file).startswith(f'{file}: all data and weights are there.')
 
 
+def test_all_is_content_with_images_without_gt_and_paths_below_home(prepare, tmp_path, monkeypatch):
+    opt = runs.options(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    opt['datasets'] = {'test': {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': '~/hr',
+                                'io_backend': {'type': 'disk'}}}
+    opt = {key: value for key, value in opt.items() if key not in ('train', 'network_t', 'logger')}
+    opt.update(path={}, val={})
+    assert 'all data and weights are there' in prepare('all', '-opt', runs.option_file(tmp_path, opt))
+
+
 def test_all_packs_what_the_option_file_needs(div2k, prepare, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'ROOT', tmp_path)
     opt = runs.options(tmp_path)
@@ -264,6 +275,66 @@ def test_images_that_cannot_be_packed_are_named_in_one_line(refused, tmp_path, f
     left = {path.name for path in tmp_path.glob('out/*')}
     assert left <= {'train_HR.lmdb'} and (not left or 'lr' in named.parts), 'only what was complete may stay'
     assert content(tmp_path / 'images') == before
+
+
+def test_all_flaws_are_printed_a_line_for_each_and_summed_up(tmp_path, monkeypatch, capsys):
+    hr = tmp_path / 'hr'
+    files = runs.photographs(hr, count=4)
+    cut(files[1])
+    rewritten(files[3], np.full((40, 52, 4), 100, np.uint8))
+    monkeypatch.setattr(sys, 'argv', ['prepare.py', *map(str, ('pack', '--hr', hr, '--scale', 2, '--out',
+                                                               tmp_path / 'out'))])
+    assert module.main() == 1
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert f'{files[1]}: is cut short' in lines[-2] and lines[-1].startswith(f'{files[3]}: is transparent in places')
+    assert last.startswith('error: nothing was written, for 2 things are wrong with these images')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_all_folders_that_are_not_there_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['prepare.py', 'pack', '--hr', 'one', 'two', '--scale', '2', '--out', 'out'])
+    assert module.main() == 1
+    assert capsys.readouterr().err.splitlines()[:2] == [f'{name}: no such folder of images' for name in ('one', 'two')]
+
+
+def test_what_is_left_out_of_a_folder_is_said(prepare, tmp_path):
+    runs.photographs(tmp_path / 'hr', count=2)
+    (tmp_path / 'hr/a.jfif').touch()
+    runs.photographs(tmp_path / 'hr/more', count=1)
+    said = prepare('pack', '--hr', tmp_path / 'hr', '--scale', 2, '--out', tmp_path / 'out')
+    assert said.splitlines()[0] == f'{tmp_path / "hr"}: left out: 1 other file (.jfif) and 1 folder'
+
+
+@pytest.mark.parametrize('inside', ['.', 'docs'])
+def test_data_go_into_the_repository_that_the_command_is_called_in_and_else_into_the_current_folder(
+        tmp_path, monkeypatch, div2k, inside):
+    checkout = tmp_path / 'checkout'
+    for folder in ('datasets', 'mipkd_model', 'docs'):
+        (checkout / folder).mkdir(parents=True)
+    (checkout / 'datasets/prepare.py').touch()
+    (tmp_path / 'elsewhere').mkdir()
+    for folder, out in ((checkout / inside, checkout), (tmp_path / 'elsewhere', tmp_path / 'elsewhere')):
+        monkeypatch.chdir(folder)
+        assert main(['data', 'div2k', '--scale', '2', '--from', str(div2k)]) == 0
+        assert (out / 'datasets/DIV2K/train_LRx2.lmdb/data.mdb').exists()
+
+
+def test_the_command_and_the_scripts_do_the_same(tmp_path, capsys, prepare):
+    runs.photographs(tmp_path / 'hr', count=2)
+    call = ['--hr', str(tmp_path / 'hr'), '--scale', '2', '--out', str(tmp_path / 'out')]
+    assert main(['data', 'pack', *call]) == 0
+    assert 'all there already' in prepare('pack', *call)
+    capsys.readouterr()
+    assert main(['data', 'verify', str(tmp_path / 'out')]) == 0
+    assert "LR of 2 images is MATLAB's bicubic" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('script', ['prepare', 'verify'])
+def test_the_scripts_run_where_nothing_but_the_repository_is_there(tmp_path, script):
+    # Isolated: neither the folder it is called in nor PYTHONPATH is looked into.
+    done = subprocess.run([sys.executable, '-I', runs.ROOT / f'datasets/{script}.py', '--help'], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and 'mipkd data' in done.stdout, done.stderr
 
 
 def test_a_target_below_a_file_is_one_line(refused, tmp_path):

@@ -1,14 +1,20 @@
 """What messages say of the remedy: the word that was meant, the way to write a number, why an option is gone."""
+import shlex
 from functools import reduce
 
 import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError, near_miss, number_remedy
+from mipkd_arch.errors import UserError, command, near_miss, number_remedy
 from mipkd_model.assemble import make_losses
 from mipkd_model.config.checks import check_options
 from mipkd_model.config.schema import why_gone
+from mipkd_model.data.remedies import how_to_get
+from mipkd_model.matrix.option_file import how_written
+from mipkd_model.matrix.runs import parse_run
+from mipkd_model.matrix.testing_file import text_of_test
+from mipkd_model.teachers import OFFICIAL, how_to_get_weights
 
 
 def test_a_word_is_suggested_whatever_its_case():
@@ -48,3 +54,27 @@ def test_a_loss_that_does_not_fit_its_option_is_one_line_with_those_that_do(key,
     options = {'type': kind, **({'gan_type': 'vanilla'} if kind == 'GANLoss' else {})}
     line = refusal(make_losses, {key: options}, kind=UserError)
     assert line.startswith(f"train.{key}.type: '{kind}' does not fit; this option takes {message}")
+
+
+@pytest.mark.parametrize('words', [['a b', "it's", '$HOME', ''], ['--out', 'x;y', 'ü'], ['~/my data/x'], ['a~b', '*']])
+def test_a_suggested_command_can_be_pasted(words):
+    assert shlex.split(command('mipkd', *words)) == ['mipkd', *words]
+
+
+def test_a_home_folder_is_left_to_the_shell():
+    assert command('ls', '~/my data', '~', '~ann/x') == "ls ~/'my data' ~ ~ann/x"
+
+
+FOLDER = 'my data; rm x'
+SUGGESTED = {
+    'packing': lambda: how_to_get(f'{FOLDER}/train_HR.lmdb', 4),
+    'fetching weights': lambda: how_to_get_weights(f'{FOLDER}/{OFFICIAL["EDSR_Lx4"].file}'),
+    'writing an option file': lambda: how_written('test_FAKD_EDSR_x2', f'{FOLDER}/a.yml'),
+    'starting it': lambda: text_of_test(parse_run('test_FAKD_EDSR_x2'), f'{FOLDER}/a.yml'),
+}
+
+
+@pytest.mark.parametrize('says', SUGGESTED.values(), ids=SUGGESTED)
+def test_every_path_in_a_suggested_command_is_quoted(says):
+    lines = [line for line in says().splitlines() if FOLDER in line]
+    assert lines and all(f"'{FOLDER}" in line for line in lines)

@@ -144,23 +144,26 @@ def everything(args):
     check_blocks(opt, is_train='train' in opt)
     for phase, block in opt['datasets'].items():
         for key in ('dataroot_gt', 'dataroot_lq'):
-            if not isinstance(block.get(key), str):
+            needed = key == 'dataroot_lq' or block['type'] != 'SingleImageDataset'
+            if not isinstance(block.get(key), str) and (needed or block.get(key) is not None):
                 raise UserError(f'datasets.{phase}.{key}: missing in the option file')
-    paths = [Path(block[key]) for block in opt['datasets'].values() for key in ('dataroot_gt', 'dataroot_lq')]
-    missing = {source_of(path) for path in paths if not (root / path).exists()}
+    paths = [Path(block[key]) for block in opt['datasets'].values() for key in ('dataroot_gt', 'dataroot_lq')
+             if block.get(key)]
+    absent = [path for path in paths if not (root / path.expanduser()).exists()]
+    missing = {source_of(path) for path in absent}
     if None in missing:
-        path = next(path for path in paths if not (root / path).exists() and source_of(path) is None)
+        path = next(path for path in absent if source_of(path) is None)
         raise UserError(f'{args.opt}: {path} is not of a public data set; pack it: mipkd data pack --help')
     if 'div2k' in missing:
         div2k(argparse.Namespace(scale=[opt['scale']], out=root / 'datasets/DIV2K', folder=args.folder, address=DIV2K))
     if 'benchmark' in missing:
         benchmark(argparse.Namespace(out=root / 'datasets/benchmark', address=BENCHMARK))
     for where, path in named_weights(opt).items():
-        if not (root / path).exists():
+        if not (root / Path(path).expanduser()).exists():
             names = [name for name, weights in OFFICIAL.items() if weights.file == Path(path).name]
             if not names:
                 raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
-            get_weights(names[0], root / Path(path).parent)
+            get_weights(names[0], root / Path(path).expanduser().parent)
     check = command('mipkd', 'data', 'verify', root / 'datasets/DIV2K', root / 'datasets/benchmark')
     print(f'{args.opt}: all data and weights are there. Check the data: {check}/*')
 

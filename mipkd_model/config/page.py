@@ -70,6 +70,7 @@ def text_of_page():
     parts.append('## Networks\n\nTypes of `network_g` and `network_t`, beside those of BasicSR.\n')
     parts += [_class_section(name, kind) for name, kind in _ours(ARCH_REGISTRY)]
     gone = [f'- `{path}`: {why}.' for path, why in schema.GONE.items()]
+    gone += [f'- `{name}` of BasicSR\'s data sets: {why}.' for name, why in schema.UNFIT_DATA.items()]
     parts.append('\n'.join(['## Options of BasicSR that are refused', '', *gone, '']))
     return '\n'.join(parts)
 

@@ -9,7 +9,7 @@ from mipkd_arch.errors import UserError, reason_of
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from ..data.basicsr_data import check_data
+from ..data.basicsr_data import check_data, name_in_another_form
 from ..data.paired_dataset import PairedSRDataset
 from ..data.remedies import how_to_get
 from ..evaluation.metrics import OURS
@@ -75,7 +75,9 @@ def _open(opt, phase, block):
     except KeyError as error:
         raise UserError(f'datasets.{phase}.{error.args[0]}: missing, {block["type"]} needs it') from None
     except Exception as error:  # any data set, any failure
-        raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)})') from None
+        odd = name_in_another_form(block)
+        hint = f'; the name of {odd} is in the Unicode form of macOS: rename it, or take PairedSRDataset' if odd else ''
+        raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)}){hint}') from None
     if not len(data):
         raise UserError(f'datasets.{phase}: has no images')
     if kind is PairedSRDataset:

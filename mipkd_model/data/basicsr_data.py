@@ -1,4 +1,5 @@
 """What BasicSR's data sets would read, found out before they do: they take every file of a folder for an image."""
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,16 @@ def _check_keys(root: str) -> None:
             if '.' in name:
                 raise DataError(f'{root}: image {name!r} has a dot in its name, which this data set does not find; '
                                 'take type: PairedSRDataset, or rename it')
+
+
+def name_in_another_form(opt: dict) -> str | None:
+    """A file of a data set's folders whose name is not in the usual Unicode form, so that BasicSR finds no partner."""
+    for root in (opt.get('dataroot_gt'), opt.get('dataroot_lq')):
+        names = sorted(os.listdir(root)) if isinstance(root, str) and os.path.isdir(root) else ()
+        for name in names:
+            if normal(name) != name:
+                return os.path.join(root, name)
+    return None
 
 
 def check_file(file, whole: bool) -> None:

@@ -105,7 +105,7 @@ def _open_image(source: BinaryIO, kind: str, where, header_only: bool) -> Image.
     broken = BROKEN
     try:
         if kind == 'PNG':
-            png = read_png(source, header_only)
+            png = read_png(getattr(source, 'raw', source), header_only)  # a buffer would read what is passed over
             image = Image.open(png.content, formats=(kind, ))
             image.info['exif'], frames = png.exif, png.frames
         else:

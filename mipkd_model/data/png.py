@@ -25,9 +25,10 @@ def read_png(file: BinaryIO, header_only: bool = False) -> Png:
     into little, so that a sound image could not be read.
 
     Args:
-        file: at its beginning; may end early, as far as the chunks go.
+        file: may end early, as far as the chunks go.
         header_only: leave the pixels out, too; the content then ends where they begin.
     """
+    file.seek(0)
     kept, exif, frames, pixels = [file.read(SIGNATURE)], b'', 1, False
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack('>I4s', head)
