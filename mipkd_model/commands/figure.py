@@ -41,7 +41,7 @@ def curves(args):
 def maps(args):
     """Draw maps of differences."""
     from ..figures.crops import choose_box, parse_box
-    from ..figures.maps import draw_maps
+    from ..figures.maps import PNG_DPI, draw_maps
     from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
@@ -58,7 +58,7 @@ def maps(args):
                         'name that one first')
     box = parse_box(args.box, '--box', 4) if args.box else None
     pictures = read_pictures(records, args.image)
-    print(save_figure(draw_maps(pictures, choose_box(pictures, box)), out))
+    print(save_figure(draw_maps(pictures, choose_box(pictures, box)), out, PNG_DPI))
 
 
 def add(commands):

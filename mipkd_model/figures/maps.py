@@ -15,7 +15,7 @@ SHOWN = 99.5  # percent of the pixels lie within the colours; the few beyond wou
 HIGHEST, BARS, CAPTION = 9.2, 0.5, 0.28  # inches: the figure, its colour bars, a caption; of two lines both
 NARROWEST = 0.3  # inches, of an image; so many students that it would be narrower make the figure higher
 UNIT = '(grey levels)'
-DPI = 300
+DPI, PNG_DPI = 300, 200
 
 
 def difference(image, other):

@@ -21,7 +21,7 @@ from ..tables.cells import row_of
 # Without a creation date the same records give the same bytes.
 SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}, '.jpg': None}
 """Kinds of file by suffix, with what goes into their metadata."""
-COMPRESSION = {'.png': {'compress_level': 9}, '.jpg': {'quality': 92, 'subsampling': 0, 'optimize': True}}
+COMPRESSION = {'.png': {'compress_level': 9}, '.jpg': {'quality': 88, 'subsampling': 0, 'optimize': True}}
 """What Pillow is told of files of pixels: nothing is lost in PNG, nothing that is seen in JPEG, colours included."""
 STYLE = {'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fontsize': 6.5, 'xtick.labelsize': 6.5,
          'ytick.labelsize': 6.5, 'axes.linewidth': 0.5, 'xtick.major.width': 0.5, 'ytick.major.width': 0.5,
@@ -54,8 +54,16 @@ def checked_out(out):
     return Path(out)
 
 
-def save_figure(figure, out):
-    """Write a figure with tight margins; the file is complete or, if that fails, as it was before. Returns its path."""
+def save_figure(figure, out, png_dpi=None):
+    """Write a figure with tight margins; the file is complete or, if that fails, as it was before. Returns its path.
+
+    Args:
+        figure (Figure): what to write.
+        out (Path): with a suffix of ``SUFFIXES``.
+        png_dpi (int | None): pixels in an inch of PNG, where noise makes it large; None: the figure's own.
+    """
+    if out.suffix == '.png' and png_dpi:
+        figure.dpi = png_dpi
     with put_in_place(out) as temporary, style():
         pixels = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
         figure.savefig(temporary, format=out.suffix[1:], metadata=SUFFIXES[out.suffix], bbox_inches='tight',

@@ -29,13 +29,13 @@ class Pace:
         self._start = time.perf_counter(), time.process_time()
 
     def __exit__(self, *error) -> None:
-        if self.looking and error[0] is None:
+        if error[0] is None:
             self.took(time.perf_counter() - self._start[0], time.process_time() - self._start[1])
 
     def took(self, wall: float, computed: float) -> None:
         """Count a step that took so many seconds, and so many of processor time, of all its threads."""
         self.wall, self.computed = self.wall + wall, self.computed + computed
-        if self.wall < LOOKED_AT:
+        if not self.looking or self.wall < LOOKED_AT:
             return
         if self.computed < SHARE * self.wall:
             self.looking = False
