@@ -92,4 +92,5 @@ def test_what_is_allowed_and_hardly_meant_is_a_warning_beside_the_ok(tmp_path, c
 def test_gpus_that_are_not_there_are_one_true_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     file = runs.option_file(tmp_path, {**runs.options(tmp_path), 'num_gpu': 2})
-    assert check(capsys, file) == (1, [f'{file}: num_gpu: 2, but torch sees no GPU; set num_gpu: auto, or 0 for the CPU'])
+    assert check(capsys, file) == (1, [f'{file}: num_gpu: 2, but torch sees no GPU; set num_gpu: auto, or 0 for the '
+                                       'CPU'])

@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 
+from mipkd_model.evaluation import recording
 from mipkd_model.evaluation.origin import RUN_FORMAT
-from mipkd_model.evaluation.recording import doubts, tested_origin
 from mipkd_model.weights import save_atomically
 
 
@@ -20,7 +20,7 @@ def trained(folder, total, rate, method='MiPKD'):
 def said(folder, method='MiPKD'):
     opt = {'table': {'pair': 'EDSR', 'method': method}, 'network_g': {'type': 'EDSR'},
            'path': {'pretrain_network_g': str(folder / 'models/net_g_latest.pth')}}
-    return list(doubts(opt, tested_origin(opt)))
+    return list(recording.doubts(opt, recording.tested_origin(opt)))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a machine lacks, and what becomes of output that nobody can take: one line, or none."""
 import os
-import subprocess
 import sys
+from multiprocessing import queues
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +11,7 @@ from refusals import refusal
 
 from mipkd_arch.errors import UserError, exit_status
 from mipkd_arch.failures import failure_of_machine, is_out_of_memory, on_no_memory
+from mipkd_model.cli import main
 from mipkd_model.config import machine
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.run import stopping
@@ -117,44 +118,74 @@ def test_batches_of_workers_that_shared_memory_cannot_hold_are_refused_before_a_
 
 
 def test_a_worker_that_cannot_hand_a_batch_over_ends_with_the_reason(tmp_path):
-    code = ('import sys; sys.path.append(sys.argv[1]); import mipkd_model; from mipkd_model.run.stopping import '
-            '_end_with_reason; _end_with_reason(OSError(24, "Too many open files"), None)')
-    done = subprocess.run([sys.executable, '-c', code, str(runs.ROOT)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and done.stderr.startswith('error: too many files are open at once')
-    assert callable(stopping.outlast_signals)
+    def work():
+        stopping.outlast_signals()
+        queues.Queue._on_queue_feeder_error(OSError(24, 'Too many open files'), None)
+
+    with open(os.devnull, 'w') as nowhere:
+        status, said = in_child(work, stdout=nowhere.fileno())
+    assert status == 1 and said.startswith(b'error: too many files are open at once')
 
 
-COMMAND = [sys.executable, '-m', 'mipkd_model.cli']
-HERE = {**os.environ, 'PYTHONPATH': str(runs.ROOT)}
+def in_child(function, *args, stdout, encoding='utf-8', buffered=True):
+    """Call a function in a process of its own, which then ends as the interpreter does.
+
+    Args:
+        stdout (int): file that it prints to.
+
+    Returns:
+        tuple[int, bytes]: exit status, and standard error.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            for number, file in ((1, stdout), (2, writing)):
+                os.dup2(file, number)
+            sys.stdout = open(1, 'w', encoding=encoding, closefd=False, buffering=-1 if buffered else 1)
+            sys.stderr = open(2, 'w', encoding=encoding, closefd=False, buffering=1)
+            try:
+                status = function(*args)
+            except SystemExit as error:
+                status = error.code or 0
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        except BaseException as error:
+            os.write(writing, repr(error).encode())
+        os._exit(status)
+    os.close(writing)
+    with open(reading, 'rb') as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
-@pytest.mark.parametrize('arguments', [['options', '--list'], ['options', '--page'], ['--help']], ids=' '.join)
-@pytest.mark.parametrize('buffered', ['', '1'])
-def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, buffered):
+@pytest.mark.parametrize('buffered', [True, False])
+@pytest.mark.parametrize('arguments, status', [
+    (['options', '--list'], 141), (['options', '--page'], 141), (['--help'], 0)])
+def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, status, buffered):
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120,
-                          env={**HERE, 'PYTHONUNBUFFERED': buffered})
+    assert in_child(main, arguments, stdout=writing, buffered=buffered) in ((status, b''), (141, b''))
     os.close(writing)
-    assert (done.stderr, done.returncode) in (('', 141), ('', 0))  # a parser leaves with 0 after its help
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no device that is always full')
 def test_output_that_finds_no_room_is_one_line():
     with open('/dev/full', 'w') as full:
-        done = subprocess.run([*COMMAND, 'options', '--list'], stdout=full, stderr=subprocess.PIPE, text=True,
-                              timeout=120, env=HERE)
-    assert (done.returncode, done.stderr) == (1, 'error: output: No space left on device\n')
+        assert in_child(main, ['options', '--list'], stdout=full.fileno()) == (
+            1, b'error: output: No space left on device\n')
 
 
-def test_signs_that_a_terminal_does_not_have_are_others_and_unknown_ones_are_escaped():
-    code = ('import sys; sys.path.append(sys.argv[1]); from mipkd_arch.errors import exit_status\n'
-            'exit_status(lambda: print("27.5 ± 0.1† ×4 − 東 \\udcff", file=sys.stderr) or print("ü†"))')
-    found = {}
-    for encoding in ('ascii', 'latin-1', 'utf-8'):
-        done = subprocess.run([sys.executable, '-c', code, str(runs.ROOT)], capture_output=True, timeout=120,
-                              env={**os.environ, 'PYTHONIOENCODING': encoding})
-        found[encoding] = done.stderr.decode(encoding).strip(), done.stdout.decode(encoding).strip()
-    assert found == {'ascii': ('27.5 +- 0.1# x4 - \\u6771 \\udcff', '\\xfc#'),
-                     'latin-1': ('27.5 ± 0.1# ×4 - \\u6771 \\udcff', 'ü#'),
-                     'utf-8': ('27.5 ± 0.1† ×4 − 東 \\udcff', 'ü†')}
+@pytest.mark.parametrize('encoding, errors, output', [
+    ('ascii', '27.5 +- 0.1# x4 - \\u6771 \\udcff', '\\xfc#'), ('latin-1', '27.5 ± 0.1# ×4 - \\u6771 \\udcff', 'ü#'),
+    ('utf-8', '27.5 ± 0.1† ×4 − 東 \\udcff', 'ü†'), ('gbk', '27.5 ± 0.1# ×4 - 東 \\udcff', 'ü#')])
+def test_signs_that_a_terminal_lacks_are_others_and_unknown_ones_are_escaped(tmp_path, encoding, errors, output):
+    def show():
+        print('27.5 ± 0.1† ×4 − 東 \udcff', file=sys.stderr)
+        print('ü†')
+
+    with open(tmp_path / 'output', 'w') as file:
+        assert in_child(exit_status, show, stdout=file.fileno(), encoding=encoding) == (
+            0, f'{errors}\n'.encode(encoding))
+    assert (tmp_path / 'output').read_text(encoding=encoding) == f'{output}\n'
