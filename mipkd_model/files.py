@@ -47,14 +47,16 @@ def check_writable(file, option):
         UserError: it is a folder, or lies where nothing may be written.
     """
     file = Path(file)
-    if file.is_dir():
-        raise UserError(f'{option}: {file} is a folder; name a file in it, such as {file / "NAME"}')
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
-    if not folder.is_dir():
-        raise UserError(f'{option}: {file} cannot be written, for {folder} is no folder; name another place')
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f'{file}: cannot be written, for nothing may be written in {folder}; name another place by '
-                        f'{option}')
+    if file.is_dir():
+        why = 'it is a folder'
+    elif not folder.is_dir():
+        why = f'{folder} is no folder'
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = f'nothing may be written in {folder}'
+    else:
+        return
+    raise UserError(f'{file}: cannot be written, for {why}; name another place by {option}')
 
 
 def reach_disk(path):

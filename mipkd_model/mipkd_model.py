@@ -17,11 +17,12 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from .assemble import check_image, make_losses, make_network, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
-from .evaluation.recording import tested_origin, trained_origin
+from .evaluation.recording import doubts, tested_origin, trained_origin
 from .evaluation.validation import counted, keep_record, restorer_of, validate
 from .run.finite import Health
 from .run.identity import identity
 from .run.memory import memory_of_steps
+from .run.pace import Pace
 from .run.saving import SavedTraining
 from .run.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
 from .step.allocator import keep_freed_memory
@@ -62,6 +63,8 @@ class MiPKDModel(SavedTraining, SRModel):
             self.init_training_settings()
         else:
             self.origin = tested_origin(opt)  # now, for the file may be another one when the test has ended
+            for line in doubts(opt, self.origin):
+                get_root_logger().warning(line)
 
     # ---------------------------------------------------------------- set-up
 
@@ -117,6 +120,7 @@ class MiPKDModel(SavedTraining, SRModel):
         if self.ema_decay > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
 
+        self.pace = Pace(self.device)
         self.health = Health(distiller, getattr(self, 'net_g_ema', None), self.step_options, self.device,
                              self.opt['path'].get('training_states'))
         self.setup_optimizers()
@@ -158,7 +162,7 @@ class MiPKDModel(SavedTraining, SRModel):
 
     def optimize_parameters(self, current_iter):
         """One step: losses, backward, optimizer, EMA."""
-        with memory_of_steps(self.opt, current_iter):
+        with memory_of_steps(self.opt, current_iter), self.pace:
             self._step(current_iter)
         self.iteration = current_iter
 

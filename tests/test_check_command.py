@@ -71,3 +71,27 @@ def test_a_run_that_its_disk_has_no_room_for_is_found(tmp_path, capsys, monkeypa
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: full)
     status, (line, ) = check(capsys, file)
     assert status == 1 and ' has 0 ' in line and 'lower logger.keep_states' in line
+
+
+def test_what_is_allowed_and_hardly_meant_is_a_warning_beside_the_ok(tmp_path, capsys, monkeypatch):
+    opt = runs.options(tmp_path, scheduler={'type': 'MultiStepLR', 'milestones': [100]})
+    opt['name'] = 'debug_it'
+    opt['datasets']['val'] = {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'hr'),
+                              'io_backend': {'type': 'disk'}}
+    file = runs.option_file(tmp_path, opt)
+    (tmp_path / 'experiments/debug_it/training_states').mkdir(parents=True)
+    (tmp_path / 'experiments/debug_it/training_states/12.state').touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(['check', str(file)]) == 0
+    done = capsys.readouterr()
+    assert done.out == f'{file}: ok\n'
+    for says in ('train.scheduler.milestones: [100], but', 'name: debug_it is run in debug mode',
+                 'datasets.val: has no gt, so psnr is not measured on it', 'has a run of 12 iterations'):
+        assert f'{file}: warning: ' in done.err and says in done.err
+
+
+def test_gpus_that_are_not_there_are_one_true_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    file = runs.option_file(tmp_path, {**runs.options(tmp_path), 'num_gpu': 2})
+    assert check(capsys, file) == (1, [f'{file}: num_gpu: 2, but torch sees no GPU; set num_gpu: auto, or 0 for the '
+                                       'CPU'])

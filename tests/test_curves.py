@@ -211,3 +211,35 @@ def test_seeds_without_a_common_iteration_and_runs_without_losses_are_refused(tm
     runs = [trained(tmp_path, 'MiPKD', {100 + seed: 30.0}, seed=seed) for seed in (0, 1)]
     assert 'no iteration in common' in refused(command, *runs, '--out', 'x.pdf')
     assert refused(command, runs[0], '--loss', 'l_pix', '--out', 'x.pdf').startswith(f'{runs[0]}: has no losses in ')
+
+
+def levels(axes):
+    """By name the height of the level lines."""
+    lines = [line.get_ydata()[0] for line in axes.lines if line.get_label().startswith('_') and len(
+        line.get_ydata()) == 2]
+    return dict(zip([text.get_text().strip() for text in axes.texts], lines, strict=True))
+
+
+def test_bicubic_and_the_teachers_that_were_measured_are_level_lines(tmp_path):
+    def of(file, value):
+        return {'name': file, 'seed': 0, 'teacher': {'file': f'a/{file}.pth', 'sha256': file,
+                                                     'scores': {'Set5': {'psnr': value}}}}
+
+    one = trained(tmp_path, 'MiPKD', {100: 27., 200: 28.}, training=of('EDSR', 32.5))
+    assert levels(drawn(one)[0]) == {'bicubic': 28.4, 'teacher': 32.5}
+    other = trained(tmp_path, 'FAKD', {100: 27., 200: 28.}, training=of('RCAN', 32.7))
+    assert levels(drawn(one, other)[0]) == {'bicubic': 28.4, 'teacher EDSR': 32.5, 'teacher RCAN': 32.7}
+    perfect = trained(tmp_path, 'AT', {100: 27., 200: 28.}, training=of('x', 'inf'))
+    assert levels(drawn(perfect)[0]) == {'bicubic': 28.4}, 'an infinite figure is no line'
+
+
+def test_a_figure_that_is_not_finite_leaves_a_gap(tmp_path):
+    axes = drawn(trained(tmp_path, 'MiPKD', {100: 27., 200: float('inf'), 300: float('nan'), 400: 28.}))[0]
+    _, values = points(axes)['MiPKD']
+    assert [value == value for value in values] == [True, False, False, True] and axes.get_ylim()[1] < 30
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_lines_of_their_own(tmp_path):
+    folders = [trained(tmp_path, 'MiPKD', {100: 27. + seed}, seed=seed, training={
+        'name': str(seed), 'options': {'train.optim_g.lr': rate}}) for seed, rate in ((0, 1e-3), (1, 2e-3))]
+    assert list(points(drawn(*folders)[0])) == ['MiPKD (lr 0.001)', 'MiPKD (lr 0.002)']

@@ -11,6 +11,7 @@ from skimage.color import rgb2ycbcr
 
 from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
+from mipkd_model.figures.crops import choose_box
 from mipkd_model.figures.maps import SIGNED, draw_maps
 from mipkd_model.figures.pictures import Pictures, read_pictures, records_of
 
@@ -160,3 +161,19 @@ def test_several_teachers_no_student_and_a_teacher_among_the_students_are_refuse
     assert refused(command, *reversed(folders), '--out', 'x.pdf') == (
         'TEACHER_RECORD: test_MiPKD is of MiPKD, but test_Teacher is of the Teacher; name that one first')
     assert refused(command, *folders, '--out', 'x.gif').startswith("--out: x.gif ends in '.gif'")
+
+
+def test_the_box_of_the_crops_is_in_every_image_and_can_be_chosen(tmp_path, folders):
+    pictures = read_pictures(records_of(folders, 'Set5'), 'bird')
+    for box in (choose_box(pictures), (3, 4, 10, 8)):
+        for axes in draw_maps(pictures, box).axes[:6]:
+            patch, = axes.patches
+            assert (patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) == (
+                box[0] - 0.5, box[1] - 0.5, *box[2:])
+    assert refused(command, *folders, '--out', 'x.pdf', '--box', '50,50,90,90').startswith('--box: ')
+
+
+@pytest.mark.parametrize('suffix, head', [('.jpg', b'\xff\xd8'), ('.png', b'\x89PNG'), ('.pdf', b'%PDF')])
+def test_every_kind_of_file_is_written(tmp_path, folders, suffix, head):
+    command(*folders, '--out', tmp_path / f'maps{suffix}')
+    assert (tmp_path / f'maps{suffix}').read_bytes().startswith(head)

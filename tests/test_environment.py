@@ -131,3 +131,23 @@ def test_the_command_prints_the_same(capsys):
 def test_no_line_is_broken_by_what_it_shows(monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '1\n2')
     assert 'OMP_NUM_THREADS=1 2' in report()
+
+
+@pytest.mark.parametrize('error', [KeyError('uid'), OSError('no name'), ImportError('pwd')])
+def test_a_user_without_a_name_or_home_has_all_lines(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr('getpass.getuser', fail)
+    monkeypatch.delenv('HOME', raising=False)
+    found = lines()
+    assert 'unknown (' not in report() and torch.__version__ in found['torch']
+    assert anonymous('/home/bob/x') == '~/x', 'names in paths are left out all the same'
+
+
+def test_a_folder_that_is_gone_is_the_only_thing_that_is_unknown(monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, 'gone')
+
+    monkeypatch.setattr(os, 'getcwd', gone)
+    assert [name for name, value in lines().items() if 'unknown (' in value] == ['folder']

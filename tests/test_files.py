@@ -7,7 +7,7 @@ import torch
 
 from mipkd_arch.errors import UserError
 from mipkd_model.evaluation.records import RecordError, read_json
-from mipkd_model.files import put_in_place, write_json
+from mipkd_model.files import check_writable, put_in_place, write_json
 from mipkd_model.weights import save_atomically
 
 
@@ -79,3 +79,18 @@ def test_json_of_any_kind_is_refused_in_one_short_line(tmp_path, text):
     with pytest.raises(RecordError) as error:
         read_json(tmp_path / 'a.json', 'mipkd evaluation 1', 'record', 'it is written by hand')
     assert str(error.value).isprintable() and len(str(error.value)) < 500
+
+
+def test_what_can_be_written_is_known_before_and_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').touch()
+    check_writable(tmp_path / 'new/deep/x.pth', '--out')
+    for path, why in ((tmp_path / 'folder', 'it is a folder'),
+                      (tmp_path / 'file/x', f'{tmp_path / "file"} is no folder')):
+        with pytest.raises(UserError) as caught:
+            check_writable(path, '--out')
+        assert str(caught.value) == f'{path}: cannot be written, for {why}; name another place by --out'
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    with pytest.raises(UserError, match=f'nothing may be written in {tmp_path}; name another place by --out'):
+        check_writable(tmp_path / 'x', '--out')
+    assert sorted(os.listdir(tmp_path)) == ['file', 'folder']

@@ -7,7 +7,7 @@ import runs
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
-from mipkd_model.run import folders
+from mipkd_model.run import folders, locks
 
 
 def test_a_folder_that_is_there_keeps_all_it_has_under_another_name(tmp_path):
@@ -74,3 +74,42 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
         (tmp_path / name).touch()
     folders.clear_remains(tmp_path, tmp_path / 'nowhere')
     assert [file.name for file in tmp_path.iterdir()] == ['3.state']
+
+
+def test_a_run_that_is_moved_away_is_said_to_be_before_it_is(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / 'run'
+    (folder / 'training_states').mkdir(parents=True)
+    (folder / 'training_states/5000.state').touch()
+    opt = {'is_train': True, 'path': {'experiments_root': str(folder), 'resume_state': None}}
+    assert folders.told_of_move(opt).startswith(f'name: {folder} has a run of 5,000 iterations, which starting anew')
+    assert '--auto_resume' in folders.told_of_move(opt) and folders.told_of_move(
+        {**opt, 'path': {**opt['path'], 'resume_state': 'x'}}) == ''
+    monkeypatch.setattr(folders.Path, 'rename', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        folders.mkdir_and_rename(folder)
+    assert f'{folder}: has a run of 5,000 iterations and is moved to run_archived_' in capsys.readouterr().out
+
+
+class Windows:
+    """A stand-in for the module ``msvcrt``, whose file nobody or somebody else has locked."""
+    LK_NBLCK = 2
+
+    def __init__(self, error=None):
+        self.error, self.calls = error, []
+
+    def locking(self, number, mode, size):
+        self.calls.append((mode, size))
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize('module, mine', [
+    (Windows(), True), (Windows(PermissionError(13, 'denied')), False), (Windows(OSError(36, 'no locks')), True),
+    (None, True)])
+def test_without_posix_the_lock_is_that_of_windows_or_none(tmp_path, monkeypatch, module, mine):
+    monkeypatch.delattr(locks, 'fcntl')
+    if module:
+        monkeypatch.setattr(locks, 'msvcrt', module, raising=False)
+    with open(tmp_path / 'lock', 'a+') as file:
+        assert locks.lock(file) is mine
+    assert module is None or module.calls == [(2, 1)]

@@ -7,7 +7,7 @@ from records import record
 from refusals import refusal
 
 from mipkd_model.tables.cells import ProtocolError, RowName, measured_cells
-from mipkd_model.tables.grids import measured_notes, unlike_runs
+from mipkd_model.tables.grids import measured_notes
 from mipkd_model.tables.pair_tables import pair_tables
 
 
@@ -83,16 +83,48 @@ def test_a_record_of_another_protocol_is_left_out_and_named():
     assert 'has no PSNR' in refusal(measured, other, kind=ProtocolError)
 
 
-@pytest.mark.parametrize('changes, says', [
-    ({}, ''),
-    ({'network': {'type': 'EDSRStudent', 'num_feat': 32, 'num_block': 32, 'upscale': 4}}, 'network'),
-    ({'protocol': {**record().protocol, 'tile': 64, 'tile_pad': 8}}, 'tiles'),
-    ({'protocol': {**record().protocol, 'precision': 'bf16'}}, 'precision'),
-    ({'training': training(seed=1, total_iter=9)}, 'iterations of training'),
-    ({'seed': 0}, 'training, for a seed is there twice')])
-def test_runs_that_differ_in_more_than_the_seed_are_noted(changes, says):
-    first = record(name='a', training=training(total_iter=5))
-    second = record(**{'name': 'b', 'seed': 1, 'training': training(name='train_b', seed=1, total_iter=5), **changes})
-    assert unlike_runs(measured(first, second).runs) == says
-    note = 'x4 MiPKD, Set5: the runs differ in more than the seed: '
-    assert [text.removeprefix(note) for text in notes(first, second) if text.startswith(note)] == [says] * bool(says)
+def rows(*records):
+    """Labels and mean PSNR of the rows of MiPKD, EDSR x4, on Set5."""
+    found = measured_cells({Path(f'r{index}/{index}.json'): made for index, made in enumerate(records)})
+    return {row.label: cell.mean('psnr') for (_, row, _), cell in found.items() if row.method == 'MiPKD'}
+
+
+@pytest.mark.parametrize('changes, labels', [
+    ({}, ['MiPKD']),
+    ({'network': {'type': 'EDSRStudent', 'num_feat': 32, 'num_block': 32, 'upscale': 4}},
+     ['MiPKD (num_feat 64)', 'MiPKD (num_feat 32)']),
+    ({'protocol': {**record().protocol, 'tile': 64, 'tile_pad': 8}},
+     ['MiPKD (tile none, tile_pad none)', 'MiPKD (tile 64, tile_pad 8)']),
+    ({'protocol': {**record().protocol, 'precision': 'bf16'}}, ['MiPKD (precision fp32)', 'MiPKD (precision bf16)']),
+    ({'training': training('train_b', 1, total_iter=9)}, ['MiPKD (total_iter 5)', 'MiPKD (total_iter 9)']),
+    ({'training': training('train_b', 1, total_iter=5, options={'train.optim_g.lr': 2e-3, 'scale': 4})},
+     ['MiPKD (lr 0.001)', 'MiPKD (lr 0.002)'])])
+def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(changes, labels):
+    options = {'train.optim_g.lr': 1e-3, 'scale': 4}
+    first = record(psnr=30, name='a', training=training(total_iter=5, options=options))
+    second = record(**{'psnr': 32, 'name': 'b', 'seed': 1, 'checkpoint': checkpoint('2'),
+                       'training': training('train_b', 1, total_iter=5, options=options), **changes})
+    assert rows(first, second) == (dict(zip(labels, (30, 32), strict=True)) if changes else {'MiPKD': 31})
+    note = 'in parentheses: what tells the runs of a method apart beside the seed; they are not averaged'
+    assert (note in notes(first, second)) == bool(changes)
+
+
+def test_a_method_of_several_rows_is_asked_for_by_its_name_and_compared_with_what_is_published():
+    records = [record(psnr=psnr, name=name, pair='RCAN', checkpoint=checkpoint(name), training=training(
+        f'train_{name}', total_iter=total)) for name, psnr, total in (('a', 30, 5), ('b', 31, 9))]
+    found = measured_cells({Path(f'{made.name}.json'): made for made in records})
+    table, = pair_tables(found, pairs=['RCAN'], scales=[4], methods=['MiPKD'])
+    assert [row.label for row in table.rows] == ['MiPKD (total_iter 5)', 'MiPKD (total_iter 9)']
+    assert len({cells['Set5'].published for cells in table.rows.values()}) == 1
+
+
+def test_a_seed_that_is_there_twice_is_noted():
+    first = record(name='a', training=training())
+    second = record(name='b', checkpoint=checkpoint('2'), training=training('b'))
+    assert any('a seed is there twice' in note for note in notes(first, second))
+
+
+def test_a_run_that_an_older_version_described_is_no_row_of_its_own_by_what_it_does_not_say():
+    assert rows(record(psnr=30, name='a', training=training(total_iter=5)), record(
+        psnr=32, name='b', seed=1, checkpoint=checkpoint('2'), training=training('train_b', 1, total_iter=5, options={
+            'scale': 4}))) == {'MiPKD': 31}

@@ -7,7 +7,7 @@ from ..matrix.methods import TEACHER
 
 # The modules of ..figures come with matplotlib, which takes half a second to import: only what draws imports them.
 
-OUT = 'file to write: .pdf, .png or .svg'
+OUT = 'file to write: .pdf, .png, .svg or .jpg'
 RECORD = 'results/<name>, or a file of its records/; the images must have been saved: val.save_img: true'
 
 
@@ -40,7 +40,8 @@ def curves(args):
 
 def maps(args):
     """Draw maps of differences."""
-    from ..figures.maps import draw_maps
+    from ..figures.crops import choose_box, parse_box
+    from ..figures.maps import PNG_DPI, draw_maps
     from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
@@ -55,7 +56,9 @@ def maps(args):
     if misplaced and first.method != TEACHER:
         raise UserError(f'TEACHER_RECORD: {first.name} is of {first.method}, but {misplaced[0]} is of the Teacher; '
                         'name that one first')
-    print(save_figure(draw_maps(read_pictures(records, args.image)), out))
+    box = parse_box(args.box, '--box', 4) if args.box else None
+    pictures = read_pictures(records, args.image)
+    print(save_figure(draw_maps(pictures, choose_box(pictures, box)), out, PNG_DPI))
 
 
 def add(commands):
@@ -114,6 +117,9 @@ def add(commands):
     command.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
     command.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
     _which_image(command)
+    command.add_argument('--box', metavar='X,Y,W,H',
+                         help='left, top, width and height of the box that is drawn into all images, in pixels of the '
+                              'HR image (default: that of mipkd figure crops, of the same records)')
     command.add_argument('--out', required=True, metavar='FILE', help=OUT)
     command.set_defaults(run=maps)
 

@@ -81,7 +81,7 @@ def _pairs(args):
     scales = _allowed('--scale', args.scale, SCALES, {row.scale for _, row, _ in measured})
     datasets = _allowed('--dataset', args.dataset, DATASETS, {dataset for *_, dataset in measured})
     methods = _allowed('--method', args.method, ORDER,
-                       {row for _, _, row, _ in facts} | {row.label for _, row, _ in measured}, in_order)
+                       {row for _, _, row, _ in facts} | {row.name for _, row, _ in measured}, in_order)
     if not pairs and shown != 'only':
         pairs = sorted({pair for pair, *_ in measured}, key=pair_order)
     tables = pair_tables(measured, published=shown != 'none', pairs=pairs, scales=scales, datasets=datasets,
@@ -105,8 +105,8 @@ def _ablation(args):
     ablation = ABLATIONS[one_of('--ablation', args.ablation, tuple(ABLATIONS))]
     y_channel = args.channel != 'rgb'
     measured = measured_cells(_records(args), y_channel, _tell)
-    found = Counter((pair, row.scale) for pair, row in {(pair, row) for pair, row, _ in measured}
-                    if row.method in ablation.variants)
+    found = Counter((pair, scale) for pair, scale, method in
+                    {(pair, row.scale, row.method) for pair, row, _ in measured} if method in ablation.variants)
     pairs = _allowed('--arch', args.arch, PAIRS, {pair for pair, *_ in measured})
     scales = _allowed('--scale', args.scale, SCALES, {row.scale for _, row, _ in measured})
     # One variant alone compares nothing, unless it is asked for, to see what is still to be run.

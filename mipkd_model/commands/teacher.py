@@ -24,6 +24,9 @@ SET5 = 'datasets/benchmark/Set5'
 
 def get(args):
     """Fetch published weights and print where they are."""
+    file = Path(args.out, official_weights(args.name).file)
+    if not file.exists():
+        check_writable(file, '--out')
     print(get_weights(args.name, args.out))
 
 

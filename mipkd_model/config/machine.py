@@ -1,6 +1,5 @@
 """What this machine has, and whether a run asks for more."""
 import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -77,9 +76,10 @@ def _check_shared_memory(block, scale):
     """
     workers = block['num_worker_per_gpu']
     try:
-        free = shutil.disk_usage(SHARED_MEMORY).free
-    except OSError:  # not on this system
+        found = os.statvfs(SHARED_MEMORY)
+    except (AttributeError, OSError):  # not on this system
         return
+    free = found.f_bavail * found.f_frsize
     of_pixel = 1 if block['type'] == 'PairedSRDataset' else 4  # BasicSR's give float32
     pixels = block['gt_size']**2 + (block['gt_size'] // scale)**2
     needed = workers * PREFETCHED * block['batch_size_per_gpu'] * 3 * pixels * of_pixel

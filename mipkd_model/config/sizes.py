@@ -59,11 +59,13 @@ def within_memory(where):
 @contextmanager
 def _address_space(more):
     """Let this process take only so many bytes beyond what it has; Linux alone counts what is reserved, too."""
-    if sys.platform != 'linux':
+    try:
+        import resource  # is not there on every system
+    except ImportError:
+        resource = None
+    if sys.platform != 'linux' or resource is None:
         yield
         return
-    import resource  # is not there on other systems
-
     has = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     limits = [has + more, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]

@@ -1,4 +1,5 @@
 """Where a result comes from: option file, weights, versions, device, and the run that trained the weights."""
+import glob
 import platform
 import shlex
 from contextlib import suppress
@@ -10,7 +11,7 @@ import torch
 
 from .. import __version__
 from ..files import file_sha256, write_json
-from .records import RecordError, read_json
+from .records import RecordError, read_json, writable
 from .training_log import seconds_per_iteration
 
 PACKAGES = ('torch', 'basicsr', 'numpy', 'opencv-python', 'opencv-python-headless')
@@ -57,7 +58,7 @@ def now():
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
-def write_run(opt, device, has_teacher):
+def write_run(opt, device, has_teacher, options=None, teacher_scores=None):
     """Write ``run.json`` into a training's folder, for the evaluations of its weights.
 
     A resumed run adds to it: ``resumed`` lists what was written before, without these lists.
@@ -66,6 +67,8 @@ def write_run(opt, device, has_teacher):
         opt (dict): all options of the run.
         device (torch.device): what it runs on.
         has_teacher (bool): a loss compares with the teacher of the options.
+        options (dict | None): what decides about the weights, by paths of options, as ``run.identity`` gives it.
+        teacher_scores (dict | None): the teacher's values by data set and metric, where it was measured.
 
     Raises:
         UserError: it cannot be written.
@@ -81,7 +84,10 @@ def write_run(opt, device, has_teacher):
     batch = opt['datasets']['train'].get('batch_size_per_gpu', 1) * opt['world_size']
     run = {'format': RUN_FORMAT, 'name': opt['name'], 'seed': opt['manual_seed'],
            'total_iter': int(opt['train']['total_iter']), 'batch_size': batch, 'option_file': opt.get('option_file'),
-           'teacher': teacher and {'file': str(teacher), 'sha256': file_sha256(teacher)},
+           'teacher': teacher and {'file': str(teacher), 'sha256': file_sha256(teacher),
+                                   'scores': writable(teacher_scores or {})},
+           'table': opt.get('table'),
+           'options': {path: value for path, value in (options or {}).items() if path != 'manual_seed'},
            'versions': versions(device), 'device': device_name(device), 'started': now()}
     if before:
         run['resumed'] = [*before.pop('resumed', []), before]
@@ -104,6 +110,22 @@ def read_run(checkpoint):
     if not (folder / RUN_FILE).is_file():
         return None
     return {**_read(folder / RUN_FILE), 'seconds_per_iteration': seconds_per_iteration(folder)}
+
+
+def read_description(folder):
+    """What the run.json of a training's folder says; None where there is none, or a damaged one."""
+    try:
+        return _read(Path(folder, RUN_FILE))
+    except RecordError:
+        return None
+
+
+def archived_runs(checkpoint):
+    """Runs of the same name that BasicSR has moved away before: folder and run.json of each, the newest first."""
+    folder = Path(checkpoint).expanduser().absolute().parent.parent
+    for other in sorted(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'), reverse=True):
+        if (run := read_description(other)) is not None:
+            yield other, run
 
 
 def _read(file):

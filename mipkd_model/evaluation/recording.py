@@ -2,10 +2,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from ..run.identity import differences
 from ..weights import read_checkpoint, weights_key
 from .dataset_check import check_dataset
 from .evaluate import mean_scores
-from .origin import device_name, file_sha256, now, read_run, versions
+from .origin import archived_runs, device_name, file_sha256, now, read_description, read_run, versions
 from .records import ImageRecord, Record
 from .restore import pad_of
 
@@ -36,6 +37,34 @@ def tested_origin(opt):
     return Origin(_checkpoint(file, key), read_run(file))
 
 
+def doubts(opt, origin):
+    """Why the weights that a test measures may not be those that are meant, a line each.
+
+    Args:
+        opt (dict): all options of the test.
+        origin (Origin): as ``tested_origin`` gives it.
+    """
+    run, table, file = origin.training, opt.get('table') or {}, opt['path'].get('pretrain_network_g')
+    if run is None:
+        return
+    for name, value in (run.get('table') or {}).items():
+        if name in table and table[name] != value:
+            yield (f'table.{name}: {table[name]}, but {file} is of the run {run["name"]} with table.{name}: {value}; '
+                   f'its figures will stand in the row of {table[name]}')
+    for folder, other in archived_runs(file):
+        changed = {path: (then, now) for path, then, now in differences(_decisive(other), _decisive(run))}
+        if changed:
+            path, (then, now) = next(iter(changed.items()))
+            yield (f'{file}: is of the newest of the runs of that name, with {path}: {now}; {folder} has an older one, '
+                   f'with {path}: {then}. Is it this one that is meant?')
+            return
+
+
+def _decisive(run):
+    """What decides about the weights of a run, the seed included, by paths of options."""
+    return {'train.total_iter': run.get('total_iter'), 'manual_seed': run.get('seed'), **(run.get('options') or {})}
+
+
 def trained_origin(opt, iteration):
     """Origin of the weights of a training that is going on: their file, where this iteration has been saved.
 
@@ -51,7 +80,7 @@ def trained_origin(opt, iteration):
     names = [f'net_g_{iteration}.pth', *(['net_g_latest.pth'] if iteration == int(opt['train']['total_iter']) else [])]
     files = [file for name in names if (file := Path(opt['path'].get('models', ''), name)).is_file()]
     key = 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'
-    return Origin(_checkpoint(files[0], key) if files else None, None)
+    return Origin(_checkpoint(files[0], key) if files else None, read_description(opt['path'].get('log', '')))
 
 
 def _checkpoint(file, key):
@@ -83,8 +112,8 @@ def make_record(opt, dataset, network, results, checks, origin, iteration, devic
         iteration=iteration, command=option_file.pop('command'), option_file=option_file,
         checkpoint=origin.checkpoint, training=origin.training, network=dict(opt['network_g']),
         parameters=sum(p.numel() for p in network.parameters()),
-        dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']), 'lq': str(data.get('dataroot_lq')),
-                 **check_dataset(data['name'], checks, opt['scale'])},
+        dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']),
+                 'lq': str(data.get('dataroot_lq')), **check_dataset(data['name'], checks, opt['scale'])},
         protocol={'metrics': val['metrics'], 'self_ensemble': val.get('self_ensemble', False), 'tile': val.get('tile'),
                   'tile_pad': pad_of(val.get('tile_pad')) if val.get('tile') else None, 'precision': 'fp32'},
         mean=mean_scores([result.scores for result in results]),

@@ -29,8 +29,8 @@ class RecordError(UserError):
 class ImageRecord:
     """What one image gave."""
     scores: dict
-    """Values by the names of the protocol's metrics, such as ``{'psnr': 32.1, 'ssim': 0.9}``; one that cannot be measured
-    on the image is not there."""
+    """Values by the names of the protocol's metrics, such as ``{'psnr': 32.1, 'ssim': 0.9}``; one that cannot be
+    measured on the image is not there."""
     bicubic: dict
     """The same of lq enlarged by MATLAB's bicubic, for PSNR and SSIM."""
     lq: str
@@ -66,8 +66,9 @@ class Record:
     parameters: int
     """How many the network has."""
     dataset: dict
-    """``name``, ``gt``, ``lq`` (paths; None where there is no gt), ``sha256`` (of all names and pixels), ``check``: what the check of the images
-    says, ``good``: False where they are not the known images of that name, None where none are known."""
+    """``name``, ``gt``, ``lq`` (paths, ``gt`` None where there is none), ``sha256`` (of all names and pixels),
+    ``check``: what the check of the images says, ``good``: False where they are not the known images of that name, None
+    where none are known."""
     protocol: dict
     """How it was measured: ``metrics`` (the option block ``val.metrics``), ``self_ensemble`` (bool), ``tile`` and
     ``tile_pad`` (lq pixels, or None), ``precision``."""
@@ -88,7 +89,7 @@ class Record:
 
 def write_record(record, file):
     """Write a record; the file is complete or, if that fails, as it was before. Returns its path."""
-    return write_json({'format': FORMAT, **_writable(asdict(record))}, file)
+    return write_json({'format': FORMAT, **writable(asdict(record))}, file)
 
 
 def read_record(file):
@@ -187,10 +188,10 @@ def _numbers(values):
     return {name: float(value) for name, value in values.items()}
 
 
-def _writable(value):
+def writable(value):
     """JSON has no number for inf, which a perfect image has as PSNR, nor for nan: they are written as text."""
     if isinstance(value, dict):
-        return {key: _writable(entry) for key, entry in value.items()}
+        return {key: writable(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_writable(entry) for entry in value]
+        return [writable(entry) for entry in value]
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)

@@ -186,8 +186,8 @@ def _captions(pictures):
     groups = [None if record.method == TEACHER else (record.pair, row_of(record).ensemble) for record in records]
     columns = []  # texts and marks of bicubic and the records, for each metric
     for metric, names in chosen.items():
-        values = [image.scores[name] for image, name in zip(images, names, strict=True)]
-        texts = [printed(value, metric) for value in (images[0].bicubic[names[0]], *values)]
+        values = [image.scores.get(name) for image, name in zip(images, names, strict=True)]
+        texts = [printed(value, metric) for value in (images[0].bicubic.get(names[0]), *values)]
         columns.append(list(zip(texts, ['', *_marks(values, groups, metric)], strict=True)))
     titles = '/'.join(map(str.upper, chosen))
     captions = [[[('HR', '')], [(titles, '')]]]

@@ -1,4 +1,5 @@
 """The figure of training curves: a metric on the validation images, and losses, over the iterations of several runs."""
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from mipkd_arch.errors import UserError, near_miss, one_of
 
 from ..evaluation.records import Record, find_records, record_files
 from ..evaluation.training_log import PATTERN, read_log
-from ..tables.cells import row_of
+from ..tables.cells import row_of, row_variants
 from .pictures import WIDTH, check_same, labels, metric_name, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
@@ -76,7 +77,7 @@ def read_runs(paths, dataset=None):
 
 
 def group_runs(runs):
-    """Join the runs of one pair and method whose seeds differ, and name every line.
+    """Join the runs of one pair and method that differ in their seeds alone, and name every line.
 
     Validation with self-ensemble is a line of its own. Lines are called as ``labels`` says, with the number of seeds;
     runs of the same name by their folders.
@@ -88,14 +89,17 @@ def group_runs(runs):
         list[Curve]: in the order of the runs.
     """
     groups = {}
+    variants = row_variants({run.folder: run.records[-1] for run in runs})
     for run in runs:
-        groups.setdefault((row_of(run.records[-1]), run.records[-1].pair), []).append(run)
-    parts = []
-    for group in groups.values():
+        row = row_of(run.records[-1])._replace(variant=variants[run.folder])
+        groups.setdefault((row, run.records[-1].pair), []).append(run)
+    parts, rows = [], []
+    for (row, _), group in groups.items():
         seeds = [run.records[-1].seed for run in group]
         together = None not in seeds and len(set(seeds)) == len(seeds)
         parts.extend([group] if together else [[run] for run in group])
-    names = labels([part[0].records[-1] for part in parts])
+        rows += [row] * (len(parts) - len(rows))
+    names = labels([part[0].records[-1] for part in parts], rows)
     count = Counter(names)
     curves = []
     for name, part in zip(names, parts, strict=True):
@@ -198,7 +202,8 @@ def read_losses(curves, names):
 def draw_curves(curves, metric=None, losses=None):
     """Draw the figure.
 
-    Several seeds are shown as their mean, within their minimum and maximum. A loss is shown as logged, faintly, and as
+    Several seeds are shown as their mean, within their minimum and maximum; bicubic and the teacher are level lines. A
+    figure that is not finite, as that of a broken network, leaves a gap. A loss is shown as logged, faintly, and as
     its running mean over 1/20 of the points.
 
     Args:
@@ -225,6 +230,11 @@ def draw_curves(curves, metric=None, losses=None):
         for label, (iterations, rows) in values.items():
             _line(panels[0], iterations, rows, colours[label], label=label,
                   marker='o' if len(iterations) < FEW else None)
+        for label, (value, look) in references(curves, name).items():
+            panels[0].axhline(value, color='0.45', linewidth=0.8, linestyle=look, zorder=1)
+            # Named at the line: bicubic below it and teachers above, for both may lie close together.
+            panels[0].text(1, value, f'{label} ', transform=panels[0].get_yaxis_transform(), color='0.35',
+                           fontsize='x-small', ha='right', va='top' if label == 'bicubic' else 'bottom')
         panels[0].legend(frameon=False)
         if losses:
             names = list(dict.fromkeys(loss for loss, _ in losses))
@@ -248,12 +258,39 @@ def draw_curves(curves, metric=None, losses=None):
     return figure
 
 
+def references(curves, name):
+    """What the lines are seen against: bicubic, and the teachers where the trainings have measured them.
+
+    Args:
+        curves (list[Curve]): the lines, of one data set.
+        name (str): of the metric.
+
+    Returns:
+        dict[str, tuple[float, str]]: value and look of a level line by its label.
+    """
+    records = [run.records[-1] for curve in curves for run in curve.runs]
+    found = {}
+    bicubic = [record.bicubic[name] for record in records if name in record.bicubic]
+    if bicubic and math.isfinite(bicubic[0]):
+        found['bicubic'] = bicubic[0], ':'
+    teachers = {}
+    for record in records:
+        teacher = (record.training or {}).get('teacher') or {}
+        value = ((teacher.get('scores') or {}).get(record.dataset['name']) or {}).get(name)
+        if value is not None and math.isfinite(float(value)):
+            teachers[teacher.get('sha256')] = float(value), Path(str(teacher.get('file'))).stem
+    for value, file in teachers.values():
+        found['teacher' if len(teachers) == 1 else f'teacher {file}'] = value, '--'
+    return found
+
+
 def _metric_values(curve, name):
     for run in curve.runs:
         for record in run.records:
             one_of(f'--metric: {run.folder}', name, list(record.mean))
     return common(curve.runs, [([record.iteration for record in run.records],
-                                [record.mean[name] for record in run.records]) for run in curve.runs])
+                                [record.mean[name] if math.isfinite(record.mean[name]) else math.nan
+                                 for record in run.records]) for run in curve.runs])
 
 
 def _log_scale(axes):

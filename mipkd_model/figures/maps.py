@@ -2,8 +2,10 @@
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ..evaluation.metrics import to_y
+from .crops import COLOUR
 from .pictures import WIDTH, hide_ticks, labels, style, text_width
 
 TO_GT, TO_TEACHER = 'viridis', 'inferno'
@@ -13,7 +15,7 @@ SHOWN = 99.5  # percent of the pixels lie within the colours; the few beyond wou
 HIGHEST, BARS, CAPTION = 9.2, 0.5, 0.28  # inches: the figure, its colour bars, a caption; of two lines both
 NARROWEST = 0.3  # inches, of an image; so many students that it would be narrower make the figure higher
 UNIT = '(grey levels)'
-DPI = 300
+DPI, PNG_DPI = 300, 200
 
 
 def difference(image, other):
@@ -26,7 +28,7 @@ def advantage(student, teacher, gt):
     return difference(teacher, gt) - difference(student, gt)
 
 
-def draw_maps(pictures):
+def draw_maps(pictures, box=None):
     """Draw the figure.
 
     The first row shows HR, the teacher and |teacher - HR|. Each student has a row: its output, |student - teacher|, and
@@ -37,6 +39,7 @@ def draw_maps(pictures):
 
     Args:
         pictures (Pictures): the teacher's record first, then those of at least one student.
+        box (tuple | None): (x, y, w, h) in pixels of gt, which is drawn into all of them, as into the figure of crops.
 
     Returns:
         Figure: the axes are the cells row by row, then the three colour bars.
@@ -78,6 +81,9 @@ def draw_maps(pictures):
             hide_ticks(axes)
             axes.imshow(image, interpolation='antialiased', **colours)
             axes.set_xlabel(caption, labelpad=2)
+            if box:
+                x, y, *size = box
+                axes.add_patch(Rectangle((x - 0.5, y - 0.5), *size, fill=False, edgecolor=COLOUR, linewidth=0.8))
         for column, (axes, what, extend) in enumerate(zip(
                 (cells[0, 2], cells[1, 1], cells[1, 2]), bars, ('max', 'max', 'both'), strict=True)):
             bar = figure.colorbar(axes.images[0], ax=cells[:, column], location='bottom', fraction=0.2 / high,

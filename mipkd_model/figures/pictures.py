@@ -19,8 +19,10 @@ from ..files import check_writable, put_in_place
 from ..tables.cells import row_of
 
 # Without a creation date the same records give the same bytes.
-SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}}
+SUFFIXES = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}, '.jpg': None}
 """Kinds of file by suffix, with what goes into their metadata."""
+COMPRESSION = {'.png': {'compress_level': 9}, '.jpg': {'quality': 88, 'subsampling': 0, 'optimize': True}}
+"""What Pillow is told of files of pixels: nothing is lost in PNG, nothing that is seen in JPEG, colours included."""
 STYLE = {'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fontsize': 6.5, 'xtick.labelsize': 6.5,
          'ytick.labelsize': 6.5, 'axes.linewidth': 0.5, 'xtick.major.width': 0.5, 'ytick.major.width': 0.5,
          'pdf.fonttype': 42,  # text stays text, in TrueType, which publishers ask for
@@ -52,11 +54,20 @@ def checked_out(out):
     return Path(out)
 
 
-def save_figure(figure, out):
-    """Write a figure with tight margins; the file is complete or, if that fails, as it was before. Returns its path."""
+def save_figure(figure, out, png_dpi=None):
+    """Write a figure with tight margins; the file is complete or, if that fails, as it was before. Returns its path.
+
+    Args:
+        figure (Figure): what to write.
+        out (Path): with a suffix of ``SUFFIXES``.
+        png_dpi (int | None): pixels in an inch of PNG, where noise makes it large; None: the figure's own.
+    """
+    if out.suffix == '.png' and png_dpi:
+        figure.dpi = png_dpi
     with put_in_place(out) as temporary, style():
+        pixels = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
         figure.savefig(temporary, format=out.suffix[1:], metadata=SUFFIXES[out.suffix], bbox_inches='tight',
-                       pad_inches=0.02)
+                       pad_inches=0.02, **pixels)
     return out
 
 
@@ -112,13 +123,13 @@ def metric_name(record, kind):
     return min(blocks, key=lambda name: not blocks[name].get('test_y_channel', False), default=None)
 
 
-def labels(records):
-    """What to call each record.
+def labels(records, rows=None):
+    """What to call each record; ``rows`` are their names in tables, by default those of ``row_of``.
 
     Its method, as ``MiPKD+`` with self-ensemble; where the records' pairs differ, ``MiPKD (RCAN)``. Those that would
     still be called alike are called by the names of their runs.
     """
-    names = [row_of(record).label for record in records]
+    names = [row.label for row in rows or map(row_of, records)]
     if len({record.pair for record in records}) > 1:
         names = [f'{name} ({record.pair})' for name, record in zip(names, records, strict=True)]
     count = Counter(names)
@@ -155,6 +166,8 @@ def read_pictures(records, image):
         DataError: the images of the data set are not there.
     """
     first = records[0]
+    if first.dataset['gt'] is None:
+        raise UserError(f'--dataset: {first.dataset["name"]} was measured without gt, which a figure compares with')
     files = [_output_file(record, image) for record in records]
     lq = open_store(first.dataset['lq']).read(first.images[image].lq)
     height, width = (side * first.scale for side in lq.shape[:2])

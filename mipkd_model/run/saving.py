@@ -151,7 +151,7 @@ class SavedTraining:
     def describe_run(self):
         """Write ``run.json``, for the evaluations of the weights."""
         if self.opt['rank'] == 0 and 'log' in self.opt['path']:
-            write_run(self.opt, self.device, has_teacher=self.net_t is not None)
+            write_run(self.opt, self.device, self.net_t is not None, self.identity, self.teacher_scores)
 
     # ---------------------------------------------------------------- resume, stop
 

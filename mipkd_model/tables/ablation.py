@@ -1,4 +1,6 @@
 """Tables of MiPKD's ablations: the variants side by side, and whether they come out in the published order."""
+from collections import Counter
+
 from .cells import RowName, printed
 from .grids import UNKNOWN, measured_notes, measured_text, rank_notes
 from .layouts import Grid
@@ -59,9 +61,11 @@ def ablation_table(ablation, measured, pair, scale, datasets=None):
     tables = pair_tables(measured, published=False, pairs=[pair], scales=[scale], datasets=datasets,
                          methods=list(ablation.variants))
     rows = tables[0].rows if tables else {}
+    of_variants = [row for method in ablation.variants for row in
+                   [found for found in rows if found.method == method and not found.ensemble]
+                   or [RowName(scale, method)]]
     return PairTable(pair, tuple(datasets), {
-        row: rows.get(row) or {dataset: Cell() for dataset in datasets}
-        for row in (RowName(scale, method) for method in ablation.variants)})
+        row: rows.get(row) or {dataset: Cell() for dataset in datasets} for row in of_variants})
 
 
 def ablation_grid(name, ablation, table, scale, y_channel=True):
@@ -74,7 +78,7 @@ def ablation_grid(name, ablation, table, scale, y_channel=True):
         scale (int): of the networks.
         y_channel (bool): the figures are on Y, else on RGB.
     """
-    lines = [(ablation.variants[row.method], row.method, *(measured_text(cell) for cell in cells.values()))
+    lines = [(ablation.variants[row.method], row.label, *(measured_text(cell) for cell in cells.values()))
              for row, cells in table.rows.items()]
     lines.append(('as published?', '', *_agreements(name, ablation, table).values()))
     notes = [f'published order (the numbers are not known): {ablation.published}',
@@ -94,6 +98,8 @@ def ablation_rows(name, ablation, table):
 
 
 def _agreements(name, ablation, table):
-    order = published_order(name, ablation.variants)
-    return {dataset: agreement(order, {row.method: cells[dataset].value('psnr') for row, cells in table.rows.items()},
+    order, count = published_order(name, ablation.variants), Counter(row.method for row in table.rows)
+    # Of a variant that was trained in several ways it is not known which one is meant.
+    alone = {row: cells for row, cells in table.rows.items() if count[row.method] == 1}
+    return {dataset: agreement(order, {row.method: cells[dataset].value('psnr') for row, cells in alone.items()},
                                ablation.variants) for dataset in table.datasets}

@@ -1,6 +1,7 @@
 """Which records count in which cell of a table, and what they give there."""
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from mipkd_arch.errors import UserError
 from ..data.known import ALIASES, SETS
 from ..evaluation.records import Record
 from ..matrix.methods import TEACHER
+from ..run.identity import flat
 
 METRICS = {'psnr': 2, 'ssim': 4}
 """Decimals that are printed, by metric."""
@@ -20,6 +22,7 @@ ORDER = (BICUBIC, TEACHER, 'Scratch', 'Logits-KD', 'FitNet', 'FitNet-mean', 'AT'
          'DUKD', 'MiPKD')
 """Rows of a table; combinations of them follow, then DCKD and its combinations, then all others."""
 NO_STUDENTS = (BICUBIC, TEACHER)
+SHOWN = 24  # characters of a value that tells rows apart
 TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
 """Metrics by what BasicSR calls them."""
 
@@ -34,10 +37,17 @@ class RowName(NamedTuple):
     method: str
     ensemble: bool = False
     """Whether it was measured with self-ensemble, which the field writes as ``+`` behind the method."""
+    variant: str = ''
+    """What tells its runs from others of the method, such as ``lr 0.0002``; '' where there are no others."""
+
+    @property
+    def name(self):
+        """What it is asked for by."""
+        return self.method + '+' * self.ensemble
 
     @property
     def label(self):
-        return self.method + '+' * self.ensemble
+        return self.name + (f' ({self.variant})' if self.variant else '')
 
     @property
     def is_network(self):
@@ -157,14 +167,14 @@ def measured_cells(records, y_channel=True, tell=lambda text: None):
     Raises:
         ProtocolError: no record has figures by the protocol.
     """
-    runs, bicubic, refused = {}, {}, []
+    runs, bicubic, refused, variants = {}, {}, [], row_variants(records)
     for file, record in records.items():
         try:
             scores, of_bicubic = scores_of(file, record, y_channel)
         except ProtocolError as error:
             refused.append(error)
             continue
-        row = row_of(record)
+        row = row_of(record)._replace(variant=variants[file])
         place = record.pair, dataset_of(record)
         runs.setdefault((place, row), []).append(Run(file, record, **scores, iteration=record.iteration))
         bicubic.setdefault((place, RowName(record.scale, BICUBIC)), []).append(
@@ -177,6 +187,52 @@ def measured_cells(records, y_channel=True, tell=lambda text: None):
     for (place, row), found in bicubic.items():
         cells[place[0], row, place[1]] = Measured((max(found, key=_age), ))
     return cells
+
+
+def row_variants(records):
+    """What tells the runs of each row apart that differ in more than the seed, in words.
+
+    Args:
+        records (dict[Path, Record]): as ``find_records`` gives them.
+
+    Returns:
+        dict[Path, str]: by file; '' where all runs of the pair, the method and the scale are alike.
+    """
+    groups, found = {}, {}
+    for file, record in records.items():
+        groups.setdefault((record.pair, row_of(record)), {})[file] = settings_of(record)
+    for settings in groups.values():
+        # What one of them does not know is unknown, and nothing to tell others by.
+        values = {}
+        for of in settings.values():
+            for path, value in of.items():
+                values.setdefault(path, set()).add(str(value))
+        differing = [path for path, known in values.items() if len(known) > 1]
+        found |= {file: words_of(of, differing) for file, of in settings.items()}
+    return found
+
+
+def settings_of(record):
+    """All that decides about a record's figures but the seed: plain values by paths of options."""
+    training, protocol = record.training or {}, record.protocol
+    options = training.get('options') or {'batch size': training.get('batch_size'),
+                                          'teacher': (training.get('teacher') or {}).get('sha256')}
+    found = {**dict(flat(record.network, 'network_g')), **options, 'train.total_iter': training.get('total_iter'),
+             'tile': protocol.get('tile') or 'none', 'tile_pad': protocol.get('tile_pad') or 'none',
+             'precision': protocol.get('precision')}
+    return {path: value for path, value in found.items() if value is not None}
+
+
+def words_of(settings, paths):
+    """Values of settings, by the last parts of their paths as far as these differ; '' without paths."""
+    ends = Counter(path.rpartition('.')[2] for path in paths)
+    words = []
+    for path in paths:
+        end = path.rpartition('.')[2]
+        name = end if ends[end] == 1 else '.'.join(path.split('.')[-2:])
+        value = str(settings.get(path, '?'))
+        words.append(f'{name} {value[:SHOWN]}')
+    return ', '.join(words)
 
 
 def _age(run):

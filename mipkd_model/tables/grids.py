@@ -162,19 +162,10 @@ def _notes(table, shown, letters, lines):
         yield f'published, but not for these rows ({reason}): {text}'
 
 
-def unlike_runs(runs):
-    """In what else than the seed the runs of a cell differ, in words; empty where they do not."""
-    looks = {
-        'network': [run.record.network for run in runs],
-        'tiles': [(run.record.protocol.get('tile'), run.record.protocol.get('tile_pad')) for run in runs],
-        'precision': [run.record.protocol.get('precision') for run in runs],
-        'iterations of training': [(run.record.training or {}).get('total_iter') for run in runs],
-    }
-    found = [name for name, values in looks.items() if any(value != values[0] for value in values)]
+def seed_twice(runs):
+    """Whether runs of one cell, which differ in nothing but the seed, have the same seed."""
     seeds = [run.record.seed for run in runs if run.record.seed is not None]
-    if len(set(seeds)) < len(seeds):
-        found.append('training, for a seed is there twice')
-    return ', '.join(found)
+    return len(set(seeds)) < len(seeds)
 
 
 def measured_notes(table):
@@ -197,6 +188,8 @@ def measured_notes(table):
     if several:
         counts = '; '.join(f'{row} ({", ".join(datasets)})' for row, datasets in several.items())
         yield f'±: mean and sample standard deviation over runs; {counts}'
+    if any(row.variant for row in table.rows):
+        yield 'in parentheses: what tells the runs of a method apart beside the seed; they are not averaged'
     if any(row.ensemble for row in table.rows):
         yield 'a + behind a method: with self-ensemble, compared only among themselves'
     if doubtful:
@@ -212,8 +205,8 @@ def measured_notes(table):
                + ', '.join(f'{count} in {folder}' for folder, count in folders.items()))
     for row, cells in table.rows.items():
         for dataset, cell in cells.items():
-            if cell.measured and row.is_network and (unlike := unlike_runs(cell.measured.runs)):
-                yield f'x{row.scale} {row.label}, {dataset}: the runs differ in more than the seed: {unlike}'
+            if cell.measured and row.is_network and seed_twice(cell.measured.runs):
+                yield f'x{row.scale} {row.label}, {dataset}: a seed is there twice; are these trainings of their own?'
     for where, by_images in images.items():
         if len(by_images) > 1:
             yield f'{where}: measured on {len(by_images)} different sets of images: {", ".join(by_images.values())}'

@@ -54,12 +54,13 @@ def pair_tables(measured, *, published=True, pairs=None, scales=None, datasets=N
     """
     facts = published_cells() if published else {}
     names = {(pair, row) for pair, row, _ in measured}
-    names |= {(pair, RowName(scale, row)) for pair, scale, row, _ in facts}
+    named = {(pair, row._replace(variant='')) for pair, row in names if row.variant}
+    names |= {(pair, RowName(scale, row)) for pair, scale, row, _ in facts} - named
     tables = []
     for pair in pairs or sorted({pair for pair, _ in names}, key=pair_order):
         rows = [row for of, row in names if of == pair and (scales is None or row.scale in scales)
-                and (methods is None or row.label in methods)]
-        rows.sort(key=lambda row: (row.scale, methods.index(row.label) if methods else in_order(row.method), row))
+                and (methods is None or row.name in methods)]
+        rows.sort(key=lambda row: (row.scale, methods.index(row.name) if methods else in_order(row.method), row))
         columns = datasets or columns_of(measured, pair)
         cells = {row: {dataset: _cell(measured, facts, pair, row, dataset) for dataset in columns} for row in rows}
         # A row whose figures are all of data sets that are not shown says nothing.
@@ -131,7 +132,7 @@ def _ranked(rows, datasets):
 def _tidy(pair, row, dataset, cell):
     runs = cell.measured.runs if cell.measured else ()
     values = {'pair': pair, 'scale': row.scale, 'method': row.method, 'self_ensemble': row.ensemble,
-              'dataset': dataset}
+              'setting': row.variant, 'dataset': dataset}
     for metric in METRICS:
         values |= {metric: cell.value(metric), f'{metric}_std': cell.measured and cell.measured.spread(metric)}
     values['runs'] = len(runs)
