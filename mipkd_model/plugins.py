@@ -108,15 +108,15 @@ def _folder(where: str, value: Any) -> Path:
         raise UserError(f'{where}: {shown(value)} is not a folder; give its path')
     try:
         folder = Path(value).expanduser().resolve()
-        kind = 'is there' if folder.is_dir() else 'is a file' if folder.exists() else 'is not there'
-    except (OSError, RuntimeError, ValueError):  # too long, of a user who is not there, with a NUL
-        kind = 'is not there'
-    if kind == 'is a file':
-        raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in')
-    if kind == 'is not there':
+        files = _files(folder)
+    except NotADirectoryError:
+        raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in') from None
+    except PermissionError:
+        raise UserError(f'{where}: {printable(value)} may not be read; see to the rights of the folder') from None
+    except (OSError, RuntimeError, ValueError):  # also too long, of a user who is not there, with a NUL
         raise UserError(f'{where}: {printable(value)} is not there; it is a folder, relative to the one that the '
-                        'command is started in')
-    if not _files(folder):
+                        'command is started in') from None
+    if not files:
         names = [file.name for file in folder.glob('*.py')]
         near = near_miss(names[0], [f'{Path(names[0]).stem}{ending}' for ending in ENDINGS]) if names else ''
         held = f'holds {names[0]}, but no' if names else 'holds no'

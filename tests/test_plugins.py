@@ -203,6 +203,14 @@ def test_what_is_no_folder_is_one_line(value, message, tmp_path, monkeypatch):
     assert lines[-1].startswith(message) and lines[-1].isprintable()
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(parts, monkeypatch):
+    def denied(folder):
+        raise PermissionError(13, 'Permission denied', str(folder))
+
+    monkeypatch.setattr(type(parts), 'iterdir', denied)
+    assert wrong(parts) == [f'plugins[0]: {parts} may not be read; see to the rights of the folder']
+
+
 def test_a_file_and_a_folder_without_parts_are_one_line_each(tmp_path):
     folder = write(tmp_path / 'plain', {'plain-arch.py': '', 'net.py': ''})
     assert 'is a file; name the folder' in wrong(folder / 'net.py')[0]
