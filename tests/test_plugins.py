@@ -252,6 +252,23 @@ def test_two_files_of_one_name_and_one_of_an_installed_package_are_refused(tmp_p
     assert 'rename it with letters, digits and _' in line
 
 
+def test_what_is_imported_by_name_from_two_folders_is_refused(tmp_path):
+    folders = [write(tmp_path / name, {f'{name}_arch.py': 'from helper import value', 'helper.py': f'value = {name!r}',
+                                       'script.py': '1 / 0'}) for name in 'ab']
+    assert wrong(*folders) == [f'plugins: {folders[1]}/helper.py: the name is taken by {folders[0]}/helper.py; '
+                               'rename one of them']
+
+
+def test_what_others_register_meanwhile_stays(parts):
+    class Late:
+        pass
+
+    plugins.use([str(parts)])
+    ARCH_REGISTRY.register(Late)
+    plugins.use([])
+    assert ARCH_REGISTRY._obj_map.pop('Late') is Late
+
+
 def test_two_option_files_may_have_files_and_networks_of_one_name(tmp_path, capsys):
     files = []
     for width, name in ((4, 'a'), (6, 'b')):
