@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import torch
 
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
+from mipkd_model import plugins
 
 torch.set_num_threads(1)  # networks this small only wait for each other on more, 100 times as long on a busy machine
 
@@ -17,6 +18,13 @@ torch.set_num_threads(1)  # networks this small only wait for each other on more
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins_left():
+    """What a test has used of folders of parts is no other's."""
+    yield
+    plugins.use([])
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import runs
 import yaml
 
 from mipkd_arch import staged_view
-from mipkd_model import plugins
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_options
 from mipkd_model.evaluation.records import find_records
@@ -78,13 +77,10 @@ def test_the_recipe_for_a_network_of_ones_own_runs_from_a_folder_of_ones_own(tmp
     opt = runs.options(tmp_path, losses=['pixel_opt'])
     opt.update(yaml.safe_load(blocks(page, 'yaml')[-1]))
     scope = {}
-    try:
-        check_options(opt, is_train=True)
-        exec(trial, scope)
-        assert type(build_network(opt['network_g'])) is scope['PlainSR']
-        assert staged_view(scope['net'], ['body.1']).num_positions == 3
-    finally:
-        plugins.use([])
+    check_options(opt, is_train=True)
+    exec(trial, scope)
+    assert type(build_network(opt['network_g'])) is scope['PlainSR']
+    assert staged_view(scope['net'], ['body.1']).num_positions == 3
 
 
 def test_the_recipe_for_a_method_of_ones_own_trains_from_a_folder_of_ones_own(tmp_path, monkeypatch):
@@ -94,14 +90,11 @@ def test_the_recipe_for_a_method_of_ones_own_trains_from_a_folder_of_ones_own(tm
     (tmp_path / 'my_parts').mkdir()
     (tmp_path / 'my_parts/edge_loss.py').write_text(code)
     monkeypatch.chdir(tmp_path)
-    try:
-        opt = {**runs.options(tmp_path, losses=['pixel_opt'], **block['train']), 'plugins': block['plugins']}
-        check_options(opt, is_train=True)
-        model = runs.model(opt)
-        model.feed_data(runs.batch())
-        model.optimize_parameters(1)
-    finally:
-        plugins.use([])
+    opt = {**runs.options(tmp_path, losses=['pixel_opt'], **block['train']), 'plugins': block['plugins']}
+    check_options(opt, is_train=True)
+    model = runs.model(opt)
+    model.feed_data(runs.batch())
+    model.optimize_parameters(1)
     assert list(model.get_current_log()) == ['l_pix', 'l_edge'] and model.log_dict['l_edge'] > 0
 
 

@@ -117,12 +117,6 @@ def write(folder, files):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _parted():
-    yield
-    plugins.use([])
-
-
 @pytest.fixture
 def parts(tmp_path):
     return write(tmp_path / 'my parts', PARTS)
