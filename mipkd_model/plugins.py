@@ -29,10 +29,14 @@ REGISTRIES = (ARCH_REGISTRY, LOSS_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, ME
 TAKEN = re.compile(r"An object named '(.+)' was already registered in '(.+)' registry!")
 
 
+OF_PACKAGES = ('mipkd_arch.', 'mipkd_model.', 'basicsr.')
+"""What is registered from here stays, whoever has it imported."""
+
+
 class _InUse:
-    """Of this process, as the registries are: the folders, and what was there before them."""
+    """Of this process, as the registries are: the folders, what they have registered, and what was there before."""
     folders: tuple[Path, ...] = ()
-    known: tuple[dict, ...] = ()
+    registered: tuple[set, ...] = ()
     modules: frozenset[str] = frozenset()
     path: tuple[str, ...] = ()
 
@@ -108,15 +112,15 @@ def _folder(where: str, value: Any) -> Path:
         raise UserError(f'{where}: {shown(value)} is not a folder; give its path')
     try:
         folder = Path(value).expanduser().resolve()
-        kind = 'is there' if folder.is_dir() else 'is a file' if folder.exists() else 'is not there'
-    except (OSError, RuntimeError, ValueError):  # too long, of a user who is not there, with a NUL
-        kind = 'is not there'
-    if kind == 'is a file':
-        raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in')
-    if kind == 'is not there':
+        files = _files(folder)
+    except NotADirectoryError:
+        raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in') from None
+    except PermissionError:
+        raise UserError(f'{where}: {printable(value)} may not be read; see to the rights of the folder') from None
+    except (OSError, RuntimeError, ValueError):  # also too long, of a user who is not there, with a NUL
         raise UserError(f'{where}: {printable(value)} is not there; it is a folder, relative to the one that the '
-                        'command is started in')
-    if not _files(folder):
+                        'command is started in') from None
+    if not files:
         names = [file.name for file in folder.glob('*.py')]
         near = near_miss(names[0], [f'{Path(names[0]).stem}{ending}' for ending in ENDINGS]) if names else ''
         held = f'holds {names[0]}, but no' if names else 'holds no'
@@ -146,7 +150,7 @@ def _maps() -> list[dict]:
 
 
 def _use(found: Findings, folders: list[Path], where: str) -> None:
-    _InUse.folders, _InUse.known = tuple(folders), tuple(map(dict, _maps()))
+    _InUse.folders, before = tuple(folders), [set(known) for known in _maps()]
     _InUse.modules, _InUse.path = frozenset(sys.modules), tuple(sys.path)
     invalidate_caches()  # a file may have been written since its folder was last looked at
     for folder in folders:
@@ -157,6 +161,11 @@ def _use(found: Findings, folders: list[Path], where: str) -> None:
         for file in _files(folder):
             with found.catching():
                 _import(where, f'{prefix}{file.stem}', file)
+    _InUse.registered = tuple(
+        {name for name in known.keys() - names if not str(known[name].__module__).startswith(OF_PACKAGES)}
+        for known, names in zip(_maps(), before, strict=True))
+    if not found.errors:
+        _find_confused(found, folders, where)
     if found.errors:
         _part()
 
@@ -164,16 +173,27 @@ def _use(found: Findings, folders: list[Path], where: str) -> None:
 def _part() -> None:
     """Undo what ``_use`` did."""
     places = {_package(folder)[0] for folder in _InUse.folders}
-    for known, before in zip(_maps(), _InUse.known, strict=False):
-        for name in known.keys() - before.keys():
-            del known[name]
+    for known, names in zip(_maps(), _InUse.registered, strict=False):
+        for name in names:
+            known.pop(name, None)
     new = {name.partition('.')[0] for name in sys.modules} - _InUse.modules
     gone = {name for name in new if (file := getattr(sys.modules.get(name), '__file__', None))
             and not places.isdisjoint(list(Path(file).resolve().parents)[:2])}
     for name in [name for name in sys.modules if name.partition('.')[0] in gone]:
         del sys.modules[name]
     sys.path[:] = [entry for entry in sys.path if entry in _InUse.path or Path(entry) not in places]
-    _InUse.folders, _InUse.known = (), ()
+    _InUse.folders, _InUse.registered = (), ()
+
+
+def _find_confused(found: Findings, folders: list[Path], where: str) -> None:
+    """Find files that are imported by name from two folders: whoever comes second would be given the first."""
+    for folder in folders:
+        for file in sorted(folder.glob('*.py') if _package(folder)[0] == folder else ()):
+            module = sys.modules.get(file.stem) if file.stem not in _InUse.modules else None
+            other = Path(getattr(module, '__file__', None) or file).resolve()
+            if other != file.resolve() and other.parent in folders:
+                found.add(f'{where}: {printable(str(file))}: the name is taken by {printable(str(other))}; rename one '
+                          'of them')
 
 
 # ---------------------------------------------------------------- files

@@ -8,6 +8,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+from mipkd_model import plugins
 
 # isort: split
 import torch
@@ -18,6 +19,13 @@ torch.set_num_threads(1)  # networks this small only wait for each other on more
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins_left():
+    """What a test has used of folders of parts is no other's."""
+    yield
+    plugins.use([])
 
 
 @pytest.fixture

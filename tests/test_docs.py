@@ -10,7 +10,7 @@ import pytest
 import runs
 import yaml
 
-from mipkd_arch import staged, staged_view
+from mipkd_arch import staged_view
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_options
 from mipkd_model.data.bicubic import shrink
@@ -18,7 +18,6 @@ from mipkd_model.data.images import read_image
 from mipkd_model.evaluation.records import find_records
 
 from basicsr.archs import build_network
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 PAGES = [runs.ROOT / 'README.md', runs.ROOT / 'benchmarks/floor.md', *runs.ours('docs', '*.md')]
 
@@ -75,30 +74,33 @@ def test_figures_of_results_are_those_of_the_records():
         assert f'| {label} | {" | ".join(texts)} |' in page
 
 
-def test_the_recipe_for_a_view_of_ones_own_network_runs(monkeypatch):
-    monkeypatch.setattr(staged, '_VIEWS', dict(staged._VIEWS))
+def test_the_recipe_for_a_network_of_ones_own_runs_from_a_folder_of_ones_own(tmp_path, monkeypatch):
+    page = runs.ROOT / 'docs/staged_views.md'
+    network, trial = blocks(page, 'python')
+    (tmp_path / 'my_parts').mkdir()
+    (tmp_path / 'my_parts/plain_arch.py').write_text(network)
+    monkeypatch.chdir(tmp_path)
+    opt = runs.options(tmp_path, losses=['pixel_opt'])
+    opt.update(yaml.safe_load(blocks(page, 'yaml')[-1]))
     scope = {}
-    try:
-        for code in blocks(runs.ROOT / 'docs/staged_views.md', 'python'):
-            exec(code, scope)
-    finally:
-        ARCH_REGISTRY._obj_map.pop('PlainSR', None)
+    check_options(opt, is_train=True)
+    exec(trial, scope)
+    assert type(build_network(opt['network_g'])) is scope['PlainSR']
     assert staged_view(scope['net'], ['body.1']).num_positions == 3
 
 
-def test_the_recipe_for_a_method_of_ones_own_trains(tmp_path):
+def test_the_recipe_for_a_method_of_ones_own_trains_from_a_folder_of_ones_own(tmp_path, monkeypatch):
     page = runs.ROOT / 'docs/methods.md'
     code, = blocks(page, 'python')
-    block = yaml.safe_load(blocks(page, 'yaml')[0])['train']
-    try:
-        exec(code, {'__name__': 'edge_loss'})
-        opt = runs.options(tmp_path, losses=['pixel_opt'], **block)
-        check_options(opt, is_train=True)
-        model = runs.model(opt)
-        model.feed_data(runs.batch())
-        model.optimize_parameters(1)
-    finally:
-        LOSS_REGISTRY._obj_map.pop('EdgeLoss', None)
+    block = yaml.safe_load(blocks(page, 'yaml')[0])
+    (tmp_path / 'my_parts').mkdir()
+    (tmp_path / 'my_parts/edge_loss.py').write_text(code)
+    monkeypatch.chdir(tmp_path)
+    opt = {**runs.options(tmp_path, losses=['pixel_opt'], **block['train']), 'plugins': block['plugins']}
+    check_options(opt, is_train=True)
+    model = runs.model(opt)
+    model.feed_data(runs.batch())
+    model.optimize_parameters(1)
     assert list(model.get_current_log()) == ['l_pix', 'l_edge'] and model.log_dict['l_edge'] > 0
 
 

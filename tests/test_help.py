@@ -20,7 +20,8 @@ SCRIPTS = {
     'sharing benchmark': ['benchmarks/sharing.py'],
     'validation benchmark': ['benchmarks/validation.py'],
 }
-MIPKD = [[], ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
+MIPKD = [[], ['train'], ['test'],
+         ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
          ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile'], ['check'],
          ['environment'], ['data'], ['data', 'all'], ['data', 'div2k'], ['data', 'benchmark'], ['data', 'pack'],
          ['data', 'verify']]

@@ -8,6 +8,7 @@ import torch
 from refusals import refusal
 
 from mipkd_arch.errors import UserError
+from mipkd_model.cli import build_parser
 from mipkd_model.launch import parse_options
 from mipkd_model.weights import plain_state_dict
 
@@ -48,6 +49,26 @@ def test_an_option_file_of_the_other_script_is_one_line(tmp_path, monkeypatch, i
     monkeypatch.setattr(sys, 'argv', ['script.py', '-opt', file])
     assert refusal(parse_options, str(tmp_path), is_train, kind=UserError) == (
         f'-opt: {file}: is the option file of a {kind}; start basicsr/{script}.py')
+
+
+@pytest.mark.parametrize('command, option_file, said', [
+    ('train', 'test_MiPKD_x4', 'is the option file of a test; start mipkd test'),
+    ('test', 'train_MiPKD_x4', 'is the option file of a training; start mipkd train'),
+])
+def test_mipkd_train_and_test_name_each_other(tmp_path, command, option_file, said):
+    file = runs.ROOT / f'options/{option_file}.yml'
+    args = build_parser().parse_args([command, '-opt', str(file)])
+    assert refusal(parse_options, str(tmp_path), command == 'train', args, kind=UserError) == f'-opt: {file}: {said}'
+
+
+def test_mipkd_train_and_test_take_what_the_scripts_take():
+    given = ['-opt', 'x.yml', '--launcher', 'none', '--auto_resume', '--debug', '--local-rank', '1', '--force_yml',
+             'a=1', 'b=2', '--plugins', 'own', '--force_yml', 'c=3']
+    for command in ('train', 'test'):
+        args = vars(build_parser().parse_args([command, *given]))
+        assert args.pop('run').__name__ == command
+        assert args == {'opt': 'x.yml', 'launcher': 'none', 'auto_resume': True, 'debug': True, 'local_rank': 1,
+                        'force_yml': ['a=1', 'b=2', 'c=3'], 'plugins': ['own']}
 
 
 def test_a_forced_seed_is_the_one_that_the_run_starts_from(tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import yaml
 
 import mipkd_model.losses as losses
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_model import plugins
 from mipkd_model.cli import main
 from mipkd_model.step.options import StepOptions
 
@@ -89,10 +88,7 @@ def test_a_network_and_a_loss_of_ones_own_are_on_the_page_as_they_are(tmp_path, 
         (tmp_path / f'own_{ending}.py').write_text(
             f'from basicsr.utils.registry import {registry}_REGISTRY\n{source.replace("Own", f"Own{ending}")}\n'
             f'{registry}_REGISTRY.register(Own{ending})\n')
-    try:
-        assert main(['options', '--page', '--plugins', str(tmp_path)]) == 0
-    finally:
-        plugins.use([])
+    assert main(['options', '--page', '--plugins', str(tmp_path)]) == 0
     page = capsys.readouterr().out
     for ending in ('arch', 'loss'):
         section = re.search(rf'^### `Own{ending}`\n(.*?)(?=^#|\Z)', page, re.M | re.S)[1]

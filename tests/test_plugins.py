@@ -117,12 +117,6 @@ def write(folder, files):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _parted():
-    yield
-    plugins.use([])
-
-
 @pytest.fixture
 def parts(tmp_path):
     return write(tmp_path / 'my parts', PARTS)
@@ -203,6 +197,14 @@ def test_what_is_no_folder_is_one_line(value, message, tmp_path, monkeypatch):
     assert lines[-1].startswith(message) and lines[-1].isprintable()
 
 
+def test_a_folder_that_may_not_be_read_is_one_line(parts, monkeypatch):
+    def denied(folder):
+        raise PermissionError(13, 'Permission denied', str(folder))
+
+    monkeypatch.setattr(type(parts), 'iterdir', denied)
+    assert wrong(parts) == [f'plugins[0]: {parts} may not be read; see to the rights of the folder']
+
+
 def test_a_file_and_a_folder_without_parts_are_one_line_each(tmp_path):
     folder = write(tmp_path / 'plain', {'plain-arch.py': '', 'net.py': ''})
     assert 'is a file; name the folder' in wrong(folder / 'net.py')[0]
@@ -242,6 +244,23 @@ def test_two_files_of_one_name_and_one_of_an_installed_package_are_refused(tmp_p
     assert 'the name is taken by' in line
     line, = wrong(write(tmp_path / 'd', {'my-net_arch.py': ''}))
     assert 'rename it with letters, digits and _' in line
+
+
+def test_what_is_imported_by_name_from_two_folders_is_refused(tmp_path):
+    folders = [write(tmp_path / name, {f'{name}_arch.py': 'from helper import value', 'helper.py': f'value = {name!r}',
+                                       'script.py': '1 / 0'}) for name in 'ab']
+    assert wrong(*folders) == [f'plugins: {folders[1]}/helper.py: the name is taken by {folders[0]}/helper.py; '
+                               'rename one of them']
+
+
+def test_what_others_register_meanwhile_stays(parts):
+    class Late:
+        pass
+
+    plugins.use([str(parts)])
+    ARCH_REGISTRY.register(Late)
+    plugins.use([])
+    assert ARCH_REGISTRY._obj_map.pop('Late') is Late
 
 
 def test_two_option_files_may_have_files_and_networks_of_one_name(tmp_path, capsys):

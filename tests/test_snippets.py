@@ -17,7 +17,10 @@ from mipkd_model.config.command_line import add_arguments
 from basicsr.archs.edsr_arch import EDSR
 
 PAGES = [runs.ROOT / 'README.md', *sorted((runs.ROOT / 'docs').glob('*.md'))]
-CODE = {page: re.findall(r'```python\n(.*?)```', page.read_text(encoding='utf-8'), re.S) for page in PAGES}
+CODE = {page: re.findall(r'(?:here\s+`([\w/]+\.py)`[.:]\s+)?```python\n(.*?)```', page.read_text(encoding='utf-8'), re.S)
+        for page in PAGES}
+"""What a page has of Python: the file that a block is to be saved as, or an empty string, and the block."""
+USE = "from mipkd_model import plugins\nplugins.use(['my_parts'])\n"
 BLOCKS = re.compile(r'```(?:bash|sh)?\n(.*?)```', re.S)
 MODULES = ('mipkd', 'mipkd_model.cli', 'pytest')
 SCRIPTS = {'datasets/prepare.py': ('data', ), 'datasets/verify.py': ('data', 'verify')}
@@ -25,7 +28,11 @@ SCRIPTS = {'datasets/prepare.py': ('data', ), 'datasets/verify.py': ('data', 've
 
 @pytest.mark.parametrize('page', [page for page in PAGES if CODE[page]], ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_as_it_is_printed(page, tmp_path):
-    code = '\n'.join(CODE[page])
+    for file, block in CODE[page]:
+        if file:
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(block)
+    code = '\n'.join(block for file, block in CODE[page] if not file) or USE
     if importlib.util.find_spec('basicsr_compat') is None and not re.search(r'^(from|import) mipkd', code, re.M):
         pytest.skip('mipkd is not installed in this environment, so BasicSR is not importable by itself')
     for file in re.findall(r"torch\.load\('([^']+)'", code):  # a student as the option file beside it trains one
