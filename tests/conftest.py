@@ -1,5 +1,6 @@
 """Makes the repository's packages importable and every test start from the same seed."""
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from mipkd_model import plugins
 # isort: split
 import torch
 
-torch.set_num_threads(1)  # networks this small only wait for each other on more, 100 times as long on a busy machine
+# Networks this small only wait for each other on more threads, 100 times as long on a busy machine. What tests start in
+# processes of their own has one as well: a sum in two parts is rounded otherwise than one.
+torch.set_num_threads(1)
+os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture(autouse=True)

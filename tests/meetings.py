@@ -4,9 +4,10 @@ import time
 
 
 def meet(connection, barrier):
-    """A process that waits for the others, and says when."""
+    """A process that waits for the others, and says from when until when."""
+    since = time.monotonic()
     barrier.wait()
-    connection.send((time.monotonic(), os.getpid()))
+    connection.send((since, time.monotonic(), os.getpid()))
 
 
 def fail(connection, barrier, how):

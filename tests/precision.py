@@ -1,6 +1,9 @@
 """Whether a computation is right to the precision of its number format, whatever kernels a machine has for it."""
 import torch
 
+FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+"""By the values of ``train.precision``."""
+
 
 def error(found, exact):
     """Distance from the exact result (float64), as a share of that result's norm."""
@@ -26,6 +29,11 @@ def no_worse(found, other, exact, unit):
     allowed = 4 * max(error(other, exact), torch.finfo(unit).eps / 2)
     off = error(found, exact)
     assert off <= allowed, f'{off:.2g} from the exact result, where {allowed:.2g} may be'
+
+
+FEW_ROUNDINGS = {name: 4 * torch.finfo(unit).eps / 2 for name, unit in FORMATS.items()}
+"""By precision, what a loss may be off as a share of itself, whatever kernels made it: it is the mean of thousands of
+distances, over which the roundings of a pass average out, so that it is off by less than single entries are."""
 
 
 def saved_bytes(function):

@@ -52,7 +52,7 @@ class Processes:
                 self.running.append(subprocess.Popen(list(map(str, command)), stdout=output, stderr=output, cwd=folder,
                                                      env=env))
 
-    def end(self, timeout=120):
+    def end(self, timeout=300):
         """Wait until all have ended. Returns their exit statuses."""
         try:
             return [process.wait(max(0.1, timeout - (time.monotonic() - self.start))) for process in self.running]
@@ -60,7 +60,7 @@ class Processes:
             for process in self.running:
                 process.terminate()  # torchrun ends its processes then
             for process in self.running:
-                process.wait(40)
+                process.wait(120)
 
     @property
     def said(self):

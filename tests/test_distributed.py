@@ -18,13 +18,13 @@ BATCH = 6  # samples of all processes together
 STEPS = 4
 TOLERANCE = 1e-5
 """Of a weight: a hundredth of one step of Adam, which is 1e-3. Sums over a batch are rounded otherwise in shares, by
-the last of 24 bits of a gradient; of gradients near zero Adam's quotient makes more of that than of others."""
+the last of 24 bits of a gradient, and ``runs.smooth`` sees to it that a step follows that in proportion."""
 
 
 def options(folder, processes, **train):
     """A run of all of MiPKD's losses and DUKD, validated on six images and on two."""
     torch.manual_seed(0)  # of the teacher, which is made anew each time
-    opt = runs.options(folder, total_iter=STEPS, dukd_opt={'type': 'DUKDLoss'}, **train)
+    opt = runs.smooth(runs.options(folder, total_iter=STEPS, dukd_opt={'type': 'DUKDLoss'}, **train))
     opt['datasets']['train']['batch_size_per_gpu'] = BATCH // processes
     small = folder / 'small'
     if not small.exists():
@@ -179,6 +179,21 @@ MiPKDModel.optimize_parameters = wrong
 """
 
 
+HELD = """
+import os, time
+from mipkd_model.mipkd_model import MiPKDModel
+from mipkd_model.run.stopping import asked_to_stop
+free = MiPKDModel.optimize_parameters
+def held(self, iteration):  # the first process waits for the signal, so that none can come too late
+    free(self, iteration)
+    if iteration == 2 and os.environ['RANK'] == '0':
+        print('held', flush=True)
+        while asked_to_stop() is None:
+            time.sleep(0.01)
+MiPKDModel.optimize_parameters = held
+"""
+
+
 def ended(folder, name, rank, fault):
     started, _ = run(folder, name, 2, lambda *words: [torchrun(*words)], before=FAULT.format(rank=rank, fault=fault))
     assert started.end() == [1], started.said
@@ -204,10 +219,8 @@ def test_a_mistake_in_the_options_is_told_once_and_nothing_is_written(folder):
 
 
 def test_a_signal_stops_all_after_the_same_iteration_with_its_state_saved(folder):
-    slow = 'import time; from mipkd_model.mipkd_model import MiPKDModel as M; step = M.optimize_parameters\n' \
-           'M.optimize_parameters = lambda self, *a: (print("step", flush=True), step(self, *a), time.sleep(0.2))'
-    started, made = run(folder, 'stopped', 2, lambda *words: [torchrun(*words)], before=slow)
-    while started.running[0].poll() is None and started.said.count('step\n') < 3:
+    started, made = run(folder, 'stopped', 2, lambda *words: [torchrun(*words)], before=HELD)
+    while started.running[0].poll() is None and 'held\n' not in started.said:
         time.sleep(0.1)
     started.running[0].send_signal(signal.SIGTERM)
     assert started.end() != [0]

@@ -90,13 +90,13 @@ def test_without_git_or_a_repository_there_is_no_commit(tmp_path, repository, mo
 def test_a_git_that_hangs_is_not_waited_for(repository, monkeypatch, tmp_path):
     bin_ = tmp_path / 'bin'
     bin_.mkdir()
-    (bin_ / 'git').write_text('#!/bin/sh\nexec sleep 30\n')
+    (bin_ / 'git').write_text('#!/bin/sh\nexec sleep 600\n')
     (bin_ / 'git').chmod(0o755)
     monkeypatch.setenv('PATH', str(bin_), prepend=os.pathsep)
     monkeypatch.setattr(environment, 'WAIT', 0.2)
-    start = time.perf_counter()
+    start = time.monotonic()
     assert commit_of(repository) == ''
-    assert time.perf_counter() - start < 5
+    assert time.monotonic() - start < 300  # even on a machine with much else to do
 
 
 def test_what_cannot_be_found_is_unknown_and_the_rest_is_there(monkeypatch):

@@ -175,9 +175,9 @@ def test_two_processes_share_the_images_and_get_the_values_of_one(folder, networ
     processes = [spawn.Process(target=_in_two_processes, args=(rank, folder, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
-    found = sorted((answers.get(timeout=120) for _ in processes), key=lambda answer: answer[0])
+    found = sorted((answers.get(timeout=300) for _ in processes), key=lambda answer: answer[0])
     for process in processes:
-        process.join(60)
+        process.join(300)
     alone = evaluate(network, dataset(folder), METRICS, 2, CPU, check=True)
     assert [seen for _, seen, _ in found] == [[0, 2, 4], [1, 3, 5]]
     assert found[0][2] == alone and found[1][2] == alone

@@ -4,6 +4,7 @@ from copy import deepcopy
 import pytest
 import runs
 import torch
+from precision import FEW_ROUNDINGS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mipkd_arch.prior_mixer import FeaturePriorMixer
@@ -15,7 +16,7 @@ UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'fo
 
 def options(folder, family='EDSR', **train):
     """Options of MiPKD on batches of four samples; without random drop paths, which are drawn on the way."""
-    opt = runs.options(folder, family, **{**PLAIN, 'optim_g': UNFUSED, **train})
+    opt = runs.smooth(runs.options(folder, family, **{**PLAIN, 'optim_g': UNFUSED, **train}))
     opt['datasets']['train']['batch_size_per_gpu'] = 4
     if family == 'SwinIR':
         opt['network_g']['drop_path_rate'] = 0.
@@ -24,7 +25,7 @@ def options(folder, family='EDSR', **train):
 
 def trained(opt, steps=3, changed=lambda model: None):
     """Losses of each step, gradients of the last, and weights after it."""
-    torch.manual_seed(0)
+    torch.manual_seed(5)  # the student does not begin as its teacher
     model = runs.model(deepcopy(opt))
     changed(model)
     torch.manual_seed(1)
@@ -37,10 +38,13 @@ def trained(opt, steps=3, changed=lambda model: None):
     return losses, gradients, torch.cat([p.detach().flatten() for p in model.net_g.parameters()])
 
 
-def assert_alike(found, expected, rtol):
+def assert_alike(found, expected):
+    """To float32's precision: of its seven digits, tens of layers and sums of 2**15 distances leave four and more."""
     for ours, theirs in zip(found[0], expected[0], strict=True):
-        assert ours == pytest.approx(theirs, rel=rtol)
-    assert (found[1] - expected[1]).norm() < 10 * rtol * expected[1].norm()
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    # A prior's L1 distance may still change the sign of some of its thousands of terms.
+    assert (found[1] - expected[1]).norm() < 1e-3 * expected[1].norm()
+    assert (found[2] - expected[2]).abs().max() < 1e-5, 'Adam moves a weight by 1e-3 in a step'
 
 
 @pytest.mark.parametrize('family', runs.FAMILIES)
@@ -50,17 +54,21 @@ def assert_alike(found, expected, rtol):
 def test_a_step_is_that_of_plain_float32(tmp_path, family, change):
     opt = options(tmp_path, family)
     expected = trained(opt)
-    found = trained({**opt, 'train': {**opt['train'], **change}})
-    assert_alike(found, expected, 1e-4)
-    assert (found[2] - expected[2]).abs().max() < 1e-4, 'Adam moves a weight by 1e-3 in a step'
+    found = trained(runs.smooth({**opt, 'train': {**opt['train'], **change}}))
+    assert_alike(found, expected)
 
 
 @pytest.mark.parametrize('family', runs.FAMILIES)
 def test_a_step_in_bf16_is_near_that_of_plain_float32(tmp_path, family):
     opt = options(tmp_path, family)
     expected, found = (trained({**opt, 'train': {**opt['train'], 'precision': p}}, 1) for p in ('fp32', 'bf16'))
-    assert found[0][0] == pytest.approx(expected[0][0], rel=0.02)
-    assert torch.cosine_similarity(found[1], expected[1], dim=0) > 0.98
+    assert_alike_in_bf16(found, expected)
+
+
+def assert_alike_in_bf16(found, expected):
+    assert found[0][0] == pytest.approx(expected[0][0], rel=FEW_ROUNDINGS['bf16'])
+    # Some fifty layers, there and back, each round once more: sqrt(2 * 50) = 10 roundings of 2**-8 at random.
+    assert (found[1] - expected[1]).norm() < 16 * 2**-8 * expected[1].norm()
 
 
 def test_all_defaults_together_are_near_plain_float32_too(tmp_path):
@@ -69,9 +77,10 @@ def test_all_defaults_together_are_near_plain_float32_too(tmp_path):
     for name in PLAIN:
         del fast['train'][name]
     fast['train']['optim_g'] = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
-    expected, found = trained(opt), trained(fast)
-    for ours, theirs in zip(found[0], expected[0], strict=True):
-        assert ours == pytest.approx(theirs, rel=0.03)
+    fast = runs.smooth(fast)
+    assert_alike_in_bf16(trained(fast, 1), trained(opt, 1))
+    fast['train']['precision'] = 'fp32'  # the rest of them, for several steps
+    assert_alike(trained(fast), trained(opt))
 
 
 def test_a_recomputed_teacher_gives_the_same_to_the_last_bit(tmp_path):

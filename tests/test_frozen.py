@@ -6,14 +6,13 @@ import pytest
 import runs
 import tiny
 import torch
-from precision import no_worse, saved_bytes
+from precision import FORMATS, no_worse, saved_bytes
 
 from mipkd_arch import staged_view
 from mipkd_model.step.frozen import FrozenConv2d, forget_inputs, store_as_cast
 from mipkd_model.step.precision import autocast
 
 CPU = torch.device('cpu')
-FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
 
 def traced(network, lq):

@@ -67,7 +67,7 @@ def test_a_state_that_was_saved_in_another_memory_format_is_read_right(tmp_path,
     weights = {}
     for resumed in (False, True):
         torch.manual_seed(0)
-        opt = runs.options(tmp_path, channels_last=first)
+        opt = runs.smooth(runs.options(tmp_path, channels_last=first))
         opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
         model = runs.model(deepcopy(opt))
         for iteration in (1, 2):

@@ -360,7 +360,7 @@ def test_an_interrupted_packing_is_one_line_and_goes_on(prepare, tmp_path):
             while b'pack train_HR.lmdb' not in stderr and (more := process.stderr.read1()):
                 stderr += more
             process.send_signal(signal.SIGINT)
-            stderr += process.communicate(timeout=60)[1]
+            stderr += process.communicate(timeout=300)[1]
         finally:
             process.kill()
     assert process.returncode == 1

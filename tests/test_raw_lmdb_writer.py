@@ -180,7 +180,7 @@ def test_a_run_that_was_killed_leaves_no_database_and_the_next_completes_it(path
     source.stop, source.error = '0021', kill
     child = FORK.Process(target=write_raw_lmdb, args=(path, source.entries()))
     child.start()
-    child.join(30)
+    child.join(300)
     assert child.exitcode == -signal.SIGKILL
     assert not path.exists()
     source.stop = None
@@ -197,7 +197,7 @@ def test_what_a_killed_run_left_may_be_cut_short(path, source):
     source.stop = None
     child = FORK.Process(target=write_raw_lmdb, args=(path, source.entries()))
     child.start()
-    child.join(30)
+    child.join(300)
     assert child.exitcode == 0
     assert_complete(path, source.images)
 
@@ -258,8 +258,8 @@ def test_a_disk_that_fills_up_on_the_way_is_one_line_and_leaves_nothing(path):
     images = [entry(f'{i:04d}', noise(50, 50, i)) for i in range(40)]
     child = FORK.Process(target=_write_with_little_room, args=(path, images, queue))
     child.start()
-    message = queue.get(timeout=30)
-    child.join(30)
+    message = queue.get(timeout=300)
+    child.join(300)
     assert message.startswith(f'{path}: cannot be written') and 'make room' in message
     assert list(path.parent.iterdir()) == []
 

@@ -161,10 +161,10 @@ SIZES = {'EDSR': {'num_feat': 60000}, 'deep EDSR': {'num_block': 60000, 'num_fea
 
 @pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
 def test_a_network_that_would_eat_the_machine_is_refused_within_seconds(good, sizes):
-    opt, start = deepcopy(good), time.monotonic()
+    opt, start = deepcopy(good), time.process_time()
     opt['network_g'].update(sizes)
     line = refusal(check_networks, opt, True, kind=UserError)
-    assert line.startswith('network_g: ') and 'mend its sizes' in line and time.monotonic() - start < 30
+    assert line.startswith('network_g: ') and 'mend its sizes' in line and time.process_time() - start < 30
 
 
 @pytest.mark.parametrize('path, value', [('datasets.train.num_worker_per_gpu', 10**6),

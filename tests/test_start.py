@@ -46,5 +46,5 @@ def test_garbage_is_looked_for_again_after_an_import_where_it_was_before(enabled
             'with garbage_kept():\n'
             '    inside = gc.isenabled()\n'
             'print(inside, gc.isenabled())')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
     assert (done.stdout.split(), done.stderr) == (['False', str(enabled)], '')

@@ -9,14 +9,26 @@ import pytest
 import runs
 import torch
 
-CODE = ('import sys; sys.path.append({root!r}); import torch; torch.set_num_threads(1); '
+HELD = """
+from mipkd_model.mipkd_model import MiPKDModel
+from mipkd_model.run.stopping import asked_to_stop
+import time
+free = MiPKDModel.optimize_parameters
+def held(self, iteration):  # waits for the signal, so that it cannot come too late
+    free(self, iteration)
+    while iteration > 5 and asked_to_stop() is None:
+        time.sleep(0.01)
+MiPKDModel.optimize_parameters = held
+"""
+CODE = ('import sys; sys.path.append({root!r}); import torch; torch.set_num_threads(1)\n'
+        '{before}\n'
         'from mipkd_model.launch import train; sys.exit(train({folder!r}))')
 
 
-def start(folder, file, *more):
-    return subprocess.Popen([sys.executable, '-c', CODE.format(root=str(runs.ROOT), folder=str(folder)), '-opt',
-                             str(file), *more], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            start_new_session=True)
+def start(folder, file, *more, before=''):
+    code = CODE.format(root=str(runs.ROOT), folder=str(folder), before=before)
+    return subprocess.Popen([sys.executable, '-c', code, '-opt', str(file), *more], cwd=folder, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def wait_for(process, text):
@@ -40,7 +52,7 @@ def stopped(tmp_path_factory):
     for name in ('whole', 'cut'):
         (root / name).mkdir()
     output['whole'] = start(root / 'whole', file).communicate(timeout=300)[0]
-    process = start(root / 'cut', file)
+    process = start(root / 'cut', file, before=HELD)
     begin = wait_for(process, 'iter:       5,')
     os.killpg(process.pid, signal.SIGTERM)
     output['cut'] = begin + process.communicate(timeout=300)[0]
@@ -115,7 +127,7 @@ os.system(f'kill -INT {{worker.pid}}; kill -TERM {{worker.pid}}; kill -HUP {{wor
 worker.join(0.5)
 print(worker.is_alive())
 worker.terminate()
-worker.join(20)
+worker.join(100)
 print(worker.exitcode)
 os._exit(0)
 '''

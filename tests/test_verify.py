@@ -227,7 +227,7 @@ def test_one_pair_has_one_scale(packed, call):
 
 def test_the_command_ends_with_status_1_where_something_is_wrong(hr, tmp_path):
     arguments = made(hr, tmp_path / 'LR', by_opencv)
-    done = subprocess.run([sys.executable, COMMAND, *map(str, arguments)], text=True, capture_output=True, timeout=120,
+    done = subprocess.run([sys.executable, COMMAND, *map(str, arguments)], text=True, capture_output=True, timeout=300,
                           check=False)
     assert done.returncode == 1 and '  WRONG LR of 3 of 3' in done.stdout
     assert done.stderr.splitlines()[-1].endswith('error: 1 of the checks above failed')
