@@ -11,14 +11,15 @@ import pytest
 import runs
 import torch
 
+from mipkd_arch.record import network_record
 from mipkd_model.cli import build_parser
 from mipkd_model.config.command_line import add_arguments
 
-from basicsr.archs.edsr_arch import EDSR
+from basicsr.archs import build_network
 
 PAGES = [runs.ROOT / 'README.md', *sorted((runs.ROOT / 'docs').glob('*.md'))]
-CODE = {page: re.findall(r'(?:here\s+`([\w/]+\.py)`[.:]\s+)?```python\n(.*?)```', page.read_text(encoding='utf-8'), re.S)
-        for page in PAGES}
+CODE = {page: re.findall(r'(?:here\s+`([\w/]+\.py)`[.:]\s+)?```python\n(.*?)```', page.read_text(encoding='utf-8'),
+                         re.S) for page in PAGES}
 """What a page has of Python: the file that a block is to be saved as, or an empty string, and the block."""
 USE = "from mipkd_model import plugins\nplugins.use(['my_parts'])\n"
 BLOCKS = re.compile(r'```(?:bash|sh)?\n(.*?)```', re.S)
@@ -35,9 +36,11 @@ def test_the_code_of_a_page_runs_as_it_is_printed(page, tmp_path):
     code = '\n'.join(block for file, block in CODE[page] if not file) or USE
     if importlib.util.find_spec('basicsr_compat') is None and not re.search(r'^(from|import) mipkd', code, re.M):
         pytest.skip('mipkd is not installed in this environment, so BasicSR is not importable by itself')
-    for file in re.findall(r"torch\.load\('([^']+)'", code):  # a student as the option file beside it trains one
+    for file in re.findall(r"load\w*\('([^']+)'", code):  # a student as the option file beside it trains one
+        student = {'type': 'EDSRStudent', 'num_feat': 64, 'num_block': 32, 'upscale': 4, 'res_scale': 0.1}
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        torch.save({'params_ema': EDSR(3, 3, 64, 32, 4, 0.1).state_dict()}, tmp_path / file)
+        torch.save({'params_ema': build_network(dict(student)).state_dict(), **network_record(student, 4)},
+                   tmp_path / file)
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, 'PYTHONPATH': str(runs.ROOT)})
     assert done.returncode == 0, done.stderr

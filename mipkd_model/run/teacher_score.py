@@ -68,8 +68,8 @@ def measure_teacher(opt, teacher, device):
     if compared and not is_better(*compared[:2], metric[name]):
         file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
         logger.warning(f'{file}: the teacher is no better than {other} on {block["name"]}: '
-                       f'{_both(name, other, *compared)}. Are these weights of network_t, of scale {opt["scale"]}, and are '
-                       'rgb_mean, img_range and res_scale those it was trained with?')
+                       f'{_both(name, other, *compared)}. Are these weights of network_t, of scale {opt["scale"]}, and '
+                       'are rgb_mean, img_range and res_scale those it was trained with?')
     elif compared and compared[2]:
         logger.info(f'Teacher on {block["name"]}, beside {other}: {_both(name, other, *compared)}.')
     return {block['name']: {name: compared[0] if compared else value}}
@@ -99,8 +99,8 @@ def warn_of_bicubic(record):
         if compared and not is_better(*compared[:2], block):
             get_root_logger().warning(
                 f'The student is no better than {other} on {record.dataset["name"]}: '
-                f'{_both(name, other, *compared)}. A run that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
-                'schedules that do not fit the length.')
+                f'{_both(name, other, *compared)}. A run that is too short, or whose learning rate is too high or too '
+                'low, ends so; mipkd check warns of schedules that do not fit the length.')
             return
 
 
