@@ -3,6 +3,7 @@
 # make env    makes the virtual environment that both use
 
 VENV := .venv
+OURS := basicsr benchmarks datasets demo mipkd_arch mipkd_model tests install.py setup.py
 BIN := $(VENV)/bin
 # Another Python is chosen by: make PYTHON=/path/to/python3.12 demo
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))
@@ -24,7 +25,7 @@ demo: env
 	$(BIN)/python demo/run.py
 
 test: env
-	$(BIN)/ruff check .
+	$(BIN)/ruff check $(OURS)
 	$(BIN)/python -m pytest --numprocesses 2
 
 clean:

@@ -221,7 +221,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_p
     torch.save({'params': edsr_pytorch()}, tmp_path / 'x.pt')
     monkeypatch.setattr('os.access', lambda path, mode: False)
     assert main(['teacher', 'convert', str(tmp_path / 'x.pt')]) == 1
-    assert capsys.readouterr().err == (f'error: {tmp_path}/x_basicsr.pth: cannot be written, for nothing may be '
-                                       f'written in {tmp_path}; name another place by --out\n')
+    why = f'cannot be written, for nothing may be written in {tmp_path}; name another place by --out'
+    assert capsys.readouterr().err == f'error: {tmp_path}/x_basicsr.pth: {why}\n'
     assert main(['teacher', 'get', 'EDSR_Lx4', '--out', str(tmp_path / 'new')]) == 1
     assert 'name another place by --out' in capsys.readouterr().err and not (tmp_path / 'new').exists()

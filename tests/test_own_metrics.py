@@ -13,6 +13,7 @@ from test_validation import set_up, written
 from mipkd_model.evaluation.evaluate import compared_means, mean_scores
 from mipkd_model.evaluation.metrics import needs_gt, score
 from mipkd_model.evaluation.records import find_records
+from mipkd_model.run.teacher_score import measure_teacher
 
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.metrics import calculate_niqe
@@ -115,23 +116,10 @@ def test_metrics_of_basicsr_that_need_gt_are_known(kind, needs):
 
 def test_one_black_image_leaves_means_records_and_json_finite(tmp_path, log):
     opt, loader = set_up(tmp_path)
-
-    class Black:
-        opt, pairs = loader.dataset.opt, []
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            if index:
-                return loader.dataset[0]
-            return {'lq': torch.zeros(3, 20, 26, dtype=torch.uint8), 'gt': torch.zeros(3, 40, 52, dtype=torch.uint8),
-                    'lq_path': 'black.png', 'gt_path': 'black.png'}
-
     model = runs.model(opt)
     with torch.no_grad():
         model.net_g_ema.conv_last.bias.zero_()
-    model.validation(SimpleNamespace(dataset=Black()), 2, None)
+    model.validation(SimpleNamespace(dataset=WithBlack(loader.dataset)), 2, None)
     record = written(tmp_path)
     assert record.images['black'].bicubic['psnr'] == float('inf') and np.isfinite(record.bicubic['psnr'])
     assert 'inf dB' not in record.dataset['check']
@@ -141,3 +129,45 @@ def test_one_black_image_leaves_means_records_and_json_finite(tmp_path, log):
 
     for file in (tmp_path / 'log').rglob('*.json'):
         json.loads(file.read_text(), parse_constant=refuse)
+
+
+def test_a_teacher_that_the_only_metric_has_no_value_for_is_said_not_to_be_measured(tmp_path, log):
+    opt, _ = set_up(tmp_path, metrics=NIQE, check_teacher=True)
+    assert measure_teacher({**opt, 'rank': 0, 'world_size': 1}, tiny.edsr(2).eval(), torch.device('cpu')) == {}
+    assert log.messages[-1] == 'made: niqe has no value on any image, so the teacher is not measured.'
+
+
+class WithBlack:
+    """The images of a data set, and a black one before them."""
+
+    def __init__(self, dataset):
+        self.dataset, self.opt = dataset, dataset.opt
+
+    def __len__(self):
+        return 1 + len(self.dataset)
+
+    def __getitem__(self, index):
+        if index:
+            return self.dataset[index - 1]
+        return {'lq': torch.zeros(3, 20, 26, dtype=torch.uint8), 'gt': torch.zeros(3, 40, 52, dtype=torch.uint8),
+                'lq_path': 'black.png', 'gt_path': 'black.png'}
+
+
+@pytest.mark.parametrize('error', [0, 1])
+def test_a_black_image_does_not_make_a_good_teacher_a_bad_one(tmp_path, log, monkeypatch, error):
+    opt, loader = set_up(tmp_path, check_teacher=True)
+    images = WithBlack(loader.dataset)
+    monkeypatch.setattr('mipkd_model.run.teacher_score.build_dataset', lambda block: images)
+    known = {item['lq'].numpy().tobytes(): item['gt'].numpy() for item in images}
+
+    class Teacher(torch.nn.Module):
+        """One level beside gt, on the black image beside it by the error or right."""
+
+        def forward(self, lq):
+            gt = known[(lq[0] * 255).round().byte().numpy().tobytes()].astype(np.int16)
+            return torch.from_numpy((gt + (1 if gt.any() else error)).clip(0, 255)).float()[None] / 255
+
+    scores = measure_teacher({**opt, 'rank': 0, 'world_size': 1}, Teacher(), torch.device('cpu'))
+    assert 40 < scores['made']['psnr'] < 60
+    assert not any('no better' in message for message in log.messages)
+    assert '(without 1 on which one of them is infinite)' in log.messages[-1]

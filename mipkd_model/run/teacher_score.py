@@ -61,6 +61,7 @@ def measure_teacher(opt, teacher, device):
     scores, bicubic = [result.scores for result in results], [result.check.bicubic for result in results]
     value = mean_scores(scores).get(name)
     if value is None:
+        logger.warning(f'{block["name"]}: {name} has no value on any image, so the teacher is not measured.')
         return {}
     logger.info(f'Teacher on {block["name"]}: {name} {value:.4f}')
     compared = compared_means(scores, bicubic, name)  # bicubic has PSNR and SSIM alone
