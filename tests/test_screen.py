@@ -70,7 +70,7 @@ def test_the_screen_has_a_dozen_lines_before_the_first_step_and_the_file_everyth
 def test_a_schedule_that_does_nothing_and_a_student_below_bicubic_are_warned_of(run):
     _, screen = run
     assert 'WARNING: train.scheduler.milestones: [100], but train.total_iter is 4' in screen
-    assert len(re.findall('The student is no better than bicubic on (made|again): psnr', screen)) == 2
+    assert len(re.findall('The student is below bicubic on (made|again): psnr', screen)) == 2
 
 
 def test_nothing_untrue_is_logged_of_several_data_sets_or_the_time_that_is_left(run):

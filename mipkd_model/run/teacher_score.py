@@ -88,7 +88,7 @@ def _both(name, other, value, bicubic, left_out):
 
 
 def warn_of_bicubic(record):
-    """Warn of a trained student that is no better than bicubic.
+    """Warn of a trained student that is below bicubic, or just there.
 
     Args:
         record (Record): of the validation at the end of the run.
@@ -99,9 +99,9 @@ def warn_of_bicubic(record):
         compared = compared_means([image.scores for image in images], [image.bicubic for image in images], name)
         if compared and not is_better(*compared[:2], block):
             get_root_logger().warning(
-                f'The student is no better than {other} on {record.dataset["name"]}: '
-                f'{_both(name, other, *compared)}. A run that is too short, or whose learning rate is too high or too '
-                'low, ends so; mipkd check warns of schedules that do not fit the length.')
+                f'The student is below {other} on {record.dataset["name"]}: {_both(name, other, *compared)}. A run '
+                'that is too short, or whose learning rate is too high or too low, ends so; mipkd check warns of '
+                'schedules that do not fit the length.')
             return
 
 
