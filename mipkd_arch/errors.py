@@ -134,8 +134,6 @@ def exit_status(function, *args):
     Returns:
         int: 0, 1 after an error, or 141, a shell's for a broken pipe; for ``sys.exit``.
     """
-    from .failures import failure_of_machine
-
     streams.show_any_sign()
     try:
         try:
@@ -153,14 +151,22 @@ def exit_status(function, *args):
         if isinstance(error, BrokenPipeError) and streams.nobody_reads():
             streams.leave_pipes()
             return streams.CLOSED
-        line = failure_of_machine(error)
-        if line is None and isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
-            where = 'output' if error.filename is None else printable(str(error.filename))
-            line = f'{where}: {error.strerror or reason_of(error)}'
+        line = failure_line(error)
         if line is None:
             raise
         return _failed(line)
     return 0
+
+
+def failure_line(error):
+    """What has failed of the machine or of a file, in one line; None where it is a mistake of the program."""
+    from .failures import failure_of_machine
+
+    line = failure_of_machine(error)
+    if line is None and isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
+        where = 'output' if error.filename is None else printable(str(error.filename))
+        line = f'{where}: {error.strerror or reason_of(error)}'
+    return line
 
 
 def _failed(line):

@@ -350,7 +350,7 @@ from tqdm import tqdm
 update, arrived = tqdm.update, []
 def held(bar, n=1):  # waits for the signal, so that it cannot come too late
     update(bar, n)
-    if bar.n < 3 or arrived:
+    if bar.n < 3 or arrived or bar.desc.startswith('check'):  # while it writes, not before
         return
     handler = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, lambda *what: (arrived.append(True), handler(*what)))

@@ -40,8 +40,10 @@ def test_a_process_that_fails_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize('enabled', [True, False])
 def test_garbage_is_looked_for_again_after_an_import_where_it_was_before(enabled):
-    code = (f'import gc, sys; sys.path.append({str(runs.ROOT / "mipkd_arch")!r})\n'
-            'from compat import garbage_kept\n'  # the module alone, without torch
+    code = ('import gc, sys, types\n'
+            'sys.modules["mipkd_arch"] = package = types.ModuleType("mipkd_arch")\n'
+            f'package.__path__ = [{str(runs.ROOT / "mipkd_arch")!r}]\n'
+            'from mipkd_arch.compat import garbage_kept\n'  # the module alone, without torch
             f'{"gc.enable" if enabled else "gc.disable"}()\n'
             'with garbage_kept():\n'
             '    inside = gc.isenabled()\n'

@@ -141,6 +141,8 @@ def _with_others(function, *args):
             raise
         # A library may wait for processes that are gone when this one takes it down.
         faulthandler.dump_traceback_later(EXIT, exit=True, file=open(os.devnull, 'w'))
+        if not isinstance(error, UserError) and not is_of_exchange(error) and (line := errors.failure_line(error)):
+            error = UserError(line)
         told = not isinstance(error, UserError) or isinstance(error, _Told)
         if not told and not distributed.is_initialized() and place.local_rank:
             _wait_for_the_word()
