@@ -14,7 +14,8 @@ SCRIPT = f"""import sys
 sys.path.append({str(runs.ROOT)!r})
 from mipkd_model.launch import train
 {{before}}
-sys.exit(train({{root!r}}))
+if __name__ == '__main__':  # a worker that is not forked imports this file
+    sys.exit(train({{root!r}}))
 """
 
 
