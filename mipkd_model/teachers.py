@@ -138,7 +138,7 @@ def how_to_get_weights(path):
     if run:
         file = f'options/{run[1]}.yml'
         if Path(file).is_file():
-            return f'Train it first: {command("python", "basicsr/train.py", "-opt", file)}'
+            return f'Train it first: {command("mipkd", "train", "-opt", file)}'
         written = command('mipkd', 'options', '--name', run[1], '--out', file)
         return f'Train it first; its option file is written by: {written}'
     return 'Mend the path; it is relative to the folder the command is started in'

@@ -46,7 +46,7 @@ def test_a_folder_gives_the_records_of_all_runs_in_it_but_of_archived_ones(tmp_p
 
 def test_a_folder_without_records_is_refused_with_the_command_that_makes_some(tmp_path):
     line = refusal(find_records, [tmp_path], kind=RecordError)
-    assert str(tmp_path) in line and 'python basicsr/test.py -opt' in line
+    assert str(tmp_path) in line and 'mipkd test -opt' in line
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path):

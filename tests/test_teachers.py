@@ -253,7 +253,7 @@ def test_missing_weights_of_a_run_have_the_command_that_trains_them(tmp_path, mo
                                         'train_EDSR_x2 --out options/train_EDSR_x2.yml')
     Path('options').mkdir()
     Path('options/train_EDSR_x2.yml').write_text('name: train_EDSR_x2\n')
-    assert how_to_get_weights(path) == ('Train it first: python basicsr/train.py -opt options/train_EDSR_x2.yml')
+    assert how_to_get_weights(path) == ('Train it first: mipkd train -opt options/train_EDSR_x2.yml')
     assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Mend the path')
 
 

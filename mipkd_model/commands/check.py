@@ -26,7 +26,7 @@ def add(commands):
     """
     parser = commands.add_parser(
         'check', help='say all that is wrong with option files', epilog=EXAMPLE,
-        description='Check option files of trainings and tests as basicsr/train.py and basicsr/test.py do before they '
+        description='Check option files of trainings and tests as mipkd train and mipkd test do before they '
                     'start, and list all that is wrong. docs/options.md has all options.')
     parser.add_argument('files', nargs='+', metavar='FILE', help='option file, of a training or a test')
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',

@@ -191,7 +191,7 @@ def add(commands):
     parser = commands.add_parser(
         'table', help='tables of what was measured, beside the published figures', epilog=EXAMPLE,
         usage='mipkd table [RECORDS ...] [options]',
-        description="Make the paper's tables, ablations and costs from the records that basicsr/test.py writes.")
+        description="Make the paper's tables, ablations and costs from the records that mipkd test writes.")
     parser.add_argument('records', nargs='*', metavar='RECORDS',
                         help=f'records, or folders with records, before the options (default: {RESULTS})')
     parser.add_argument('--arch', nargs='+', metavar='PAIR',

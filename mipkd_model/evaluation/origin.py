@@ -129,4 +129,4 @@ def archived_runs(checkpoint):
 
 
 def _read(file):
-    return read_json(file, RUN_FORMAT, 'description of a run', 'basicsr/train.py writes them')
+    return read_json(file, RUN_FORMAT, 'description of a run', 'mipkd train writes them')

@@ -99,7 +99,7 @@ def read_record(file):
         RecordError: no such file, not a record, or a field of it is missing or of another type.
     """
     file = Path(file)
-    found = read_json(file, FORMAT, 'record of an evaluation', 'basicsr/test.py writes them')
+    found = read_json(file, FORMAT, 'record of an evaluation', 'mipkd test writes them')
     hints = get_type_hints(Record)
     for entry in fields(Record):
         if entry.name not in found or not _is_a(found[entry.name], hints[entry.name]):
@@ -149,8 +149,8 @@ def find_records(paths):
         if path.is_dir():
             found = record_files(path)
             if not found:
-                raise RecordError(f'{path}: holds no records ({FOLDER}/*.json); evaluate first, for example: python '
-                                  'basicsr/test.py -opt options/test_MiPKD_x4.yml')
+                raise RecordError(f'{path}: holds no records ({FOLDER}/*.json); evaluate first, for example: mipkd '
+                                  'test -opt options/test_MiPKD_x4.yml')
         files.extend(found)
     return {file: read_record(file) for file in dict.fromkeys(files)}
 
