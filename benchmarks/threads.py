@@ -1,4 +1,4 @@
-"""What it is worth that threads wait passively: the same convolutions on an idle and on a busy machine.
+"""What it is worth how long threads spin that wait: the same convolutions on an idle and on a busy machine.
 
 Each setting is a process of its own, for OpenMP reads the environment when torch is loaded; all settings take turns.
 The last line is JSON: seconds of each setting, the least and the median over the rounds.
@@ -13,7 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from mipkd_arch.threads import SPINS
+
+# isort: split
 from tqdm import tqdm
 
 CONVOLUTIONS = """
@@ -27,16 +33,16 @@ for _ in range(10):
 print(time.perf_counter() - start)
 """
 """Forward and backward of eight convolutions, ten times, as a small network has them."""
-SETTINGS = {'spinning': {'OMP_WAIT_POLICY': ''}, 'passive': {'OMP_WAIT_POLICY': 'PASSIVE'},
+SETTINGS = {'of torch': {}, 'of mipkd': {'GOMP_SPINCOUNT': str(SPINS)}, 'passive': {'OMP_WAIT_POLICY': 'PASSIVE'},
             'one thread': {'OMP_NUM_THREADS': '1'}}
 OF_THREADS = ('OMP_', 'GOMP_', 'KMP_', 'MKL_NUM')
 
 
 def seconds(setting: dict[str, str]) -> float:
-    """Run the convolutions in a process with these variables; an empty one is left out."""
+    """Run the convolutions in a process with these variables, and no others that concern threads."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(OF_THREADS)}
-    env.update({name: value for name, value in setting.items() if value})
-    done = subprocess.run([sys.executable, '-c', CONVOLUTIONS], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, '-c', CONVOLUTIONS], env={**env, **setting}, capture_output=True, text=True,
+                          check=True)
     return float(done.stdout)
 
 
