@@ -79,7 +79,7 @@ def test_a_stopped_run_that_went_on_has_the_bits_of_one_that_was_left_alone(stop
 
 
 def test_ctrl_c_before_the_first_iteration_leaves_nothing_to_save(tmp_path):
-    process = start(tmp_path, runs.option_file(tmp_path, runs.options(tmp_path, total_iter=10**6)))
+    process = start(tmp_path, runs.option_file(tmp_path, runs.options(tmp_path, total_iter=10**5)))
     output = wait_for(process, 'Training on 6 images')
     os.kill(process.pid, signal.SIGINT)
     output += process.communicate(timeout=300)[0]
