@@ -7,6 +7,7 @@ from functools import partial
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 import refusals
 from PIL import Image, PngImagePlugin
@@ -79,6 +80,8 @@ def test_a_tiff_is_read_as_opencv_reads_it(tmp_path, data, about, image, order):
 
 @pytest.mark.parametrize('photometric', [CMYK, YCBCR])
 def test_other_colours_are_those_of_opencv(tmp_path, photometric):
+    if photometric == YCBCR and int(PIL.__version__.split('.')[0]) < 13:
+        pytest.skip('Pillow before 13 refuses YCbCr that is not compressed')
     ink = noise(24, 16, 3)
     ink = np.dstack([ink, ink[..., :1] // 2]) if photometric == CMYK else ink
     file = tiff(tmp_path / 'a.tif', ink.tobytes(), {**tags(ink.shape[2], photometric=photometric),
