@@ -28,7 +28,9 @@ CODE = ('import sys; sys.path.append({root!r}); import torch; torch.set_num_thre
 def start(folder, file, *more, before=''):
     code = CODE.format(root=str(runs.ROOT), folder=str(folder), before=before)
     return subprocess.Popen([sys.executable, '-c', code, '-opt', str(file), *more], cwd=folder, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                            # A shell may have told its children in the background to ignore it.
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def wait_for(process, text):
