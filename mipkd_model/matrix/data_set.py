@@ -1,11 +1,10 @@
 """The images that a run trains on or is measured on: known ones, and those of a user's own folder."""
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipkd_arch.errors import UserError, one_line, printable
+from mipkd_arch.errors import UserError, command, one_line, printable
 
 from ..config.kinds import Name
 from ..data.layouts import find_hr, find_lr, image_folders
@@ -121,14 +120,14 @@ def _find_pair(option: str, root: Path, scale: int, part: str, has_lq: bool) -> 
     if lq is None and not has_lq:
         out = Path('datasets', _name(gt))
         out = gt.with_name(f'{gt.name}_packed') if out.absolute() == gt.absolute() else out
-        again = shlex.join([option, str(out)])
+        again = command(option, out)
         raise UserError(f'{option}: {gt} has no LR x{scale} images. Make them: {_pack(gt, scale, out)}, and give '
                         f'{again}')
     return gt, lq
 
 
 def _pack(hr: str | Path, scale: int, out: Path) -> str:
-    return printable(shlex.join(['mipkd', 'data', 'pack', '--hr', str(hr), '--scale', str(scale), '--out', str(out)]))
+    return command('mipkd', 'data', 'pack', '--hr', hr, '--scale', scale, '--out', out)
 
 
 def _name(gt: Path) -> str:

@@ -1,9 +1,8 @@
 """The teacher of a run: a published one, or one whose weights a user has."""
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from mipkd_arch.errors import UserError, one_line, printable
+from mipkd_arch.errors import UserError, command, one_line, printable
 
 from ..assemble import make_network
 from ..convert import KNOWN, is_of_edsr_pytorch, network_of
@@ -55,8 +54,8 @@ def read_teacher(file: str, scale: int) -> Teacher:
     if is_of_edsr_pytorch(state):
         out = str(path.with_name(f'{path.stem}_basicsr.pth'))
         raise UserError(f'--teacher: {printable(file)}: has the names of EDSR-PyTorch. Convert it: '
-                        f'{printable(shlex.join(["mipkd", "teacher", "convert", str(path), "--out", out]))} and give '
-                        f'{printable(shlex.join(["--teacher", out]))}')
+                        f'{command("mipkd", "teacher", "convert", path, "--out", out)} and give '
+                        f'{command("--teacher", out)}')
     found = network_of(state)
     if found is None:
         return _of_spandrel(path, scale)
