@@ -40,3 +40,18 @@ def log(caplog):
     with caplog.at_level(logging.INFO):
         yield caplog
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def registered():
+    """A function that registers a class for the time of a test."""
+    entries = []
+
+    def register(registry, cls):
+        registry.register(cls)
+        entries.append((registry, cls.__name__))
+        return cls
+
+    yield register
+    for registry, name in entries:
+        registry._obj_map.pop(name)

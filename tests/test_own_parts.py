@@ -23,21 +23,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def registered():
-    """A function that registers a class for the time of a test."""
-    entries = []
-
-    def register(registry, cls):
-        registry.register(cls)
-        entries.append((registry, cls.__name__))
-        return cls
-
-    yield register
-    for registry, name in entries:
-        registry._obj_map.pop(name)
-
-
 def test_a_users_own_loss_runs_from_an_option_file_with_weights_of_its_own(folder, registered):
     class EnergyLoss(DistillLoss):
         def __init__(self, *, loss_weight=1.0):

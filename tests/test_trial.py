@@ -28,21 +28,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('trial')
 
 
-@pytest.fixture
-def registered():
-    """A function that registers a class for the time of a test."""
-    entries = []
-
-    def register(registry, cls):
-        registry.register(cls)
-        entries.append((registry, cls.__name__))
-        return cls
-
-    yield register
-    for registry, name in entries:
-        registry._obj_map.pop(name)
-
-
 class Halving(nn.Module):
     """Wants sides that are multiples of a number, and says so nowhere."""
 
