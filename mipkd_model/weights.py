@@ -86,8 +86,8 @@ def save_atomically(content, path):
     """
     buffer = io.BytesIO()  # torch's own writer has no errno for a full disk, only a RuntimeError
     torch.save(content, buffer)
-    with put_in_place(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    with put_in_place(path) as temporary, open(temporary, 'wb') as file, buffer.getbuffer() as saved:
+        file.write(saved)
 
 
 def plain_state_dict(network):

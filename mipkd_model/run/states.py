@@ -51,9 +51,9 @@ def write_state(state, folder, keep):
     """
     buffer = io.BytesIO()
     torch.save({'format': FORMAT, **state}, buffer)
-    content = buffer.getbuffer()
     file = Path(folder, f'{state["iter"]}.state')
-    with put_in_place(file) as temporary, open(temporary, 'wb') as sealed:
+    # The view is released here even on an error: CPython 3.12.1 crashes where the garbage collector finds one.
+    with put_in_place(file) as temporary, open(temporary, 'wb') as sealed, buffer.getbuffer() as content:
         sealed.write(content)
         sealed.write(_seal(content))
     older = [other for iteration, other in states_in(folder).items() if iteration < state['iter']]
