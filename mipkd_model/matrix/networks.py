@@ -1,4 +1,5 @@
 """The teachers, students and pairs that are compared."""
+import json
 from dataclasses import dataclass
 from functools import cache
 
@@ -71,13 +72,11 @@ def teacher_block(teacher, scale):
     return official.network, path
 
 
-@cache
 def student_parameters(student, scale):
     """Number of parameters of a student."""
     return parameters_of(student_block(student, scale))
 
 
-@cache
 def teacher_parameters(teacher, scale):
     """Number of parameters of a teacher; None where only the file of its weights has the sizes."""
     block, path = teacher_block(teacher, scale)
@@ -86,6 +85,12 @@ def teacher_parameters(teacher, scale):
 
 def parameters_of(block):
     """Number of parameters of a network's block."""
+    return _parameters_of(json.dumps(block))
+
+
+@cache
+def _parameters_of(text):
+    block = json.loads(text)  # of a text, for it can be looked up: hundreds of files name a dozen networks
     # Nothing is allocated on the meta device. SwinIR reads a tensor's values while it is built, which meta has not.
     with torch.device('cpu' if block['type'].startswith('SwinIR') else 'meta'):
         network, _ = make_network({'network_g': block, 'path': {}}, 'g')
