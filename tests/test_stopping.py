@@ -89,22 +89,23 @@ def test_ctrl_c_before_the_first_iteration_leaves_nothing_to_save(tmp_path):
     assert process.returncode == 128 + signal.SIGINT
 
 
+# raise_signal, for a signal that kill sends may be taken by another thread, and heard a moment later.
 SIGNALLED = '''
-import os, signal, sys
+import signal, sys
 sys.path.append({root!r})
 from mipkd_model.run import stopping
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with stopping.stop_on_signals():
     assert stopping.asked_to_stop() is None
-    os.kill(os.getpid(), signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
     assert stopping.asked_to_stop() is None, 'one that is ignored stays ignored'
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
     assert stopping.asked_to_stop() == signal.SIGTERM
-    os.kill(os.getpid(), signal.SIGINT)  # an echo
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)  # an echo
+    signal.raise_signal(signal.SIGTERM)
     stopping.SAME_REQUEST = 0
     print('still here', flush=True)
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
     print('not here')
 '''
 
