@@ -1,4 +1,5 @@
 """Signals: the iteration is finished, saved, and the run left."""
+import multiprocessing
 import os
 import re
 import signal
@@ -89,11 +90,11 @@ def test_ctrl_c_before_the_first_iteration_leaves_nothing_to_save(tmp_path):
     assert process.returncode == 128 + signal.SIGINT
 
 
-# raise_signal, for a signal that kill sends may be taken by another thread, and heard a moment later.
 SIGNALLED = '''
 import signal, sys
 sys.path.append({root!r})
 from mipkd_model.run import stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with stopping.stop_on_signals():
     assert stopping.asked_to_stop() is None
@@ -124,21 +125,25 @@ def work(ready):
     outlast_signals()
     ready.set()
     time.sleep(100)
-ready = multiprocessing.Event()
-worker = multiprocessing.Process(target=work, args=(ready, ))
-worker.start()
-ready.wait()
-os.system(f'kill -INT {{worker.pid}}; kill -TERM {{worker.pid}}; kill -HUP {{worker.pid}}')
-worker.join(0.5)
-print(worker.is_alive())
-worker.terminate()
-worker.join(100)
-print(worker.exitcode)
-os._exit(0)
+if __name__ == '__main__':
+    context = multiprocessing.get_context({method!r})
+    ready = context.Event()
+    worker = context.Process(target=work, args=(ready, ))
+    worker.start()
+    ready.wait()
+    os.system(f'kill -INT {{worker.pid}}; kill -TERM {{worker.pid}}; kill -HUP {{worker.pid}}')
+    worker.join(0.5)
+    print(worker.is_alive())
+    worker.terminate()
+    worker.join(100)
+    print(worker.exitcode)
+    worker.kill()
 '''
 
 
-def test_a_worker_outlasts_signals_but_not_the_end_that_its_process_gives_it():
-    done = subprocess.run([sys.executable, '-c', WORKER.format(root=str(runs.ROOT))], text=True, capture_output=True,
-                          timeout=300, check=False)
+@pytest.mark.parametrize('method', multiprocessing.get_all_start_methods())
+def test_a_worker_outlasts_signals_but_not_the_end_that_its_process_gives_it(tmp_path, method):
+    file = tmp_path / 'main.py'
+    file.write_text(WORKER.format(root=str(runs.ROOT), method=method))
+    done = subprocess.run([sys.executable, file], text=True, capture_output=True, timeout=300, check=False)
     assert done.stdout.split() == ['True', '0'], done.stderr

@@ -1,4 +1,5 @@
 """Signals that ask a training to stop: the iteration is finished, its state saved, and the run left."""
+import multiprocessing
 import os
 import signal
 import sys
@@ -89,6 +90,8 @@ def _end_with_reason(error, batch):
 
 
 def _end_with_parent():
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+    # Not getppid: a worker of the start method forkserver, Python 3.14's, is a child of another process.
+    parent = multiprocessing.parent_process().pid
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
