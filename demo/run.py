@@ -1,8 +1,9 @@
 """Distils a small network on real photographs and shows what came of it: ``make demo``.
 
-Packs photographs into LMDBs, trains ``options/demo/train_MiPKD_x4.yml`` by the same command as any other training,
-validates bicubic, student and teacher on photographs that were not trained on, and writes results/demo/summary.json
-and results/demo/comparison.png.
+Packs photographs into LMDBs, trains a student by ``options/demo/train_MiPKD_x4.yml``, and the same student without a
+teacher by ``options/demo/train_Scratch_x4.yml``, by the same command as any other training, validates bicubic, both
+students and the teacher on photographs that were not trained on, and writes results/demo/summary.json and
+results/demo/comparison.png. Both students start from the same weights and see the same samples in as many steps.
 """
 import argparse
 import json
@@ -33,6 +34,7 @@ from mipkd_model.weights import load_weights, save_atomically  # noqa: E402
 from basicsr.archs import build_network  # noqa: E402
 
 OPTIONS = 'options/demo/train_MiPKD_x4.yml'
+SCRATCH = 'options/demo/train_Scratch_x4.yml'
 RESULTS = Path('results/demo')
 
 
@@ -43,15 +45,20 @@ def network(block, weights, param_key=None):
     return net.eval()
 
 
-def train(opt, overrides):
-    """Run the training command and show its progress; its whole output is kept in results/demo/train.log."""
+def train(file, label, overrides):
+    """Run the training command and show its progress; its whole output is kept in results/demo/<label>.log.
+
+    Returns:
+        str: the checkpoint.
+    """
+    opt = read_options(ROOT / file)
     shutil.rmtree(f'experiments/{opt["name"]}', ignore_errors=True)  # only the demo's own, from the last time
-    arguments = ['basicsr/train.py', '-opt', OPTIONS, *(['--force_yml', *overrides] if overrides else [])]
+    arguments = ['basicsr/train.py', '-opt', file, *(['--force_yml', *overrides] if overrides else [])]
     print('$ python', ' '.join(arguments))
     changed = [entry.split('=')[1] for entry in overrides if entry.startswith('train:total_iter=')]
     total = int(changed[-1]) if changed else opt['train']['total_iter']
-    log = RESULTS / 'train.log'
-    with (log.open('w') as file, tqdm(total=total, desc='distil', unit='it') as bar,
+    log = RESULTS / f'{label}.log'
+    with (log.open('w') as file, tqdm(total=total, desc=label, unit='it') as bar,
           subprocess.Popen([sys.executable, *arguments], text=True, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT) as process):
         for line in process.stdout:
@@ -63,6 +70,7 @@ def train(opt, overrides):
     if process.returncode:
         last = log.read_text().strip().splitlines()[-1]
         raise UserError(f'training failed, see {log}: {last}')
+    return f'experiments/{opt["name"]}/models/net_g_latest.pth'
 
 
 def demo(args):
@@ -75,10 +83,10 @@ def demo(args):
     torch.manual_seed(opt['manual_seed'])
     before = opt['path']['pretrain_network_g']
     save_atomically({'params': build_network(opt['network_g']).state_dict()}, before)
-    train(opt, args.force_yml)
-
-    after = f'experiments/{opt["name"]}/models/net_g_latest.pth'
+    scratch = train(SCRATCH, 'scratch', args.force_yml)
+    after = train(OPTIONS, 'distil', args.force_yml)
     networks = {'before': network(opt['network_g'], before),
+                'scratch': network(opt['network_g'], scratch, 'params_ema'),
                 'distilled': network(opt['network_g'], after, 'params_ema'),
                 'teacher': network(opt['network_t'], opt['path']['pretrain_network_t'])}
     summary = comparison.compare(networks, opt['datasets']['val'], opt['scale'], RESULTS / 'comparison.png')

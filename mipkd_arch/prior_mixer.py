@@ -39,8 +39,8 @@ class FeaturePriorMixer(nn.Module):
     Args:
         num_feat_s (int): channels of the student's maps.
         num_feat_t (int): channels of the teacher's maps.
-        latent (int): channels of the latent space; not used with ``encoder='none'``, whose latent space is the
-            teacher's own.
+        latent (int | None): channels of the latent space; None: as many as the teacher's maps have. Not used with
+            ``encoder='none'``, whose latent space is the teacher's own.
         encoder (str): 'separate' (one for each network), 'shared' (one for both) or 'none'. With 'shared' and 'none'
             a student of another width is brought to the teacher's by a 1x1 convolution.
         kind (str): 'cnn' (3x3 convolutions) or 'mlp' (1x1 convolutions).
@@ -49,12 +49,13 @@ class FeaturePriorMixer(nn.Module):
         ratio (float): share of the student's values in the blend, 0 to 1.
     """
 
-    def __init__(self, num_feat_s, num_feat_t, *, latent=64, encoder='separate', kind='cnn', depth=2,
+    def __init__(self, num_feat_s, num_feat_t, *, latent: int | None = None, encoder='separate', kind='cnn', depth=1,
                  mask='random3d', ratio=0.5):
         super().__init__()
         one_of('mixer_opt.encoder', encoder, ENCODERS)
         kernel = KERNELS[one_of('mixer_opt.kind', kind, tuple(KERNELS))]
         self.mask = MASKS[one_of('mixer_opt.mask', mask, tuple(MASKS))]
+        latent = num_feat_t if latent is None else latent
         for name, value in (('latent', latent), ('depth', depth)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f'mixer_opt.{name}: {value!r} is not a whole number of at least 1')

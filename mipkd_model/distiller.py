@@ -25,13 +25,19 @@ class Distiller(nn.Module):
             image with gt and 'kd' with the teacher's image, by any of BasicSR's image losses; 'perceptual' is
             BasicSR's; all others are ``DistillLoss``, which are bound to the views here.
         mixer_opt (dict | None): arguments of ``FeaturePriorMixer``.
+        schedules (dict[str, WeightSchedule] | None): of the losses whose weight changes over the training, by name.
+
+    Attributes:
+        active (list[str]): names of the losses that take part in the step, set by ``set_iteration``.
+        factors (dict[str, Tensor]): what those with a schedule are multiplied by, 0-dim.
     """
 
-    def __init__(self, student_view, teacher_view, losses, mixer_opt=None):
+    def __init__(self, student_view, teacher_view, losses, mixer_opt=None, schedules=None):
         super().__init__()
         self.student = student_view.network
         self.views = {STUDENT: student_view, TEACHER: teacher_view}
         self.losses = nn.ModuleDict(losses)
+        self.schedules, self.active, self.factors = schedules or {}, list(losses), {}
         self.mixers = nn.ModuleList()
         if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
             self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
@@ -51,6 +57,11 @@ class Distiller(nn.Module):
         """Pad lq (N, C, H, W) so that both networks take it; a no-op for the usual patch sizes."""
         return pad_to_multiple(lq, math.lcm(*(view.size_multiple for view in self.views.values() if view is not None)))
 
+    @property
+    def asks_teacher(self):
+        """Whether a loss that takes part compares with the teacher."""
+        return any(name == 'kd' or isinstance(self.losses[name], DistillLoss) for name in self.active)
+
     @torch.no_grad()
     def teach(self, lq):
         """The teacher's trace of a padded lq, or None without a teacher."""
@@ -65,6 +76,15 @@ class Distiller(nn.Module):
         for mixer, feature_s, feature_t in zip(self.mixers, *(trace.maps for trace in traces), strict=True):
             mixer.calibrate(feature_s, feature_t)
 
+    def set_iteration(self, iteration):
+        """Set which losses take part in an iteration, of which the first is 1, and by which factors."""
+        factors = {name: schedule.factor(iteration) for name, schedule in self.schedules.items()}
+        self.active = [name for name in self.losses if factors.get(name, 1) > 0]
+        for name, factor in factors.items():  # in place, for a CUDA graph reads them where it was captured
+            if name not in self.factors:
+                self.factors[name] = torch.zeros((), device=next(self.student.parameters()).device)
+            self.factors[name].fill_(factor)
+
     def forward(self, lq, gt, draws):
         """Compute the losses of one step.
 
@@ -77,8 +97,10 @@ class Distiller(nn.Module):
             dict[str, Tensor]: scalar losses by name, weighted; the step's loss is their sum.
         """
         step, losses = self.look(lq, gt, draws), {}
-        for name in self.losses:
+        for name in self.active:
             found = self.losses_of(name, step)
+            if name in self.factors:
+                found = {key: self.factors[name] * value for key, value in found.items()}
             if taken := found.keys() & losses.keys():
                 raise UserError(f'train.{name}_opt: gives {min(taken)!r}, which another loss gives already; rename it '
                                 f'in {type(self.losses[name]).__name__}.forward')
@@ -88,7 +110,8 @@ class Distiller(nn.Module):
     def look(self, lq, gt, draws):
         """Run both networks; arguments as for ``forward``. Returns the ``DistillStep`` that losses look at."""
         padded = self.pad(lq)
-        taught = self.teach(padded)  # first: what it needs in between is free again when the student's maps are kept
+        # The teacher first: what it needs in between is free again when the student's maps are kept.
+        taught = self.teach(padded) if self.asks_teacher else None
         traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: taught}
         return DistillStep(lq, gt, self.views, traces, self.mixers, draws)
 

@@ -15,11 +15,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .assemble import check_image, make_losses, make_network, make_teacher, make_views, needs_teacher
+from .assemble import check_image, make_losses, make_network, make_schedules, make_teacher, make_views, needs_teacher
 from .distiller import Distiller
 from .evaluation.recording import doubts, tested_origin, trained_origin
 from .evaluation.validation import counted, keep_record, restorer_of, validate
 from .run.finite import Health
+from .run.gradient_log import write_gradients
 from .run.identity import identity
 from .run.memory import memory_of_steps
 from .run.pace import Pace
@@ -29,8 +30,10 @@ from .step.allocator import keep_freed_memory
 from .step.compiling import compile_blocks, eagerly
 from .step.cuda_graphs import CudaCapture, GraphedGradients
 from .step.ema import update_ema, warm_decay
+from .step.float32_ends import keep_ends_in_float32
 from .step.frozen import forget_inputs, store_as_cast
 from .step.gradients import Gradients
+from .step.loss_gradients import loss_gradients
 from .step.optimizer import make_optimizer
 from .step.options import StepOptions
 from .step.precision import autocast, float32_products, uses_bf16
@@ -96,14 +99,17 @@ class MiPKDModel(SavedTraining, SRModel):
             for label, network, view in zip('gt', (self.net_g, self.net_t), views, strict=True):
                 if network is not None:
                     check_image(self.opt, label, network, view)
-        distiller = Distiller(*views, losses, train_opt.get('mixer_opt')).to(self.device)
+        distiller = Distiller(*views, losses, train_opt.get('mixer_opt'), make_schedules(train_opt)).to(self.device)
 
         channels_last = self.step_options.channels_last
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         for module in filter(None, (distiller, self.net_t)):
             module.to(memory_format=self.memory_format)
+        bf16 = uses_bf16(self.step_options.precision, self.device)
+        for network in filter(None, (self.net_g, self.net_t) if bf16 else ()):
+            keep_ends_in_float32(network)
         if self.net_t is not None:
-            if uses_bf16(self.step_options.precision, self.device):
+            if bf16:
                 store_as_cast(self.net_t)
             forget_inputs(self.net_t)
         if self.step_options.compile:
@@ -173,6 +179,7 @@ class MiPKDModel(SavedTraining, SRModel):
                 self._calibrate()
             self.optimizer_g.zero_grad()
             self.loss_dict = self.gradients(self.lq, self.gt, current_iter)
+            self._log_gradients(current_iter)
         norm = self.health.look(self.loss_dict, current_iter)
         if self.step_options.grad_clip is not None:
             self.health.clip(self.step_options.grad_clip)
@@ -180,6 +187,14 @@ class MiPKDModel(SavedTraining, SRModel):
         skipped = self.health.step(self.optimizer_g)
         if self.ema_decay > 0:
             update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter), skipped)
+
+    def _log_gradients(self, current_iter):
+        every = self.opt['logger'].get('gradients')
+        if every and current_iter % every == 0:
+            gradients = getattr(self.gradients, 'gradients', self.gradients)  # those that CUDA graphs replay
+            found = loss_gradients(gradients, self.lq, self.gt, current_iter)
+            if self.opt['rank'] == 0:
+                write_gradients(self.opt['path']['experiments_root'], current_iter, found)
 
     def _calibrate(self):
         bare = self.get_bare_model(self.distiller)

@@ -60,7 +60,8 @@ def test_a_compiled_step_in_bf16_is_as_near_to_float32_as_an_eager_one(tmp_path,
     found = []
     for options_, backend in ((opt, None), (fast, None), (fast, 'aot_eager')):
         model, logs = trained(options_, backend, 1)
-        found.append((logs[0], torch.cat([p.grad.flatten() for p in model.distiller.parameters()])))
+        found.append((logs[0], torch.cat([p.grad.flatten() for p in model.distiller.parameters()
+                                           if p.grad is not None])))
     exact, eager, compiled = found  # float32 is exact enough: its roundings are 2**16 times as small
     assert compiled[0] == pytest.approx(exact[0], rel=FEW_ROUNDINGS['bf16'])
     no_worse(compiled[1], eager[1], exact[1].double(), torch.bfloat16)

@@ -159,6 +159,24 @@ def test_several_losses_have_different_dashes_and_a_run_without_one_is_left_out(
     assert [line.get_color() for line in smoothed] == [colours[0], colours[1], colours[1]]
 
 
+def test_panels_of_gradients_have_norms_and_cosines_of_each_loss(tmp_path):
+    run = trained(tmp_path, 'MiPKD', {100: 30.0})
+    (run / 'gradients.csv').write_text('iteration,loss,norm,cosine\n50,l_pix,0.5,1\n50,l_kd,0.2,0.75\n'
+                                       '100,l_pix,0.4,1\n100,l_kd,0.1,-0.25\n')
+    _, norms, cosines = draw_curves(group_runs(read_runs([run])), gradients=True).axes
+    assert norms.get_yscale() == 'log' and cosines.get_ylim() == (-1, 1)
+    assert [line.get_ydata().tolist() for line in norms.lines] == [[0.5, 0.4], [0.2, 0.1]]
+    assert [text.get_text() for text in norms.get_legend().get_texts()] == ['l_pix', 'l_kd']
+    kd = next(line for line in cosines.lines if line.get_linestyle() == norms.lines[1].get_linestyle() != '-')
+    assert (kd.get_xdata().tolist(), kd.get_ydata().tolist()) == ([50, 100], [0.75, -0.25])
+
+
+def test_a_run_without_gradients_is_told_how_they_are_measured(tmp_path):
+    run = trained(tmp_path, 'MiPKD', {100: 30.0})
+    message = refused(command, run, '--gradients', '--out', 'x.pdf')
+    assert message.startswith(f'--gradients: {run} has no gradients.csv') and 'logger:gradients=' in message
+
+
 def test_smoothing_leaves_constants_and_few_points_alone_and_skips_nan():
     assert smooth(np.full(100, 3.0)).tolist() == [3.0] * 100
     assert smooth(np.array([1.0, 5.0, 2.0])).tolist() == [1.0, 5.0, 2.0]

@@ -65,8 +65,8 @@ def whole(role, passes, first):
     return [conv(3, WIDTH[role], first), *stages, *tail(role, passes)]
 
 
-def coder(a, b, first=3):
-    return [conv(a, LATENT, first), conv(LATENT, b, 3)]
+def coder(a, b, passes=3):
+    return [conv(a, b, passes)]
 
 
 def by_hand(route=None):
@@ -76,8 +76,8 @@ def by_hand(route=None):
         return convs
     student, teacher = WIDTH['student'], WIDTH['teacher']
     for _ in range(3):  # positions
-        convs += coder(student, LATENT) + coder(teacher, LATENT, first=2)  # encoders; the teacher's maps are given
-        convs += 2 * coder(LATENT, teacher) + coder(LATENT, student)  # blend and auto-encoders
+        convs += coder(student, LATENT) + coder(teacher, LATENT, passes=2)  # encoders; the teacher's maps are given
+        convs += 2 * coder(LATENT, teacher)  # blend and auto-encoder
     if route[0] == 'student':  # the blend as a map of the teacher is there already
         convs += coder(LATENT, student)
     passes = {'student': 3, 'teacher': 2}  # the teacher's weights have no gradient

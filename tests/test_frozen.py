@@ -9,7 +9,7 @@ import torch
 from precision import FORMATS, no_worse, saved_bytes
 
 from mipkd_arch import staged_view
-from mipkd_model.step.frozen import FrozenConv2d, forget_inputs, store_as_cast
+from mipkd_model.step.frozen import FrozenConv2d, FrozenFloat32Conv2d, forget_inputs, store_as_cast
 from mipkd_model.step.precision import autocast
 
 CPU = torch.device('cpu')
@@ -66,7 +66,7 @@ def test_normalisations_stay_in_float32():
 @pytest.mark.parametrize('precision, dtype', [('bf16', torch.bfloat16), ('fp32', torch.float32)])
 def test_only_the_teacher_of_a_run_in_bf16_is_stored_so(tmp_path, precision, dtype):
     model = runs.model(runs.options(tmp_path, precision=precision))
-    assert model.net_t.conv_first.weight.dtype == dtype
+    assert model.net_t.conv_after_body.weight.dtype == dtype
     assert {p.dtype for p in model.distiller.parameters()} == {torch.float32}
 
 
@@ -162,7 +162,9 @@ def test_layers_that_compute_their_weights_are_left_to_autocast(norm):
 def test_the_teacher_of_a_run_is_kept_so(tmp_path):
     model = runs.model(runs.options(tmp_path, precision='bf16'))
     convolutions = [module for module in model.net_t.modules() if isinstance(module, torch.nn.Conv2d)]
-    assert {(type(module), module.weight.dtype) for module in convolutions} == {(FrozenConv2d, torch.bfloat16)}
+    ends = convolutions[0], convolutions[-1]
+    assert {(type(module), module.weight.dtype) for module in ends} == {(FrozenFloat32Conv2d, torch.float32)}
+    assert {(type(module), module.weight.dtype) for module in convolutions[1:-1]} == {(FrozenConv2d, torch.bfloat16)}
     assert not any(isinstance(module, FrozenConv2d) for module in model.net_g.modules())
 
 

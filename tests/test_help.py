@@ -13,7 +13,7 @@ SCRIPTS = {
     'prepare div2k': ['datasets/prepare.py', 'div2k'], 'prepare pack': ['datasets/prepare.py', 'pack'],
     'prepare benchmark': ['datasets/prepare.py', 'benchmark'], 'verify': ['datasets/verify.py'],
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
-    'feature scale': ['benchmarks/feature_scale.py'], 'loader benchmark': ['benchmarks/loader.py'],
+    'study of losses': ['benchmarks/study.py'], 'loader benchmark': ['benchmarks/loader.py'],
     'bicubic benchmark': ['benchmarks/bicubic.py'], 'methods study': ['benchmarks/methods.py'],
     'step benchmark': ['benchmarks/step.py'], 'floor': ['benchmarks/floor.py'],
     'quality study': ['benchmarks/quality.py'], 'start benchmark': ['benchmarks/start.py'],

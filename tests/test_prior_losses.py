@@ -48,12 +48,12 @@ UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
 
 @UNITS
 def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_maps(unit):
-    loss = FeaturePriorLoss(loss_weight=3., gain=0.02, unit=unit)(make_step())['l_feat']
+    loss = FeaturePriorLoss(loss_weight=3., unit=unit)(make_step())['l_feat']
     step, expected = make_step(), 0
     mixed = mix_traces(step.mixers, step.student, step.teacher, draws().uniform)
     for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps, strict=True):
         expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
-    close(loss, 3. * 0.02 * expected)
+    close(loss, 3. * expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -68,14 +68,28 @@ def test_distances_of_maps_are_taken_in_float32_and_leave_them_as_they_are(dtype
 
 
 @UNITS
-def test_the_autoencoder_term_is_the_sum_of_both_networks_reconstruction_errors(unit):
-    loss = FeaturePriorLoss(loss_weight=3., gain=0.02, autoencoder_weight=0.5, unit=unit)(make_step())['l_ae']
+@pytest.mark.parametrize('of, roles', [('teacher', (TEACHER, )), ('both', BOTH)])
+def test_the_autoencoder_term_is_the_sum_of_reconstruction_errors_of_the_teacher_or_of_both(unit, of, roles):
+    loss = FeaturePriorLoss(loss_weight=3., autoencoder_weight=0.5, autoencoder_of=of, unit=unit)(make_step())['l_ae']
     step, expected = make_step(), 0
-    for mixer, *features in zip(step.mixers, step.student.maps, step.teacher.maps, strict=True):
-        for role, feature in zip(BOTH, features, strict=True):
+    for position, mixer in enumerate(step.mixers):
+        for role in roles:
+            feature = step.traces[role].maps[position]
             decoded = mixer.decode(mixer.encode(feature, role), role)
             expected += (decoded - feature).abs().mean() / unit_by_hand(unit, mixer, role)
-    close(loss, 3. * 0.02 * 0.5 * expected)
+    close(loss, 3. * 0.5 * expected)
+
+
+@pytest.mark.parametrize('options, reached', [
+    ({}, False), ({'autoencoder_of': 'both'}, False), ({'autoencoder_trains_student': True}, False),
+    ({'autoencoder_of': 'both', 'autoencoder_trains_student': True}, True)])
+def test_the_autoencoder_term_trains_the_student_only_where_it_is_asked_to(options, reached):
+    step = make_step()
+    FeaturePriorLoss(**options)(step)['l_ae'].backward()
+    gradients = [p.grad for p in step.views[STUDENT].network.parameters()]
+    assert any(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients) == reached
+    decoders = STUDENT if options.get('autoencoder_of') == 'both' else TEACHER
+    assert all(p.grad.abs().sum() > 0 for mixer in step.mixers for p in mixer.decoders[decoders].parameters())
 
 
 def test_the_autoencoder_weight_leaves_the_feature_prior_alone():
@@ -131,8 +145,7 @@ def test_the_mixed_maps_of_a_step_are_made_once_for_all_losses():
     assert torch.equal(*losses)
 
 
-@pytest.mark.parametrize('loss, factor', [(FeaturePriorLoss, 'loss_weight'), (FeaturePriorLoss, 'gain'),
-                                          (BlockPriorLoss, 'loss_weight')])
+@pytest.mark.parametrize('loss, factor', [(FeaturePriorLoss, 'loss_weight'), (BlockPriorLoss, 'loss_weight')])
 def test_weights_multiply_every_term(loss, factor):
     one, five = loss(**{factor: 1})(make_step()), loss(**{factor: 5})(make_step())
     assert one.keys() == five.keys()
@@ -149,7 +162,8 @@ def test_losses_are_built_from_basicsrs_registry_and_ask_for_mixers(loss):
 
 @pytest.mark.parametrize('loss, option, value, hint', [
     (FeaturePriorLoss, 'loss_weight', -1, 'at least 0'), (FeaturePriorLoss, 'loss_weight', '1e-2', 'at least 0'),
-    (FeaturePriorLoss, 'gain', None, 'at least 0'), (FeaturePriorLoss, 'autoencoder_weight', True, 'at least 0'),
+    (FeaturePriorLoss, 'autoencoder_weight', True, 'at least 0'),
+    (FeaturePriorLoss, 'autoencoder_of', 'teachers', "did you mean 'teacher'?"),
     (FeaturePriorLoss, 'unit', 'spred', "did you mean 'spread'?"), (FeaturePriorLoss, 'unit', 0, 'above 0'),
     (FeaturePriorLoss, 'unit', True, 'above 0'), (FeaturePriorLoss, 'unit', 'a number above 0', "'spread'"),
     (BlockPriorLoss, 'loss_weight', -0.1, 'at least 0'),

@@ -140,7 +140,7 @@ def test_a_model_measures_its_teacher_in_float32_and_writes_nothing(tmp_path, lo
     before = set(tmp_path.rglob('*'))
     model = runs.model(opt)
     assert set(tmp_path.rglob('*')) == before
-    assert next(model.net_t.conv_last.parameters()).dtype == torch.bfloat16, 'as it teaches'
+    assert model.net_t.conv_after_body.weight.dtype == torch.bfloat16, 'as it teaches'
     teacher = build_network(opt['network_t'])
     teacher.load_state_dict(torch.load(tmp_path / 'teacher.pth', weights_only=True)['params'])
     assert model.teacher_scores == measure_teacher(opt, teacher.eval(), CPU)

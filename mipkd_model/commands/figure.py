@@ -33,7 +33,7 @@ def curves(args):
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
-    print(save_figure(draw_curves(lines, args.metric, losses), out))
+    print(save_figure(draw_curves(lines, args.metric, losses, args.gradients), out))
     for note in notes(lines, losses):
         print(f'note: {note}', file=sys.stderr)
 
@@ -104,6 +104,10 @@ def add(commands):
     command.add_argument('--loss', nargs='+', metavar='NAME',
                          help='losses for a second panel, such as l_pix, from the log files of the runs: as logged, '
                               'faintly, and their running mean over 1/20 of the points')
+    command.add_argument('--gradients', action='store_true',
+                         help='add the norm of each loss\'s gradient at the student, and its cosine with that of the '
+                              'pixel loss, from gradients.csv of the first run of each line; written by '
+                              'logger.gradients')
     command.add_argument('--out', required=True, metavar='FILE', help=OUT)
     command.set_defaults(run=curves)
 

@@ -1,6 +1,7 @@
 """What is allowed in the options of a training, and is hardly meant: a schedule that does not fit the length."""
 import math
 
+from ..assemble import make_schedules
 from ..step.ema import warm_decay
 
 LONG_WARM_UP = 1 / 4  # of a training, from which on most of it is not what it was planned to be
@@ -17,7 +18,8 @@ def advice(opt: dict) -> list[str]:
     if opt.get('model_type') != 'MiPKDModel' or not train.get('scheduler'):
         return []
     total = int(train['total_iter'])
-    return [*_of_schedule(train['scheduler'], total), *_of_train(train, total), *_of_frequencies(opt, total)]
+    return [*_of_schedule(train['scheduler'], total), *_of_weights(train, total), *_of_train(train, total),
+            *_of_frequencies(opt, total)]
 
 
 def _of_schedule(block: dict, total: int):
@@ -38,6 +40,16 @@ def _of_schedule(block: dict, total: int):
                    f'is {share:.0%} of its start')
         elif last + 1 < len(periods):
             yield f'train.scheduler.periods: {periods}, but {end}: the last {len(periods) - last - 1} are never reached'
+
+
+def _of_weights(train: dict, total: int):
+    for name, schedule in make_schedules(train).items():
+        where, end = f'train.{name}_opt.schedule', f'train.total_iter is {total:,}'
+        if schedule.start >= total:
+            yield f'{where}.start: {schedule.start:,g}, but {end}: the weight stays as at the start'
+        elif schedule.end > total:
+            yield (f'{where}.end: {schedule.end:,g}, but {end}: the factor is {schedule.factor(total):.2f} at the last '
+                   f'step, not {schedule.end_factor:g}')
 
 
 def _of_train(train: dict, total: int):

@@ -10,6 +10,7 @@ from mipkd_arch.prior_mixer import FeaturePriorMixer
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from ..data.paired_dataset import PairedSRDataset
+from ..losses.schedule import WeightSchedule
 from ..step.optimizer import check_optimizer, make_optimizer
 from . import schema
 from .arguments import check_arguments, check_values
@@ -128,9 +129,24 @@ def check_losses(found, train):
             name = key.removesuffix('_opt')
             if not re.fullmatch(r'[A-Za-z]\w*', name) or hasattr(nn.ModuleDict, name) or name == 'training':
                 raise UserError(f'{path}: {shown(name)} cannot be the name of a loss; take another before _opt')
+            if isinstance(block, dict) and 'schedule' in block:
+                _check_schedule(found, f'{path}.schedule', block['schedule'], train)
+                block = {name: value for name, value in block.items() if name != 'schedule'}
             check_call(path, block, LOSS_REGISTRY)
             if 'loss_weight' in block:
                 WEIGHT(f'{path}.loss_weight', block['loss_weight'])
+
+
+def _check_schedule(found, path, block, train):
+    """Check ``train.<name>_opt.schedule``."""
+    if block is None:
+        return
+    if not isinstance(block, dict):
+        raise UserError(f'{path}: {shown(block)} is not a block of options')
+    wrong = len(found.lines)
+    check_table(found, path, block, schema.SCHEDULE, True)
+    if len(found.lines) == wrong and isinstance(train.get('total_iter'), int):
+        WeightSchedule.of(block, path, train['total_iter'])
 
 
 def check_optimizer_block(found, block):

@@ -45,6 +45,8 @@ SECTIONS = (
     ('`train`', schema.TRAIN,
      'Any other `<name>_opt` is a loss as well, of a type of [those below](#losses) or of your own '
      '([methods.md](methods.md)). Weight 0 leaves a loss out.'),
+    ('`train.<name>_opt.schedule`', schema.SCHEDULE,
+     'Any loss may have it: how its weight changes over the training. In the log the loss is shown as weighted.'),
     ('`train.optim_g`', schema.OPTIMIZER, 'Other arguments of the optimizer in PyTorch are taken, too.'),
     *((f'`train.scheduler` of type `{name}`', table, text) for name, table, text in (
         ('MultiStepLR', schema.SCHEDULERS['MultiStepLR'], '`MultiStepRestartLR` is another name of it.'),

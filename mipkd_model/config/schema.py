@@ -6,6 +6,7 @@ The checks before a run and the page ``docs/options.md`` are both made of these 
 import re
 from dataclasses import dataclass
 
+from ..losses.schedule import TYPES, WeightSchedule
 from .kinds import (
     Anything,
     Choice,
@@ -165,6 +166,16 @@ TRAIN = {
     'feature_prior_opt': Option(TYPED, None, 'MiPKD\'s loss on mixed maps.'),
     'block_prior_opt': Option(TYPED, None, 'MiPKD\'s loss on mixed blocks.'),
 }
+SCHEDULE = {
+    'type': Option(Choice(TYPES), WeightSchedule.type, 'linear, or cosine for half a wave, between start and end; '
+                                                       'constant is start_factor until end, then end_factor.'),
+    'start': Option(Number(0), WeightSchedule.start, 'Iteration or, up to 1, share of total_iter until which the '
+                                                     'factor is start_factor.'),
+    'end': Option(Number(0), WeightSchedule.end, 'The same, from which on it is end_factor.'),
+    'start_factor': Option(Number(0), WeightSchedule.start_factor, 'What loss_weight is multiplied by at first.'),
+    'end_factor': Option(Number(0), WeightSchedule.end_factor, 'What it is multiplied by in the end. At 0 the loss is '
+                                                               'not computed.'),
+}
 VAL = {
     'val_freq': Option(Iterations(1), NEEDED, 'Steps between two validations.', tests=()),
     'save_img': Option(Switch(), False, 'Save the outputs.'),
@@ -187,6 +198,9 @@ LOGGER = {
     'print_freq': Option(Iterations(1), NEEDED, 'Steps between two lines of losses in the log.'),
     'save_checkpoint_freq': Option(Iterations(1), NEEDED, 'Steps between two savings of weights and state.'),
     'keep_states': Option(Whole(1), 3, 'Newest training states that are kept.'),
+    'gradients': Option(Maybe(Iterations(1)), None, 'Steps between two measurements of each loss\'s gradient at the '
+                                                    'student, its norm and its cosine with that of the pixel loss; '
+                                                    'written to gradients.csv. ~: none.'),
     'use_tb_logger': Option(Switch(), False, 'Write a log for TensorBoard, in tb_logger.'),
     'wandb': Option(BLOCK, None, 'Send that log to Weights & Biases.'),
 }

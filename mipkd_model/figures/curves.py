@@ -14,6 +14,7 @@ from mipkd_arch.errors import UserError, near_miss, one_of
 from ..evaluation.records import Record, find_records, record_files
 from ..evaluation.training_log import PATTERN, read_log
 from ..tables.cells import row_of, row_variants
+from .gradient_panels import draw_gradients, read_series
 from .pictures import WIDTH, check_same, labels, metric_name, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
@@ -199,7 +200,7 @@ def read_losses(curves, names):
     return losses
 
 
-def draw_curves(curves, metric=None, losses=None):
+def draw_curves(curves, metric=None, losses=None, gradients=False):
     """Draw the figure.
 
     Several seeds are shown as their mean, within their minimum and maximum; bicubic and the teacher are level lines. A
@@ -209,13 +210,14 @@ def draw_curves(curves, metric=None, losses=None):
     Args:
         curves (list[Curve]): a line each.
         metric (str | None): name of the metric in the records; None takes PSNR.
-        losses (dict | None): what ``read_losses`` gave, for a second panel.
+        losses (dict | None): what ``read_losses`` gave, for a panel of losses.
+        gradients (bool): draw two panels of the gradients that the first run of each line has measured.
 
     Returns:
-        Figure: the axes are that of the metric and, with losses, that of the losses.
+        Figure: the axes are that of the metric and, where they are asked for, of losses, norms and cosines.
 
     Raises:
-        UserError: a run has no metric of that name, or no iteration is common to all seeds.
+        UserError: a run has no metric of that name, or no iteration is common to all seeds, or it has no gradients.
     """
     first = curves[0].runs[0].records[0]
     name = metric or metric_name(first, 'calculate_psnr') or next(iter(first.mean))
@@ -223,8 +225,13 @@ def draw_curves(curves, metric=None, losses=None):
     values = {curve.label: _metric_values(curve, name) for curve in curves}
     kind = first.protocol['metrics'].get(name, {}).get('type')
     with style():
-        figure = Figure((WIDTH if losses else WIDTH / 2, 2.5), dpi=300, layout='constrained')
-        panels = figure.subplots(1, 2 if losses else 1, squeeze=False)[0]
+        count = 1 + bool(losses) + 2 * bool(gradients)
+        rows, columns = (2, 2) if count > 2 else (1, count)
+        figure = Figure((WIDTH * columns / 2, 2.5 * rows), dpi=300, layout='constrained')
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[count:]:
+            axes.remove()
+        panels = panels[:count]
         panels[0].set_ylabel(f'{first.dataset["name"]} ×{first.scale}, {TITLES.get(kind, name)}')
         colours = {curve.label: f'C{index % 10}' for index, curve in enumerate(curves)}
         for label, (iterations, rows) in values.items():
@@ -250,6 +257,10 @@ def draw_curves(curves, metric=None, losses=None):
             if len(names) > 1:
                 handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dashes[loss]) for loss in names]
                 panels[1].legend(handles, names, frameon=False)
+        if gradients:
+            series = read_series([curve.runs[0].folder for curve in curves])
+            draw_gradients(panels[-2:], {curve.label: (colours[curve.label], found)
+                                         for curve, found in zip(curves, series, strict=True)})
         for axes in panels:
             axes.set_xlabel('iteration')
             axes.xaxis.set_major_formatter(EngFormatter(sep=''))

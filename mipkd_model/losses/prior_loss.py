@@ -35,9 +35,9 @@ def mean_distance(x, target):
 class FeaturePriorLoss(DistillLoss):
     r"""L1 between the teacher's maps and those decoded from blends of both networks' latent maps.
 
-        l_feat = loss_weight * gain * sum_k || Dec_T(z_k) - F_T^k ||_1 / u_k
-        l_ae   = autoencoder_weight * loss_weight * gain *
-                 sum_k ( || Dec_T(Enc_T(F_T^k)) - F_T^k ||_1 / u_k + || Dec_S(Enc_S(F_S^k)) - F_S^k ||_1 / u'_k )
+        l_feat = loss_weight * sum_k || Dec_T(z_k) - F_T^k ||_1 / u_k
+        l_ae   = autoencoder_weight * loss_weight *
+                 sum_k ( || Dec_T(Enc_T(F_T^k)) - F_T^k ||_1 / u_k [+ || Dec_S(Enc_S(F_S^k)) - F_S^k ||_1 / u'_k] )
 
     The unit u_k (u'_k for the student) says what a difference between maps is measured in. Feature maps of EDSR and
     RCAN are in a range of 255, pixels in one of 1, so the plain difference can be a thousand times the pixel loss.
@@ -46,25 +46,30 @@ class FeaturePriorLoss(DistillLoss):
         loss_weight (float): the paper's lambda_feat. Default: 1.
         unit (str | float): 'spread' (the standard deviation of the maps at that position, measured once), 'raw'
             (no unit), or a number that all differences are divided by. Default: 'spread'.
-        gain (float): factor that brings the term to the size of the pixel loss; see docs/feature_scale.md.
-            Default: 0.003.
-        autoencoder_weight (float): weight of the auto-encoder term, 0 for none. The student's own map is its target
-            there as it stands, without gradient. Default: 1.
+        autoencoder_weight (float): weight of the auto-encoder term, 0 for none. Default: 1.
+        autoencoder_of (str): 'teacher' for the teacher's maps alone, or 'both' for those of the student as well, the
+            sum in brackets. Default: 'teacher'.
+        autoencoder_trains_student (bool): whether the student's part of that term has a gradient at the student, too,
+            which makes its maps easy to reconstruct, that is poor; otherwise it trains the mixers. Default: False.
 
-    Loss and auto-encoder are the paper's; the mean over elements, the unit, the gain and the weight 1 are our reading.
+    Loss and auto-encoder are the paper's; the mean over elements, the unit, the weight 1 of the auto-encoder and whose
+    maps it has are our reading.
     """
     needs_mixers = True
 
-    def __init__(self, *, loss_weight=1.0, unit='spread', gain=0.003, autoencoder_weight=1.0):
+    def __init__(self, *, loss_weight=1.0, unit='spread', autoencoder_weight=1.0,
+                 autoencoder_of='teacher', autoencoder_trains_student=False):
         super().__init__()
         self.loss_weight = number_in('feature_prior_opt.loss_weight', loss_weight, 0)
-        self.gain = number_in('feature_prior_opt.gain', gain, 0)
         self.autoencoder_weight = number_in('feature_prior_opt.autoencoder_weight', autoencoder_weight, 0)
         number = isinstance(unit, (int, float)) and not isinstance(unit, bool)
         if unit not in UNITS and not (number and unit > 0):
             raise UserError(f"feature_prior_opt.unit: {unit!r} is not 'spread', 'raw' or a number above 0"
                             f"{near_miss(unit, UNITS)}")
         self.unit = unit
+        self.autoencoder_of = one_of('feature_prior_opt.autoencoder_of', autoencoder_of, ('teacher', 'both'))
+        self.autoencoder_trains_student = true_or_false('feature_prior_opt.autoencoder_trains_student',
+                                                        autoencoder_trains_student)
 
     def _distance(self, mixer, role, decoded, target):
         """Mean |decoded - target| in the unit."""
@@ -74,16 +79,17 @@ class FeaturePriorLoss(DistillLoss):
         return distance if self.unit == 'raw' else distance / self.unit
 
     def forward(self, step):
-        weight = self.loss_weight * self.gain
         feature, autoencoder = [], []
         for mixer, mixed, f_s, f_t in zip(step.mixers, step.mixed, step.student.maps, step.teacher.maps, strict=True):
             feature.append(self._distance(mixer, TEACHER, mixed.decoded(TEACHER), f_t))
             if self.autoencoder_weight:
-                autoencoder += [self._distance(mixer, role, mixer.decode(z, role), target)
-                                for role, z, target in ((TEACHER, mixed.z_t, f_t), (STUDENT, mixed.z_s, f_s.detach()))]
-        losses = {'l_feat': weight * torch.stack(feature).sum()}
+                autoencoder.append(self._distance(mixer, TEACHER, mixer.decode(mixed.z_t, TEACHER), f_t))
+                if self.autoencoder_of == 'both':
+                    z_s = mixed.z_s if self.autoencoder_trains_student else mixer.encode(f_s.detach(), STUDENT)
+                    autoencoder.append(self._distance(mixer, STUDENT, mixer.decode(z_s, STUDENT), f_s.detach()))
+        losses = {'l_feat': self.loss_weight * torch.stack(feature).sum()}
         if autoencoder:
-            losses['l_ae'] = self.autoencoder_weight * weight * torch.stack(autoencoder).sum()
+            losses['l_ae'] = self.autoencoder_weight * self.loss_weight * torch.stack(autoencoder).sum()
         return losses
 
 

@@ -77,8 +77,12 @@ feature_prior_opt:     # maps decoded from the mixture against the teacher's map
   type: FeaturePriorLoss
   loss_weight: 1.0
   unit: spread         # what differences of maps are measured in: spread, raw, or a number
-  gain: 0.003
   autoencoder_weight: 1.0
+  autoencoder_of: teacher  # whose maps are encoded and decoded: teacher, both
+  autoencoder_trains_student: false  # or the mixers alone
+  schedule:            # of loss_weight: from all of it to none at half of the training
+    type: cosine       # constant, linear, cosine
+    end: 0.5           # an iteration or, up to 1, a share of total_iter
 '''
 BLOCK_PRIOR = '''\
 block_prior_opt:       # output of a stack of teacher and student stages against the teacher's
@@ -90,10 +94,10 @@ block_prior_opt:       # output of a stack of teacher and student stages against
 '''
 MIXER_OPT = '''\
 mixer_opt:             # encoders and decoders of each position
-  latent: 64
+  latent: ~            # channels of the latent space; ~ is as many as the teacher's maps have
   encoder: separate    # separate, shared, none
   kind: cnn            # cnn, mlp
-  depth: 2
+  depth: 1             # convolutions in each
   mask: random3d       # random3d, grid, similarity
   ratio: 0.5           # share of the student's values
 '''

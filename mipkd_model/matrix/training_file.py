@@ -87,7 +87,6 @@ CUTS = '''\
 cuts_g: {cuts}
 cuts_t: {cuts}
 '''
-MIXER_LR = 'mixer_lr: !!float 1e-4\n'
 FROM_SCRATCH = '''\
 pretrain_network_g: ~
 strict_load_g: true
@@ -123,14 +122,14 @@ def text_of_training(run, file):
         UserError: the run is a teacher's, which is not trained.
     """
     pair, scale, blocks = run.pair, run.pair.scale, blocks_of(run.method)
-    has_teacher, mixes = blocks.keys() != {'pixel_opt'}, 'mixer_opt' in blocks
+    has_teacher = blocks.keys() != {'pixel_opt'}
     networks = [student_text(pair), *([teacher_text(run, 'network_t', ', frozen')] if has_teacher else [])]
     schedule, patch = run.schedule, run.data.patch
     return TEMPLATE.format(
         head=head_text(run, run.name, _header(run, Path(file), has_teacher)), gt_size=patch * scale, patch=patch,
         train_set=data_set_text('train', run.data), val_set=data_set_text('val', run.test_sets[0]),
         networks='\n'.join(networks), paths=indent(_paths(run, has_teacher), '  '),
-        stages=indent(_stages(run, blocks, mixes), '  '), losses=indent(''.join(blocks.values()), '  '),
+        stages=indent(_stages(run, blocks), '  '), losses=indent(''.join(blocks.values()), '  '),
         metrics=METRICS.format(scale=scale), teacher_check=TEACHER_CHECK if has_teacher else '',
         total_iter=schedule.total_iter, milestones=schedule.milestones, ema_decay=schedule.ema_decay,
         save_freq=_steps(schedule.save_freq), print_freq=schedule.print_freq)
@@ -167,11 +166,11 @@ def _commands(run, file, has_teacher):
     yield '      its figures beside those of other runs'
 
 
-def _stages(run, blocks, mixes):
+def _stages(run, blocks):
     if STAGED.isdisjoint(blocks):
         return ''
     names = None if run.own and run.own.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student))
-    return CUTS.format(cuts=f'[{", ".join(names)}]' if names else 3) + (MIXER_LR if mixes else '')
+    return CUTS.format(cuts=f'[{", ".join(names)}]' if names else 3)
 
 
 def _paths(run, has_teacher):

@@ -5,7 +5,7 @@ from basicsr.utils import check_resume, set_random_seed
 
 from ..weights import read_checkpoint
 from .identity import differences, identity
-from .schedules import is_of_schedule, same_rates
+from .schedules import is_of_schedule, same_rates, same_weights
 from .states import newest_state, read_state, states_in
 
 
@@ -78,13 +78,17 @@ def check_same_run(opt, state, file):
     Raises:
         UserError: names the first option that differs, and both values.
     """
-    changed = differences(state['identity'], identity(opt))
+    now = identity(opt)
+    changed = differences(state['identity'], now)
     total = opt['train']['total_iter']
     if any(is_of_schedule(path) for path, *_ in changed) and state['iter'] <= total and same_rates(
             state['identity'], opt['train'], state['iter']):
         changed = [found for found in changed if not is_of_schedule(found[0])]
-    for path, before, now in changed:
-        raise UserError(f'{path}: {_shown(now)}, but {file} is of a run with {_shown(before)}. Set it back (the '
+    if state['iter'] <= total:
+        same = same_weights(state['identity'], now, state['iter'])
+        changed = [found for found in changed if found[0] not in same]
+    for path, before, given in changed:
+        raise UserError(f'{path}: {_shown(given)}, but {file} is of a run with {_shown(before)}. Set it back (the '
                         "experiment's folder has the option file), or begin another run, with another name, from the "
                         f'weights models/net_g_{state["iter"]}.pth by path.pretrain_network_g')
     if state['iter'] > total:

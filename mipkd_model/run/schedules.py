@@ -1,14 +1,21 @@
-"""Learning rates of a whole training, without training: whether another schedule would have been the same until now."""
+"""Learning rates and weights of losses over a whole training, without training: whether another schedule would have
+been the same until now.
+"""
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from basicsr.models import lr_scheduler
 
+from ..losses.schedule import WeightSchedule
+
 KINDS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
          'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 PATH = 'train.scheduler.'
 WARM_UP = 'train.warmup_iter'
+WEIGHT = re.compile(r'train\.(\w+_opt)\.schedule\.(\w+)')
 
 
 def is_of_schedule(path: str) -> bool:
@@ -54,3 +61,34 @@ def learning_rates(block: dict, warm_up: int, iterations: int) -> list[float]:
             group['lr'] = group['initial_lr'] / warm_up * (step + 1)
         rates.append(group['lr'])
     return rates
+
+
+def same_weights(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
+    """Paths of the schedules of losses by which these had the same weight in each step until now.
+
+    Args:
+        before: of the run, by paths of options, as ``identity`` gives it; where it is from a file it may be anything.
+        now: the same of the options that it is to go on by.
+        iterations: steps made.
+    """
+    was, will_be = _weight_schedules(before), _weight_schedules(now)
+    always = WeightSchedule(start_factor=1., end_factor=1.)
+    same = set()
+    for name in was.keys() | will_be.keys():
+        pair = was.get(name, always), will_be.get(name, always)
+        try:
+            if all(pair[0].factor(step) == pair[1].factor(step) for step in range(1, iterations + 1)):
+                same.add(name)
+        except (ArithmeticError, KeyError, TypeError):  # no schedule
+            continue
+    return {path for path in (*before, *now) if (match := WEIGHT.fullmatch(path)) and match[1] in same}
+
+
+def _weight_schedules(identity: Mapping[str, Any]) -> dict[str, WeightSchedule]:
+    blocks: dict[str, dict[str, Any]] = {}
+    for path, value in identity.items():
+        if match := WEIGHT.fullmatch(path):
+            blocks.setdefault(match[1], {})[match[2]] = value
+    known = WeightSchedule.__dataclass_fields__
+    return {name: WeightSchedule(**{key: value for key, value in block.items() if key in known})
+            for name, block in blocks.items()}

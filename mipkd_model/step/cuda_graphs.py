@@ -63,6 +63,7 @@ class GraphedGradients:
             UserError: the step cannot be captured.
         """
         draws = self.gradients.draws(iteration, generator=self.generator)
+        self.gradients.distiller.set_iteration(iteration)
         if self.batch is None:
             self.batch = lq.clone(), gt.clone()
             self._learn_routes(draws)
@@ -71,7 +72,7 @@ class GraphedGradients:
                 raise UserError(f'train.cuda_graphs: a batch of {tuple(given.shape)} after one of '
                                 f'{tuple(held.shape)}; all must have one shape, or set cuda_graphs: false')
             held.copy_(given)
-        taken = tuple(tuple(draws.route(*route)) for route in self.routes)
+        taken = *self.gradients.distiller.active, *(tuple(draws.route(*route)) for route in self.routes)
         if taken not in self.graphs:
             self.graphs[taken] = self._captured(draws)
         (names, losses, gradients), replay = self.graphs[taken]

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .float32_ends import Float32Conv2d
+
 CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -28,8 +30,8 @@ def forget_inputs(network):
     and of the output's gradient alone. Values stay the same to the last bit, gradients up to rounding.
     """
     for module in network.modules():
-        if type(module) is nn.Conv2d and module.padding_mode == 'zeros' and not isinstance(module.padding, str):
-            module.__class__ = FrozenConv2d
+        if type(module) in FROZEN and module.padding_mode == 'zeros' and not isinstance(module.padding, str):
+            module.__class__ = FROZEN[type(module)]
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -39,6 +41,13 @@ class FrozenConv2d(nn.Conv2d):
         if torch.is_grad_enabled() and x.requires_grad:
             return _Convolution.apply(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         return super()._conv_forward(x, weight, bias)
+
+
+class FrozenFloat32Conv2d(Float32Conv2d, FrozenConv2d):
+    """Both."""
+
+
+FROZEN = {nn.Conv2d: FrozenConv2d, Float32Conv2d: FrozenFloat32Conv2d}
 
 
 class _Convolution(torch.autograd.Function):

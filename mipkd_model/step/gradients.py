@@ -41,6 +41,7 @@ class Gradients:
         Returns:
             dict[str, Tensor]: scalar losses by name, detached.
         """
+        self.distiller.set_iteration(iteration)
         parts = zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)
         found = [self.of_part(*part, self.draws(iteration, index)) for index, part in enumerate(parts)]
         losses = {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}

@@ -44,7 +44,9 @@ def loops(block):
     has = inspect.signature(_kind(block['type'])).parameters
     asked = {name: block.get(name) for name in LOOPS if name in has}
     if 'fused' in asked and block.keys().isdisjoint(LOOPS):
-        asked['fused'] = True
+        # PyTorch's fused SGD fails where some weights have a momentum and others have had no gradient yet, as those of
+        # a decoder that no route has reached.
+        asked['fused'] = not (block['type'] == 'SGD' and block.get('momentum'))
     return asked
 
 
