@@ -54,6 +54,14 @@ def assert_same(found, expected):
     assert all(map(torch.equal, ours.distiller.state_dict().values(), theirs.distiller.state_dict().values()))
 
 
+def test_a_loss_that_begins_or_ends_later_takes_its_routes_in_replayed_steps_too(tmp_path):
+    opt = runs.options(tmp_path)
+    opt['train']['block_prior_opt']['schedule'] = {'type': 'constant', 'start_factor': 0, 'end': 3, 'end_factor': 1}
+    opt['train']['feature_prior_opt']['schedule'] = {'type': 'linear', 'end': 8}
+    opt['train']['total_iter'] = 12
+    assert_same(trained(opt, Again()), trained(opt))
+
+
 @pytest.mark.parametrize('family', runs.FAMILIES)
 def test_replayed_steps_are_those_of_a_plain_run_to_the_last_bit(tmp_path, family):
     opt = runs.options(tmp_path, family)

@@ -41,7 +41,8 @@ class CudaCapture:
 
 
 class GraphedGradients:
-    """``Gradients`` that are replayed: one graph for each route that the block prior may take.
+    """``Gradients`` that are replayed: one graph for each route that the block prior may take, and for each set of
+    losses that take part.
 
     Shapes are those of the first batch. Masks are drawn anew in each replay.
 
@@ -54,7 +55,7 @@ class GraphedGradients:
         self.gradients, self.capture = gradients, capture
         self.weights = [p for p in gradients.distiller.parameters() if p.requires_grad]
         self.generator = torch.Generator(gradients.device)
-        self.batch, self.routes, self.graphs = None, None, {}
+        self.batch, self.routes, self.graphs = None, {}, {}
 
     def __call__(self, lq, gt, iteration):
         """As ``Gradients``, but gradients of before are replaced.
@@ -66,13 +67,15 @@ class GraphedGradients:
         self.gradients.distiller.set_iteration(iteration)
         if self.batch is None:
             self.batch = lq.clone(), gt.clone()
-            self._learn_routes(draws)
         for held, given in zip(self.batch, (lq, gt), strict=True):
             if held.shape != given.shape:
                 raise UserError(f'train.cuda_graphs: a batch of {tuple(given.shape)} after one of '
                                 f'{tuple(held.shape)}; all must have one shape, or set cuda_graphs: false')
             held.copy_(given)
-        taken = *self.gradients.distiller.active, *(tuple(draws.route(*route)) for route in self.routes)
+        active = tuple(self.gradients.distiller.active)
+        if active not in self.routes:
+            self.routes[active] = self._routes_of(draws)
+        taken = active, *(tuple(draws.route(*route)) for route in self.routes[active])
         if taken not in self.graphs:
             self.graphs[taken] = self._captured(draws)
         (names, losses, gradients), replay = self.graphs[taken]
@@ -89,19 +92,20 @@ class GraphedGradients:
         losses = self.gradients.of_part(*self.batch, draws)
         return list(losses), list(losses.values()), [weight.grad for weight in self.weights]
 
-    def _learn_routes(self, draws):
-        """Find out what a step decides on the host, where a graph cannot look."""
+    def _routes_of(self, draws):
+        """Find out what a step of the losses that take part decides on the host, where a graph cannot look."""
         self.generator.manual_seed(draws.mask_seed)
         with torch.random.fork_rng(devices=self._devices):
             self._pass(draws)
         if draws.purposes:
             raise UserError(f'train.cuda_graphs: the loss that draws numbers for {draws.purposes[0]!r} does something '
                             'else in each step, which a graph cannot; set cuda_graphs: false')
-        self.routes = list(draws.routes)
-        ways = 2**sum(length for length, *_ in self.routes)
+        routes = list(draws.routes)
+        ways = 2**sum(length for length, *_ in routes)
         if ways > MAX_GRAPHS:
             raise UserError(f'train.cuda_graphs: {ways} routes are a graph each, and {MAX_GRAPHS} are allowed; cut '
                             'into fewer stages by train.cuts_g and cuts_t, or set cuda_graphs: false')
+        return routes
 
     def _captured(self, draws):
         with torch.random.fork_rng(devices=self._devices):  # for drop paths: only replays count
