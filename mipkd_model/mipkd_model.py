@@ -106,10 +106,11 @@ class MiPKDModel(SavedTraining, SRModel):
         for module in filter(None, (distiller, self.net_t)):
             module.to(memory_format=self.memory_format)
         bf16 = uses_bf16(self.step_options.precision, self.device)
-        for network in filter(None, (self.net_g, self.net_t) if bf16 else ()):
-            keep_ends_in_float32(network)
+        if bf16:
+            keep_ends_in_float32(self.net_g)
         if self.net_t is not None:
             if bf16:
+                keep_ends_in_float32(self.net_t)
                 store_as_cast(self.net_t)
             forget_inputs(self.net_t)
         if self.step_options.compile:

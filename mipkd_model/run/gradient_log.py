@@ -6,6 +6,7 @@ from pathlib import Path
 
 from basicsr.utils import get_root_logger
 
+from ..files import put_in_place
 from ..step.loss_gradients import REFERENCE, LossGradient
 
 NAME = 'gradients.csv'
@@ -19,16 +20,17 @@ def write_gradients(folder: str | Path, iteration: int, found: Mapping[str, Loss
         folder: of the run, as ``experiments/<name>``.
         iteration: of the training.
         found: by the name of the loss.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     file = Path(folder, NAME)
     before = [row for row in read_gradients(folder) if row[0] < iteration]
     rows = before + [(iteration, name, gradient.norm, gradient.cosine) for name, gradient in found.items()]
-    temporary = file.with_suffix('.tmp')
-    with temporary.open('w', newline='', encoding='utf-8') as stream:
+    with put_in_place(file) as temporary, temporary.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         writer.writerows((number, name, f'{norm:.6g}', f'{cosine:.4f}') for number, name, norm, cosine in rows)
-    temporary.replace(file)
     parts = [f'{name} {gradient.norm:.2e}' + ('' if name == REFERENCE or math.isnan(gradient.cosine)
                                               else f', cosine {gradient.cosine:+.2f}')
              for name, gradient in found.items()]

@@ -41,17 +41,24 @@ class Gradients:
         Returns:
             dict[str, Tensor]: scalar losses by name, detached.
         """
-        self.distiller.set_iteration(iteration)
-        parts = zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)
-        found = [self.of_part(*part, self.draws(iteration, index)) for index, part in enumerate(parts)]
+        found = [self.of_part(*part) for part in self.passes(lq, gt, iteration)]
         losses = {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}
         return average(self.distiller, losses) if self.world_size > 1 else losses
 
-    def of_part(self, lq, gt, draws):
-        """Forward and backward of one part; arguments as for ``Distiller``."""
+    def passes(self, lq, gt, iteration):
+        """What the passes of a step take, one after the other: arguments of ``losses_of``; as for ``__call__``."""
+        self.distiller.set_iteration(iteration)
+        for index, part in enumerate(zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)):
+            yield *part, self.draws(iteration, index)
+
+    def losses_of(self, lq, gt, draws):
+        """Losses of one part, as they add up to those of the batch; arguments as for ``Distiller``."""
         with autocast(self.precision, self.device):
             losses = self.distiller(lq, gt, draws)
-        if self.parts > 1:
-            losses = {name: loss / self.parts for name, loss in losses.items()}
+        return {name: loss / self.parts for name, loss in losses.items()} if self.parts > 1 else losses
+
+    def of_part(self, lq, gt, draws):
+        """Forward and backward of one part; arguments as for ``Distiller``."""
+        losses = self.losses_of(lq, gt, draws)
         torch.stack(list(losses.values())).sum().backward()
         return {name: loss.detach() for name, loss in losses.items()}

@@ -5,7 +5,6 @@ import torch
 
 from .compiling import eagerly
 from .gradients import Gradients
-from .precision import autocast
 
 REFERENCE = 'l_pix'
 
@@ -35,26 +34,24 @@ def loss_gradients(gradients: Gradients, lq: torch.Tensor, gt: torch.Tensor, ite
     distiller = gradients.distiller
     weights = [weight for weight in distiller.student.parameters() if weight.requires_grad]
     statistics = [(buffer, buffer.clone()) for buffer in distiller.buffers()]
-    total: dict[str, list[torch.Tensor]] = {}
-    distiller.set_iteration(iteration)
-    devices = [gradients.device] if gradients.device.type == 'cuda' else []
-    with torch.random.fork_rng(devices=devices), eagerly():
-        for index, part in enumerate(zip(lq.chunk(gradients.parts), gt.chunk(gradients.parts), strict=True)):
-            with autocast(gradients.precision, gradients.device):
-                losses = distiller(*part, gradients.draws(iteration, index))
-            for name, loss in losses.items():
-                found = [torch.zeros_like(weight) for weight in weights]
-                if loss.requires_grad:
-                    found = torch.autograd.grad(loss / gradients.parts, weights, retain_graph=True,
-                                                allow_unused=True, materialize_grads=True)
-                before = total.get(name)
-                total[name] = list(found) if before is None else [a + b for a, b in zip(before, found, strict=True)]
+    total: dict[str, torch.Tensor] = {}
+    with eagerly():
+        for part in gradients.passes(lq, gt, iteration):
+            for name, loss in gradients.losses_of(*part).items():
+                total[name] = total.get(name, 0) + _gradient(loss, weights)
     with torch.no_grad():
         for buffer, value in statistics:
             buffer.copy_(value)
-    flat = {name: torch.cat([part.double().flatten() for part in parts]) for name, parts in total.items()}
-    reference = flat.get(REFERENCE)
-    return {name: LossGradient(vector.norm().item(), _cosine(vector, reference)) for name, vector in flat.items()}
+    reference = total.get(REFERENCE)
+    return {name: LossGradient(vector.norm().item(), _cosine(vector, reference)) for name, vector in total.items()}
+
+
+def _gradient(loss: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Gradient of a loss at all weights, flat, float64; the graph stays for the other losses."""
+    found = [torch.zeros_like(weight) for weight in weights]
+    if loss.requires_grad:
+        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.double().flatten() for part in found])
 
 
 def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
