@@ -11,9 +11,8 @@ from mipkd_model.evaluation.metrics import score, usual_metrics
 
 from basicsr.data import build_dataset
 
-TITLES = {'bicubic': 'bicubic', 'before': 'student, before',
-          'scratch': 'student, no teacher', 'distilled': 'student, distilled', 'teacher': 'teacher',
-          'gt': 'original'}
+TITLES = {'bicubic': 'bicubic', 'before': 'student, before', 'scratch': 'student, no teacher',
+          'distilled': 'student, distilled', 'teacher': 'teacher', 'gt': 'original'}
 ZOOM, CROP, BAR = 3, 88, 24  # magnification, side of the crop in gt pixels, height of a caption
 
 

@@ -49,7 +49,7 @@ class FeaturePriorMixer(nn.Module):
         ratio (float): share of the student's values in the blend, 0 to 1.
     """
 
-    def __init__(self, num_feat_s, num_feat_t, *, latent: int | None = None, encoder='separate', kind='cnn', depth=1,
+    def __init__(self, num_feat_s, num_feat_t, *, latent=None, encoder='separate', kind='cnn', depth=1,
                  mask='random3d', ratio=0.5):
         super().__init__()
         one_of('mixer_opt.encoder', encoder, ENCODERS)

@@ -20,7 +20,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from .blame import refusal
 from .config.sizes import within_memory
 from .losses import DistillLoss
-from .losses.schedule import WeightSchedule
+from .losses.schedule import WeightSchedule, without_schedule
 from .weights import load_weights, read_checkpoint
 
 IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
@@ -117,8 +117,7 @@ def make_losses(train_opt):
     for key, loss_opt in train_opt.items():
         if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None or loss_opt.get('loss_weight') == 0:
             continue
-        arguments = {name: value for name, value in loss_opt.items() if name != 'schedule'}
-        loss = _make(f'train.{key}', arguments, LOSS_REGISTRY)
+        loss = _make(f'train.{key}', without_schedule(loss_opt), LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
             takes = ('compares two images' if key in IMAGE_LOSSES else
                      f'distils, as ATLoss does, and those of images are {", ".join(IMAGE_LOSSES)}')
@@ -136,12 +135,11 @@ def make_losses(train_opt):
     return losses
 
 
-def make_schedules(train_opt):
-    """The schedules of the losses that have one, by the name of the loss without ``_opt``."""
-    return {key.removesuffix('_opt'): WeightSchedule.of(block['schedule'], f'train.{key}.schedule',
-                                                        train_opt['total_iter'])
-            for key, block in train_opt.items()
-            if key.endswith('_opt') and isinstance(block, dict) and block.get('schedule') is not None}
+def make_schedules(train_opt, losses):
+    """The schedules of those losses, named without ``_opt``, that have one; by their names."""
+    blocks = {name: train_opt[f'{name}_opt'].get('schedule') for name in losses}
+    return {name: WeightSchedule.of(block, f'train.{name}_opt.schedule', train_opt['total_iter'])
+            for name, block in blocks.items() if block is not None}
 
 
 def needs_teacher(opt, losses):

@@ -99,7 +99,8 @@ class MiPKDModel(SavedTraining, SRModel):
             for label, network, view in zip('gt', (self.net_g, self.net_t), views, strict=True):
                 if network is not None:
                     check_image(self.opt, label, network, view)
-        distiller = Distiller(*views, losses, train_opt.get('mixer_opt'), make_schedules(train_opt)).to(self.device)
+        distiller = Distiller(*views, losses, train_opt.get('mixer_opt'),
+                              make_schedules(train_opt, losses)).to(self.device)
 
         channels_last = self.step_options.channels_last
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format

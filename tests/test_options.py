@@ -47,7 +47,7 @@ def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file, tmp_p
             assert views[label].upscale == opt['scale']
     losses = make_losses(train) if is_train(file) else {}
     if is_train(file):
-        assert losses and all(schedule.factor(1) > 0 for schedule in make_schedules(train).values())
+        assert losses and all(schedule.factor(1) > 0 for schedule in make_schedules(train, losses).values())
     if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
         assert views['g'].num_positions == views['t'].num_positions
         FeaturePriorMixer(views['g'].num_feat, views['t'].num_feat, **train.get('mixer_opt', {}))

@@ -3,6 +3,7 @@ import math
 
 from ..assemble import make_schedules
 from ..step.ema import warm_decay
+from .rules import active_losses
 
 LONG_WARM_UP = 1 / 4  # of a training, from which on most of it is not what it was planned to be
 CUT_OFF = 0.1  # of a period: what may be missing of the last one
@@ -43,7 +44,8 @@ def _of_schedule(block: dict, total: int):
 
 
 def _of_weights(train: dict, total: int):
-    for name, schedule in make_schedules(train).items():
+    losses = [key.removesuffix('_opt') for key in active_losses(train)]
+    for name, schedule in make_schedules(train, losses).items():
         where, end = f'train.{name}_opt.schedule', f'train.total_iter is {total:,}'
         if schedule.start >= total:
             yield f'{where}.start: {schedule.start:,g}, but {end}: the weight stays as at the start'

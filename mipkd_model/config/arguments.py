@@ -4,7 +4,7 @@ import re
 
 from mipkd_arch.errors import UserError, near_miss, shown
 
-from .kinds import Maybe, Number, Switch, Whole
+from .kinds import Number, Switch
 
 MAX_SIZE = 65_536
 """Largest whole number of a network's block; a size beyond it would take hours and all memory to build."""
@@ -56,8 +56,6 @@ def check_values(where, block, target, sizes=False):
     for name, value in block.items():
         if name in parameters:
             _check_kind(f'{where}.{name}', value, parameters[name].default, sizes)
-            if parameters[name].annotation == (int | None):
-                Maybe(Whole(1))(f'{where}.{name}', value)
         if sizes:
             _check_size(f'{where}.{name}', value)
 

@@ -10,16 +10,17 @@ from mipkd_arch.prior_mixer import FeaturePriorMixer
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from ..data.paired_dataset import PairedSRDataset
-from ..losses.schedule import WeightSchedule
+from ..losses.schedule import WeightSchedule, without_schedule
 from ..step.optimizer import check_optimizer, make_optimizer
 from . import schema
 from .arguments import check_arguments, check_values
-from .kinds import MAX_TEXT, Choice, Number, Text
+from .kinds import MAX_TEXT, Choice, Maybe, Number, Text, Whole
 from .network_rules import check_rules
 from .schema import BLOCK, NEEDED, TYPED
 
 BASICSRS_DATA = {name for name, kind in DATASET_REGISTRY if kind.__module__.startswith('basicsr.')}
 WEIGHT = Number(0, 10**6)
+LATENT = Maybe(Whole(1))
 MAX_DEPTH = 20
 CHANNELS = ('num_in_ch', 'num_out_ch', 'in_chans')  # of images, as BasicSR's networks call them
 
@@ -125,13 +126,15 @@ def check_losses(found, train):
                     raise UserError(f'{path}: {shown(block)} is not a block of options')
                 check_arguments(path, block, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
                 check_values(path, block, FeaturePriorMixer, sizes=True)
+                if 'latent' in block:
+                    LATENT(f'{path}.latent', block['latent'])
                 continue
             name = key.removesuffix('_opt')
             if not re.fullmatch(r'[A-Za-z]\w*', name) or hasattr(nn.ModuleDict, name) or name == 'training':
                 raise UserError(f'{path}: {shown(name)} cannot be the name of a loss; take another before _opt')
             if isinstance(block, dict) and 'schedule' in block:
                 _check_schedule(found, f'{path}.schedule', block['schedule'], train)
-                block = {name: value for name, value in block.items() if name != 'schedule'}
+                block = without_schedule(block)
             check_call(path, block, LOSS_REGISTRY)
             if 'loss_weight' in block:
                 WEIGHT(f'{path}.loss_weight', block['loss_weight'])
@@ -143,9 +146,8 @@ def _check_schedule(found, path, block, train):
         return
     if not isinstance(block, dict):
         raise UserError(f'{path}: {shown(block)} is not a block of options')
-    wrong = len(found.lines)
     check_table(found, path, block, schema.SCHEDULE, True)
-    if len(found.lines) == wrong and isinstance(train.get('total_iter'), int):
+    if found.spare(path, 'train.total_iter') and 'total_iter' in train:
         WeightSchedule.of(block, path, train['total_iter'])
 
 

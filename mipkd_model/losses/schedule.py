@@ -9,6 +9,11 @@ from mipkd_arch.errors import UserError
 TYPES = ('constant', 'linear', 'cosine')
 
 
+def without_schedule(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss's block of options as its class takes it."""
+    return {name: value for name, value in block.items() if name != 'schedule'}
+
+
 @dataclass(frozen=True)
 class WeightSchedule:
     """A factor of ``loss_weight`` as a function of the iteration alone, so that a resumed run goes on exactly.

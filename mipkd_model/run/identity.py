@@ -29,7 +29,7 @@ def identity(opt):
     train, data = opt['train'], opt['datasets']['train']
     found = {
         'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt.get('network_g'),
-        'train': {name: _in_iterations(_without(value, {'optim_g': LOOPS}.get(name, FREE_OF_LOSSES)), train)
+        'train': {name: _in_iterations(_without(value, {'optim_g': LOOPS}.get(name, FREE_OF_LOSSES)), name, train)
                   for name, value in train.items() if name not in FREE},
         'datasets.train': _without(data, FREE_OF_DATA),
         'datasets.train.batch_size_per_gpu x processes': data['batch_size_per_gpu'] * opt['world_size']}
@@ -62,11 +62,12 @@ def _without(block, names):
     return {name: value for name, value in block.items() if name not in names} if isinstance(block, dict) else block
 
 
-def _in_iterations(block, train):
+def _in_iterations(block, name, train):
     """A loss's block whose schedule is complete and in iterations, so that it says the same for another length."""
     if not isinstance(block, dict) or not isinstance(block.get('schedule'), dict):
         return block
-    return {**block, 'schedule': asdict(WeightSchedule.of(block['schedule'], 'schedule', train['total_iter']))}
+    schedule = WeightSchedule.of(block['schedule'], f'train.{name}.schedule', train['total_iter'])
+    return {**block, 'schedule': asdict(schedule)}
 
 
 def flat(value, path=''):

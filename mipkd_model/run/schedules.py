@@ -64,7 +64,7 @@ def learning_rates(block: dict, warm_up: int, iterations: int) -> list[float]:
 
 
 def same_weights(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
-    """Paths of the schedules of losses by which these had the same weight in each step until now.
+    """Paths of those schedules of losses that differ, but by which each had the same weight in each step until now.
 
     Args:
         before: of the run, by paths of options, as ``identity`` gives it; where it is from a file it may be anything.
@@ -76,6 +76,8 @@ def same_weights(before: Mapping[str, Any], now: Mapping[str, Any], iterations: 
     same = set()
     for name in was.keys() | will_be.keys():
         pair = was.get(name, always), will_be.get(name, always)
+        if pair[0] == pair[1]:
+            continue
         try:
             if all(pair[0].factor(step) == pair[1].factor(step) for step in range(1, iterations + 1)):
                 same.add(name)
