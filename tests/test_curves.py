@@ -11,6 +11,7 @@ from mipkd_arch.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
 from mipkd_model.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
+from mipkd_model.figures.gradient_panels import read_series
 
 refused = partial(refusal, kind=UserError)
 
@@ -163,7 +164,8 @@ def test_panels_of_gradients_have_norms_and_cosines_of_each_loss(tmp_path):
     run = trained(tmp_path, 'MiPKD', {100: 30.0})
     (run / 'gradients.csv').write_text('iteration,loss,norm,cosine\n50,l_pix,0.5,1\n50,l_kd,0.2,0.75\n'
                                        '100,l_pix,0.4,1\n100,l_kd,0.1,-0.25\n')
-    _, norms, cosines = draw_curves(group_runs(read_runs([run])), gradients=True).axes
+    curve, = curves = group_runs(read_runs([run]))
+    _, norms, cosines = draw_curves(curves, gradients={curve.label: read_series(run)}).axes
     assert norms.get_yscale() == 'log' and cosines.get_ylim() == (-1, 1)
     assert [line.get_ydata().tolist() for line in norms.lines] == [[0.5, 0.4], [0.2, 0.1]]
     assert [text.get_text() for text in norms.get_legend().get_texts()] == ['l_pix', 'l_kd']

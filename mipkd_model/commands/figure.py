@@ -29,11 +29,13 @@ def crops(args):
 def curves(args):
     """Draw curves of training."""
     from ..figures.curves import draw_curves, group_runs, notes, read_losses, read_runs
+    from ..figures.gradient_panels import read_series
     from ..figures.pictures import checked_out, save_figure
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
-    print(save_figure(draw_curves(lines, args.metric, losses, args.gradients), out))
+    gradients = {line.label: read_series(line.runs[0].folder) for line in lines} if args.gradients else None
+    print(save_figure(draw_curves(lines, args.metric, losses, gradients), out))
     for note in notes(lines, losses):
         print(f'note: {note}', file=sys.stderr)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator
 
 from mipkd_arch.errors import UserError, near_miss, one_of
@@ -14,13 +13,12 @@ from mipkd_arch.errors import UserError, near_miss, one_of
 from ..evaluation.records import Record, find_records, record_files
 from ..evaluation.training_log import PATTERN, read_log
 from ..tables.cells import row_of, row_variants
-from .gradient_panels import draw_gradients, read_series
-from .pictures import WIDTH, check_same, labels, metric_name, style
+from .gradient_panels import draw_gradients
+from .pictures import WIDTH, check_same, dashes_of, explain_dashes, labels, metric_name, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
 SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
 FEW = 15  # points that are marked
-DASHES = ('-', '--', ':', '-.')
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def read_losses(curves, names):
     return losses
 
 
-def draw_curves(curves, metric=None, losses=None, gradients=False):
+def draw_curves(curves, metric=None, losses=None, gradients=None):
     """Draw the figure.
 
     Several seeds are shown as their mean, within their minimum and maximum; bicubic and the teacher are level lines. A
@@ -211,13 +209,14 @@ def draw_curves(curves, metric=None, losses=None, gradients=False):
         curves (list[Curve]): a line each.
         metric (str | None): name of the metric in the records; None takes PSNR.
         losses (dict | None): what ``read_losses`` gave, for a panel of losses.
-        gradients (bool): draw two panels of the gradients that the first run of each line has measured.
+        gradients (dict | None): by the label of the curve what ``gradient_panels.read_series`` gave of one of its
+            runs, for two panels.
 
     Returns:
         Figure: the axes are that of the metric and, where they are asked for, of losses, norms and cosines.
 
     Raises:
-        UserError: a run has no metric of that name, or no iteration is common to all seeds, or it has no gradients.
+        UserError: a run has no metric of that name, or no iteration is common to all seeds.
     """
     first = curves[0].runs[0].records[0]
     name = metric or metric_name(first, 'calculate_psnr') or next(iter(first.mean))
@@ -228,10 +227,7 @@ def draw_curves(curves, metric=None, losses=None, gradients=False):
         count = 1 + bool(losses) + 2 * bool(gradients)
         rows, columns = (2, 2) if count > 2 else (1, count)
         figure = Figure((WIDTH * columns / 2, 2.5 * rows), dpi=300, layout='constrained')
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in panels[count:]:
-            axes.remove()
-        panels = panels[:count]
+        panels = [figure.add_subplot(rows, columns, place) for place in range(1, count + 1)]
         panels[0].set_ylabel(f'{first.dataset["name"]} ×{first.scale}, {TITLES.get(kind, name)}')
         colours = {curve.label: f'C{index % 10}' for index, curve in enumerate(curves)}
         for label, (iterations, rows) in values.items():
@@ -244,8 +240,7 @@ def draw_curves(curves, metric=None, losses=None, gradients=False):
                            fontsize='x-small', ha='right', va='top' if label == 'bicubic' else 'bottom')
         panels[0].legend(frameon=False)
         if losses:
-            names = list(dict.fromkeys(loss for loss, _ in losses))
-            dashes = {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(names)}
+            dashes = dashes_of(loss for loss, _ in losses)
             runs = {curve.label: curve.runs for curve in curves}
             for (loss, label), series in losses.items():
                 iterations, rows = common(runs[label], series)
@@ -253,14 +248,11 @@ def draw_curves(curves, metric=None, losses=None, gradients=False):
                 _line(panels[1], iterations, np.array([smooth(row) for row in rows]), colours[label],
                       linestyle=dashes[loss])
             _log_scale(panels[1])
-            panels[1].set_ylabel('loss' if len(names) > 1 else f'loss {names[0]}')
-            if len(names) > 1:
-                handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dashes[loss]) for loss in names]
-                panels[1].legend(handles, names, frameon=False)
+            panels[1].set_ylabel('loss' if len(dashes) > 1 else f'loss {next(iter(dashes))}')
+            if len(dashes) > 1:
+                explain_dashes(panels[1], dashes)
         if gradients:
-            series = read_series([curve.runs[0].folder for curve in curves])
-            draw_gradients(panels[-2:], {curve.label: (colours[curve.label], found)
-                                         for curve, found in zip(curves, series, strict=True)})
+            draw_gradients(panels[-2:], {label: (colours[label], series) for label, series in gradients.items()})
         for axes in panels:
             axes.set_xlabel('iteration')
             axes.xaxis.set_major_formatter(EngFormatter(sep=''))

@@ -4,36 +4,31 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from mipkd_arch.errors import UserError
 
 from ..run.gradient_log import NAME, read_gradients
 from ..step.loss_gradients import REFERENCE
-
-DASHES = ('-', '--', ':', '-.', (0, (3, 1, 1, 1, 1, 1)))
+from .pictures import dashes_of, explain_dashes
 
 Series = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """By the name of a loss: iterations, norms and cosines, each (N,)."""
 
 
-def read_series(folders: Sequence[str | Path]) -> list[Series]:
-    """What ``gradients.csv`` of each run says.
+def read_series(folder: str | Path) -> Series:
+    """What ``gradients.csv`` of a run says.
 
     Raises:
-        UserError: a run has none.
+        UserError: it has none.
     """
-    found: list[Series] = []
-    for folder in folders:
-        rows = read_gradients(folder)
-        if not rows:
-            raise UserError(f'--gradients: {folder} has no {NAME}; train with --force_yml logger:gradients=500, or '
-                            'another number of iterations, which has it written')
-        names = dict.fromkeys(name for _, name, *_ in rows)
-        found.append({name: tuple(np.array(column) for column in zip(
-            *((iteration, norm, cosine) for iteration, loss, norm, cosine in rows if loss == name), strict=True))
-            for name in names})
-    return found
+    rows = read_gradients(folder)
+    if not rows:
+        raise UserError(f'--gradients: {folder} has no {NAME}; train with --force_yml logger:gradients=500, or '
+                        'another number of iterations, which has it written')
+    names = dict.fromkeys(name for _, name, *_ in rows)
+    return {name: tuple(np.array(column) for column in zip(
+        *((iteration, norm, cosine) for iteration, loss, norm, cosine in rows if loss == name), strict=True))
+        for name in names}
 
 
 def draw_gradients(panels: Sequence[Axes], curves: Mapping[str, tuple[str, Series]]) -> None:
@@ -43,8 +38,7 @@ def draw_gradients(panels: Sequence[Axes], curves: Mapping[str, tuple[str, Serie
         panels: two axes: for norms, which are drawn logarithmically, and for cosines.
         curves: by the label of the line its colour and what was measured in one of its runs.
     """
-    names = list(dict.fromkeys(name for _, series in curves.values() for name in series))
-    dashes = {name: DASHES[index % len(DASHES)] for index, name in enumerate(names)}
+    dashes = dashes_of(name for _, series in curves.values() for name in series)
     for colour, series in curves.values():
         for name, (iterations, norms, cosines) in series.items():
             drawn = np.where(norms > 0, norms, np.nan)  # a loss that does not reach the student has no place there
@@ -56,5 +50,4 @@ def draw_gradients(panels: Sequence[Axes], curves: Mapping[str, tuple[str, Serie
     panels[1].axhline(0, color='0.45', linewidth=0.8, zorder=1)
     panels[1].set_ylim(-1, 1)
     panels[1].set_ylabel(f'its cosine with that of {REFERENCE}')
-    handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dashes[name]) for name in names]
-    panels[0].legend(handles, names, frameon=False)
+    explain_dashes(panels[0], dashes)

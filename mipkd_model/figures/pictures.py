@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
 from mipkd_arch.errors import UserError, near_miss, one_of
@@ -29,6 +30,20 @@ STYLE = {'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fonts
          'svg.hashsalt': 'mipkd', 'text.parse_math': False}  # a $ in a name is a $
 WIDTH = 7.0
 """Inches, the width of the text in a paper of two columns."""
+
+
+DASHES = ('-', '--', ':', '-.', (0, (3, 1, 1, 1, 1, 1)))
+
+
+def dashes_of(losses):
+    """The look of the lines of losses, by their names, which may repeat."""
+    return {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(dict.fromkeys(losses))}
+
+
+def explain_dashes(axes, dashes):
+    """Add the legend of what ``dashes_of`` gave."""
+    handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=look) for look in dashes.values()]
+    axes.legend(handles, list(dashes), frameon=False)
 
 
 @contextmanager
