@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator
+from matplotlib.ticker import EngFormatter
 
 from mipkd_arch.errors import UserError, near_miss, one_of
 
@@ -14,7 +14,7 @@ from ..evaluation.records import Record, find_records, record_files
 from ..evaluation.training_log import PATTERN, read_log
 from ..tables.cells import row_of, row_variants
 from .gradient_panels import draw_gradients
-from .pictures import WIDTH, check_same, dashes_of, explain_dashes, labels, metric_name, style
+from .pictures import WIDTH, check_same, dashes_of, explain_dashes, labels, log_scale, metric_name, style
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
 SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
@@ -225,8 +225,8 @@ def draw_curves(curves, metric=None, losses=None, gradients=None):
     kind = first.protocol['metrics'].get(name, {}).get('type')
     with style():
         count = 1 + bool(losses) + 2 * bool(gradients)
-        rows, columns = (2, 2) if count > 2 else (1, count)
-        figure = Figure((WIDTH * columns / 2, 2.5 * rows), dpi=300, layout='constrained')
+        rows, columns = (2, 2) if count == 4 else (1, count)
+        figure = Figure((WIDTH if count > 1 else WIDTH / 2, 2.5 * rows), dpi=300, layout='constrained')
         panels = [figure.add_subplot(rows, columns, place) for place in range(1, count + 1)]
         panels[0].set_ylabel(f'{first.dataset["name"]} ×{first.scale}, {TITLES.get(kind, name)}')
         colours = {curve.label: f'C{index % 10}' for index, curve in enumerate(curves)}
@@ -247,7 +247,7 @@ def draw_curves(curves, metric=None, losses=None, gradients=None):
                 panels[1].plot(iterations, rows.mean(0), color=colours[label], alpha=0.2, linewidth=0.4)
                 _line(panels[1], iterations, np.array([smooth(row) for row in rows]), colours[label],
                       linestyle=dashes[loss])
-            _log_scale(panels[1])
+            log_scale(panels[1])
             panels[1].set_ylabel('loss' if len(dashes) > 1 else f'loss {next(iter(dashes))}')
             if len(dashes) > 1:
                 explain_dashes(panels[1], dashes)
@@ -294,15 +294,6 @@ def _metric_values(curve, name):
     return common(curve.runs, [([record.iteration for record in run.records],
                                 [record.mean[name] if math.isfinite(record.mean[name]) else math.nan
                                  for record in run.records]) for run in curve.runs])
-
-
-def _log_scale(axes):
-    """Logarithmic y with plain numbers; over less than two decades 2 and 5 are marked, too."""
-    axes.set_yscale('log')
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('')
 
 
 def _line(axes, iterations, rows, colour, **options):

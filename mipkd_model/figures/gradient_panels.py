@@ -9,7 +9,7 @@ from mipkd_arch.errors import UserError
 
 from ..run.gradient_log import NAME, read_gradients
 from ..step.loss_gradients import REFERENCE
-from .pictures import dashes_of, explain_dashes
+from .pictures import dashes_of, explain_dashes, log_scale
 
 Series = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """By the name of a loss: iterations, norms and cosines, each (N,)."""
@@ -38,14 +38,15 @@ def draw_gradients(panels: Sequence[Axes], curves: Mapping[str, tuple[str, Serie
         panels: two axes: for norms, which are drawn logarithmically, and for cosines.
         curves: by the label of the line its colour and what was measured in one of its runs.
     """
-    dashes = dashes_of(name for _, series in curves.values() for name in series)
+    dashes = dashes_of(name for _, series in curves.values() for name, (_, norms, _) in series.items() if norms.any())
     for colour, series in curves.values():
-        for name, (iterations, norms, cosines) in series.items():
-            drawn = np.where(norms > 0, norms, np.nan)  # a loss that does not reach the student has no place there
-            panels[0].plot(iterations, drawn, color=colour, linewidth=1, linestyle=dashes[name])
+        for name in filter(series.__contains__, dashes):  # others do not reach the student
+            iterations, norms, cosines = series[name]
+            look = {'color': colour, 'linewidth': 1, 'linestyle': dashes[name]}
+            panels[0].plot(iterations, np.where(norms > 0, norms, np.nan), **look)
             if name != REFERENCE:
-                panels[1].plot(iterations, cosines, color=colour, linewidth=1, linestyle=dashes[name])
-    panels[0].set_yscale('log')
+                panels[1].plot(iterations, cosines, **look)
+    log_scale(panels[0])
     panels[0].set_ylabel('norm of the gradient at the student')
     panels[1].axhline(0, color='0.45', linewidth=0.8, zorder=1)
     panels[1].set_ylim(-1, 1)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import LogLocator
 
 from mipkd_arch.errors import UserError, near_miss, one_of
 
@@ -44,6 +45,15 @@ def explain_dashes(axes, dashes):
     """Add the legend of what ``dashes_of`` gave."""
     handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=look) for look in dashes.values()]
     axes.legend(handles, list(dashes), frameon=False)
+
+
+def log_scale(axes):
+    """Logarithmic y with plain numbers; over less than two decades 2 and 5 are marked, too."""
+    axes.set_yscale('log')
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('')
 
 
 @contextmanager
