@@ -18,7 +18,6 @@ import re
 import statistics
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -65,7 +64,6 @@ class Study:
             if name not in self.variants:
                 raise UserError(f'--variants: {name!r} is not in {args.study}; it has {", ".join(self.variants)}')
         self.opt = yaml.safe_load((ROOT / args.opt).read_text())
-        self.writing = threading.Lock()
 
     def runs(self) -> list[tuple[str, int]]:
         """Variant and seed of each run, all variants of a seed before the next."""
@@ -87,26 +85,25 @@ class Study:
         train['total_iter'] = args.iters
         train['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [args.iters + 1], 'restart_weights': [1],
                               'eta_min': 1e-6}
-        path = {'pretrain_network_g': None, 'pretrain_network_t': str(ROOT / self.opt['path']['pretrain_network_t'])}
-        shared = {'name': 'run', 'model_type': 'MiPKDModel', 'scale': self.opt['scale'], 'num_gpu': self.opt['num_gpu'],
-                  'manual_seed': seed, 'network_g': self.opt['network_g']}
-        data = {**self.opt['datasets']['train'], **images(args.data, self.opt['scale'])}
+        path = {**self.opt['path'], 'pretrain_network_g': None}
+        if path['pretrain_network_t']:
+            path['pretrain_network_t'] = str(ROOT / path['pretrain_network_t'])
 
         def named(sets: list[str]) -> dict:
             parts = [item.partition('=')[::2] for item in sets]
             return {f'val_{name}': {'name': name, **images(where, self.opt['scale'])} for name, where in parts}
 
-        training = {**shared, 'network_t': self.opt['network_t'], 'path': path, 'train': train,
+        data = {**self.opt['datasets']['train'], **images(args.data, self.opt['scale'])}
+        training = {**self.opt, 'name': 'run', 'manual_seed': seed, 'path': path, 'train': train,
                     'datasets': {'train': data, **named(args.watch)},
                     'val': {**self.opt['val'], 'val_freq': args.watch_freq, 'check_teacher': False},
                     'logger': {'print_freq': 100, 'save_checkpoint_freq': args.watch_freq, 'keep_states': 1}}
-        if not any(name.endswith('_opt') and name not in ('pixel_opt', 'mixer_opt') for name in train):
-            training.pop('network_t')
-            training['path'] = {'pretrain_network_g': None}
-            training['val'].pop('check_teacher')
+        if not args.watch:
+            training.pop('val')
         weights = folder / 'experiments/run/models/net_g_latest.pth'
-        test = {**shared, 'name': 'test', 'path': {'pretrain_network_g': str(weights)},
-                'datasets': named(args.test), 'val': {key: self.opt['val'][key] for key in ('save_img', 'metrics')}}
+        test = {**{name: self.opt[name] for name in ('model_type', 'scale', 'num_gpu', 'network_g')},
+                'name': 'test', 'path': {'pretrain_network_g': str(weights)}, 'datasets': named(args.test),
+                'val': {name: self.opt['val'][name] for name in ('save_img', 'metrics')}}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'train.yml').write_text(yaml.safe_dump(training, sort_keys=False))
         (folder / 'test.yml').write_text(yaml.safe_dump(test, sort_keys=False))
@@ -143,8 +140,6 @@ class Study:
         (folder / 'record.json').write_text(json.dumps(record))
         for state in (folder / 'experiments/run/training_states').glob('*.state'):
             state.unlink()
-        with self.writing, (self.out / f'runs_{self.args.iters}.jsonl').open('a') as file:
-            file.write(json.dumps(record) + '\n')
 
     def records(self) -> list[dict]:
         """Those of the runs that are done, in the order of the variants."""

@@ -14,9 +14,9 @@ SCRIPTS = {
     'prepare benchmark': ['datasets/prepare.py', 'benchmark'], 'verify': ['datasets/verify.py'],
     'demo': ['demo/run.py'], 'keep teacher': ['demo/keep_teacher.py'],
     'study of losses': ['benchmarks/study.py'], 'loader benchmark': ['benchmarks/loader.py'],
-    'bicubic benchmark': ['benchmarks/bicubic.py'], 'methods study': ['benchmarks/methods.py'],
+    'bicubic benchmark': ['benchmarks/bicubic.py'],
     'step benchmark': ['benchmarks/step.py'], 'floor': ['benchmarks/floor.py'],
-    'quality study': ['benchmarks/quality.py'], 'start benchmark': ['benchmarks/start.py'],
+    'start benchmark': ['benchmarks/start.py'],
     'sharing benchmark': ['benchmarks/sharing.py'],
     'validation benchmark': ['benchmarks/validation.py'],
 }
