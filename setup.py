@@ -2,7 +2,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -22,7 +22,7 @@ class BuildBesidePackages(build_py):
 setup(
     name='mipkd',
     # Read, not imported: importing needs torch and BasicSR, which may not be installed yet.
-    version=re.search(r"__version__ = '(.+)'", (ROOT / 'mipkd_model/__init__.py').read_text(encoding='utf-8'))[1],
+    version=re.search(r"__version__ = '(.+)'", (ROOT / 'mipkd_model/version.py').read_text(encoding='utf-8'))[1],
     description='Distil image super-resolution networks in BasicSR, by mixtures of priors (MiPKD)',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
@@ -30,10 +30,8 @@ setup(
     license_files=['LICENSE'],
     classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)],
     python_requires='>=3.10',
-    packages=['mipkd_arch', 'mipkd_model', 'mipkd_model.commands', 'mipkd_model.config', 'mipkd_model.costs',
-              'mipkd_model.data', 'mipkd_model.evaluation', 'mipkd_model.figures', 'mipkd_model.losses',
-              'mipkd_model.matrix', 'mipkd_model.run', 'mipkd_model.step', 'mipkd_model.tables'],
-    package_data={'mipkd_model.tables': ['*.csv']},
+    packages=find_packages(include=['mipkd_arch*', 'mipkd_model*']),
+    package_data={'mipkd_model.reports.tables': ['*.csv']},
     cmdclass={'build_py': BuildBesidePackages},
     install_requires=['basicsr==1.4.2', 'torch>=2.6', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
                       'matplotlib>=3.6', 'safetensors', 'setuptools', 'tabulate>=0.9', 'tqdm'],

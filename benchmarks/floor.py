@@ -34,14 +34,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
-from mipkd_arch.errors import exit_status, number_in
+from mipkd_arch.base.errors import exit_status, number_in
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_model.assemble import make_losses, make_views
-from mipkd_model.costs.macs import build
-from mipkd_model.distiller import Distiller
-from mipkd_model.matrix.networks import PAIRS, SCALES
-from mipkd_model.matrix.runs import Pair, Run, parse_pair
-from mipkd_model.matrix.training_file import text_of_training
+from mipkd_model.experiments.networks import PAIRS, SCALES
+from mipkd_model.experiments.runs import Pair, Run, parse_pair
+from mipkd_model.experiments.training_file import text_of_training
+from mipkd_model.reports.costs.macs import build
+from mipkd_model.training.build import make_losses, make_views
+from mipkd_model.training.distiller import Distiller
 
 METHODS = {'logits': 'Logits-KD', 'mipkd': 'MiPKD'}
 PAPERS = [Pair(*names, scale).name for names in PAIRS[:3] for scale in SCALES]  # the paper's three come first

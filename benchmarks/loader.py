@@ -30,12 +30,12 @@ import cv2  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from mipkd_arch.errors import UserError, exit_status  # noqa: E402
+from mipkd_arch.base.errors import UserError, exit_status  # noqa: E402
 from mipkd_model.data.bicubic import shrink  # noqa: E402
 from mipkd_model.data.images import list_images, read_image  # noqa: E402
-from mipkd_model.data.order import TrainingOrder  # noqa: E402
-from mipkd_model.data.pack import pack_pairs  # noqa: E402
 from mipkd_model.data.paired_dataset import PairedSRDataset  # noqa: E402
+from mipkd_model.data.prepare.pack import pack_pairs  # noqa: E402
+from mipkd_model.run.sampler import TrainingOrder  # noqa: E402
 
 import basicsr.data.transforms  # noqa: E402
 from basicsr.data.paired_image_dataset import PairedImageDataset  # noqa: E402

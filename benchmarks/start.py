@@ -33,10 +33,10 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, exit_status, number_in
-from mipkd_model.assemble import make_network
+from mipkd_arch.base.errors import UserError, exit_status, number_in
 from mipkd_model.config.checks import check_blocks, check_keys, read_options
-from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.prepare.pack import pack_pairs
+from mipkd_model.networks.build import make_network
 
 ROOT = Path(__file__).resolve().parents[1]
 # By path: as a part of mipkd_arch it would bring the rest of this package.

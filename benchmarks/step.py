@@ -38,14 +38,14 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, exit_status, number_in
-from mipkd_model.assemble import make_network
+from mipkd_arch.base.errors import UserError, exit_status, number_in
+from mipkd_model.base.randomness import Draws
 from mipkd_model.config.checks import check_keys, check_options
-from mipkd_model.costs.memory import allocated_peak
-from mipkd_model.draws import Draws
 from mipkd_model.evaluation.origin import device_name
-from mipkd_model.matrix.runs import Run, parse_pair
-from mipkd_model.matrix.training_file import text_of_training
+from mipkd_model.experiments.runs import Run, parse_pair
+from mipkd_model.experiments.training_file import text_of_training
+from mipkd_model.networks.build import make_network
+from mipkd_model.reports.costs.memory import allocated_peak
 
 from basicsr.models import build_model
 

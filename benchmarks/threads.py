@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from mipkd_arch.threads import SPINS
+from mipkd_arch.base.threads import SPINS
 
 # isort: split
 from tqdm import tqdm

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import skimage.data
 
-from mipkd_arch.errors import UserError
-from mipkd_model.data.pack import pack_pairs
+from mipkd_arch.base.errors import UserError
+from mipkd_model.data.prepare.pack import pack_pairs
 
 VALIDATION = ('astronaut.png', 'chelsea.png', 'coffee.png')
 TRAINING = ('brick.png', 'camera.png', 'coins.png', 'grass.png', 'gravel.png', 'hubble_deep_field.jpg', 'ihc.png',

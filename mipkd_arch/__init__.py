@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .threads import set_thread_defaults
+from .base.threads import set_thread_defaults
 
 if 'torch' not in sys.modules:  # OpenMP reads these variables when torch is loaded
     set_thread_defaults()
@@ -16,8 +16,8 @@ from .compat import garbage_kept, prepare
 with garbage_kept():
     prepare()  # before anything below imports BasicSR
 
-from . import views  # noqa: F401  (registers the views of BasicSR's own networks)
-from .staged import StagedView, StagedViewError, has_view, register_view, staged_view
+from . import basicsr_views as views  # noqa: F401  (registers the views of BasicSR's own networks)
+from .staged_view import StagedView, StagedViewError, has_view, register_view, staged_view
 
 for _file in sorted(Path(__file__).parent.glob('*_arch.py')):
     import_module(f'{__name__}.{_file.stem}')

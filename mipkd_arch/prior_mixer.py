@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .errors import UserError, number_in, one_of
+from .base.errors import UserError, number_in, one_of
 from .masks import MASKS, blend
 
 STUDENT, TEACHER = 'student', 'teacher'

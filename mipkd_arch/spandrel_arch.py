@@ -11,11 +11,11 @@ from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from .checkpoint import find_state_dict, read_checkpoint, without_trainer
-from .errors import UserError, reason_of
-from .record import recorded_network
-from .staged import crop_to, has_view, pad
-from .trial import SIDE, in_eval_mode, takes_batches, trial_images
+from .base.checkpoint import find_state_dict, read_checkpoint, without_trainer
+from .base.errors import UserError, reason_of
+from .base.network_record import recorded_network
+from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
+from .staged_view import crop_to, has_view, pad
 
 
 def _recorded(checkpoint, file):

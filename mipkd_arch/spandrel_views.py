@@ -3,7 +3,7 @@ from functools import partial
 
 from spandrel.architectures.DAT import DAT
 
-from .staged import StagedView, register_view
+from .staged_view import StagedView, register_view
 
 
 @register_view(DAT)

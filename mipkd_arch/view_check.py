@@ -1,9 +1,9 @@
 """Whether a staged view is what it is to be: its network in pieces, with maps as it says."""
 import torch
 
-from .errors import reason_of
-from .staged import StagedViewError
-from .trial import in_eval_mode, tolerance
+from .base.errors import reason_of
+from .size_probe import in_eval_mode, tolerance
+from .staged_view import StagedViewError
 
 
 def check_view(view, network, lq, made):

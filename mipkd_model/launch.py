@@ -16,17 +16,17 @@ from basicsr.utils.options import dict2str
 from .config.advice import advice
 from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
-from .data.order import Prefetcher, create_train_val_dataloader, samples_of
+from .distributed.process_group import check_alike, exit_status, together
 from .run import environment, folders
 from .run.debug import is_debug, told
 from .run.disk import check_disk
-from .run.distributed import check_alike, exit_status, together
-from .run.identity import flat, identity
 from .run.logs import ForFile, MessageLogger, get_root_logger
 from .run.resuming import read_any_state, take_up
+from .run.sampler import Prefetcher, create_train_val_dataloader, samples_of
+from .run.signals import stop_on_signals
 from .run.states import set_aside
-from .run.stopping import stop_on_signals
 from .run.summary import summary
+from .training.identity import flat, identity
 
 
 def parse_options(root_path, is_train=True, args=None):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from mipkd_arch.errors import UserError
-from mipkd_arch.staged import size_multiple
+from mipkd_arch.base.errors import UserError
+from mipkd_arch.staged_view import size_multiple
 
 from basicsr.models.base_model import BaseModel
 from basicsr.models.sr_model import SRModel
@@ -15,30 +15,31 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .assemble import check_image, make_losses, make_network, make_schedules, make_teacher, make_views, needs_teacher
-from .distiller import Distiller
+from .base.seeding import seed_generators
+from .distributed.all_reduce import same_everywhere
 from .evaluation.recording import doubts, tested_origin, trained_origin
+from .evaluation.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
 from .evaluation.validation import counted, keep_record, restorer_of, validate
-from .run.finite import Health
-from .run.gradient_log import write_gradients
-from .run.identity import identity
+from .networks.build import check_image, make_network, make_teacher
 from .run.memory import memory_of_steps
 from .run.pace import Pace
-from .run.saving import SavedTraining
-from .run.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
-from .step.allocator import keep_freed_memory
-from .step.compiling import compile_blocks, eagerly
-from .step.cuda_graphs import CudaCapture, GraphedGradients
-from .step.ema import update_ema, warm_decay
-from .step.float32_ends import keep_ends_in_float32
-from .step.frozen import forget_inputs, store_as_cast
-from .step.gradients import Gradients
-from .step.loss_gradients import loss_gradients
-from .step.optimizer import make_optimizer
-from .step.options import StepOptions
-from .step.precision import autocast, float32_products, uses_bf16
-from .step.seeding import seed_generators
-from .step.sharing import same_everywhere
+from .run.saver import SavedTraining
+from .training.allocator import keep_freed_memory
+from .training.build import make_losses, make_schedules, make_views, needs_teacher
+from .training.compiling import compile_blocks, eagerly
+from .training.cuda_graphs import CudaCapture, GraphedGradients
+from .training.distiller import Distiller
+from .training.ema import update_ema, warm_decay
+from .training.float32_ends import keep_ends_in_float32
+from .training.frozen import forget_inputs, store_as_cast
+from .training.gradient_log import write_gradients
+from .training.gradients import Gradients
+from .training.identity import identity
+from .training.loss_gradients import loss_gradients
+from .training.nonfinite import Health
+from .training.optimizer import make_optimizer
+from .training.options import StepOptions
+from .training.precision import autocast, float32_products, uses_bf16
 
 
 @MODEL_REGISTRY.register()

@@ -9,7 +9,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
-from mipkd_model import plugins
+from mipkd_model.config import plugins
 
 # isort: split
 import torch

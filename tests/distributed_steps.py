@@ -11,9 +11,9 @@ import torch
 import yaml
 
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
-from mipkd_arch.errors import UserError
-from mipkd_model.run import distributed
-from mipkd_model.step.sharing import average, same_everywhere
+from mipkd_arch.base.errors import UserError
+from mipkd_model.distributed import process_group as distributed
+from mipkd_model.distributed.all_reduce import average, same_everywhere
 
 from basicsr.models import build_model
 

@@ -5,10 +5,10 @@ from functools import cache
 import torch
 import yaml
 
-from mipkd_model.assemble import make_network
 from mipkd_model.commands import options
-from mipkd_model.matrix.runs import Run, parse_pair
-from mipkd_model.matrix.training_file import text_of_training
+from mipkd_model.experiments.runs import Run, parse_pair
+from mipkd_model.experiments.training_file import text_of_training
+from mipkd_model.networks.build import make_network
 
 
 def command(*arguments):

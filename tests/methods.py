@@ -5,7 +5,7 @@ import refusals
 import runs
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_networks, check_options
 
 BLOCKS = {

@@ -11,7 +11,7 @@ import tiny
 import torch
 import yaml
 
-from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.prepare.pack import pack_pairs
 
 from basicsr.utils.matlab_functions import imresize  # noqa: F401  (BasicSR is imported before OpenCV's threads start)
 

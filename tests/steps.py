@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torchvision.models import vgg19
 
-from mipkd_model.draws import Draws
+from mipkd_model.base.randomness import Draws
 from mipkd_model.losses import DistillStep
 
 

@@ -9,12 +9,12 @@ import pytest
 from records import record, written
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import table as command
-from mipkd_model.matrix.ablations import ABLATIONS
-from mipkd_model.tables.ablation import ablation_grid, ablation_rows, ablation_table, agreement, published_order
-from mipkd_model.tables.cells import measured_cells
-from mipkd_model.tables.layouts import grid_text
+from mipkd_model.experiments.ablations import ABLATIONS
+from mipkd_model.reports.tables.ablation import ablation_grid, ablation_rows, ablation_table, agreement, published_order
+from mipkd_model.reports.tables.cells import measured_cells
+from mipkd_model.reports.tables.layouts import grid_text
 
 ENCODERS = SimpleNamespace(title='Encoders', published='Separate is better than shared, shared than none.', variants={
     'MiPKD': 'separate', 'MiPKD-encoder-shared': 'shared', 'MiPKD-encoder-none': 'none'})

@@ -9,16 +9,16 @@ from matrix import command, networks_of, opt_of
 from methods import snapshot, without_gradient
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.masks import MASKS
 from mipkd_arch.prior_mixer import ENCODERS, KERNELS
-from mipkd_model.assemble import make_losses, make_views
 from mipkd_model.config.checks import check_networks, check_options, read_options
-from mipkd_model.distiller import Distiller
-from mipkd_model.matrix.ablations import ABLATIONS
-from mipkd_model.matrix.methods import METHODS, VARIANTS, blocks_of
-from mipkd_model.matrix.networks import PAIRS
-from mipkd_model.matrix.runs import Pair
+from mipkd_model.experiments.ablations import ABLATIONS
+from mipkd_model.experiments.methods import METHODS, VARIANTS, blocks_of
+from mipkd_model.experiments.networks import PAIRS
+from mipkd_model.experiments.runs import Pair
+from mipkd_model.training.build import make_losses, make_views
+from mipkd_model.training.distiller import Distiller
 
 MIPKD = ['l_pix', 'l_kd', 'l_feat', 'l_ae', 'l_block']
 # What each variant changes of MiPKD's options, None standing for what it lacks; and the losses that it logs.

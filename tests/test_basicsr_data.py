@@ -9,7 +9,7 @@ import runs
 import tiny
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands.check import findings
 from mipkd_model.config.checks import check_files, check_options, find_in_options
 

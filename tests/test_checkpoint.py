@@ -18,7 +18,8 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from mipkd_model.weights import WeightsError, find_state_dict, load_plain, load_weights, read_checkpoint
+from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, load_plain, read_checkpoint
+from mipkd_model.base.weights import load_weights
 
 refusal = partial(refusals.refusal, kind=WeightsError)
 

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged import Trace
+from mipkd_arch.staged_view import Trace
 from mipkd_model.losses import DistillLoss, DistillStep
-from mipkd_model.losses.affinity_loss import FAKDLoss
-from mipkd_model.losses.attention_loss import ATLoss
+from mipkd_model.losses.at_loss import ATLoss
+from mipkd_model.losses.fakd_loss import FAKDLoss
 from mipkd_model.losses.fitnet_loss import FitNetLoss
-from mipkd_model.losses.relation_loss import RKDLoss
+from mipkd_model.losses.rkd_loss import RKDLoss
 
 from basicsr.losses import build_loss
 

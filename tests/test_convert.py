@@ -8,10 +8,11 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from mipkd_model.assemble import make_network
+from mipkd_arch.base.checkpoint import WeightsError
+from mipkd_model.base.weights import load_weights
 from mipkd_model.cli import main
-from mipkd_model.convert import basicsr_names, convert_file, network_of
-from mipkd_model.weights import WeightsError, load_weights
+from mipkd_model.networks.build import make_network
+from mipkd_model.networks.convert import basicsr_names, convert_file, network_of
 
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN

@@ -9,8 +9,8 @@ import pytest
 from records import record, written
 
 from mipkd_model.commands import table as command
-from mipkd_model.tables.cost import network_grid, network_rows, training_grid, training_rows
-from mipkd_model.tables.layouts import grid_text
+from mipkd_model.reports.tables.cost import network_grid, network_rows, training_grid, training_rows
+from mipkd_model.reports.tables.layouts import grid_text
 
 COSTS = {('teacher', 'EDSR'): (40_000_000, 300 * 10**9), ('student', 'EDSR'): (2_500_000, 20 * 10**9)}
 

@@ -14,11 +14,11 @@ from PIL import Image
 from records import record
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.data.bicubic import imresize
-from mipkd_model.figures.crops import Underlined, choose_box, default_box_size, draw_crops, most_different_box
-from mipkd_model.figures.pictures import labels, metric_name, read_pictures, records_of, save_figure
+from mipkd_model.reports.figures.crops import Underlined, choose_box, default_box_size, draw_crops, most_different_box
+from mipkd_model.reports.figures.pictures import labels, metric_name, read_pictures, records_of, save_figure
 
 refused = partial(refusal, kind=UserError)
 protocol = partial(dict, record().protocol)

@@ -7,8 +7,8 @@ import refusals
 import runs
 import torch
 
-from mipkd_arch.errors import UserError
-from mipkd_model.step.cuda_graphs import GraphedGradients
+from mipkd_arch.base.errors import UserError
+from mipkd_model.training.cuda_graphs import GraphedGradients
 
 
 class Again:
@@ -99,7 +99,7 @@ def test_a_loss_that_decides_anew_in_each_step_is_refused_in_one_line(tmp_path):
 
 
 def test_more_routes_than_graphs_may_be_are_refused_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr('mipkd_model.step.cuda_graphs.MAX_GRAPHS', 3)
+    monkeypatch.setattr('mipkd_model.training.cuda_graphs.MAX_GRAPHS', 3)
     message = refusals.refusal(trained, runs.options(tmp_path), Again(), kind=UserError)
     assert message.startswith('train.cuda_graphs: 4 routes are a graph each, and 3 are allowed; cut into fewer stages')
 

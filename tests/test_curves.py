@@ -7,11 +7,11 @@ import pytest
 from records import record
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
-from mipkd_model.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
-from mipkd_model.figures.gradient_panels import read_series
+from mipkd_model.reports.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
+from mipkd_model.reports.figures.gradient_panels import read_series
 
 refused = partial(refusal, kind=UserError)
 

@@ -7,7 +7,7 @@ import tiny
 import torch
 from PIL import Image
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import read_options
 
 sys.path.append(str(runs.ROOT / 'demo'))
@@ -52,7 +52,7 @@ def test_a_package_that_ships_other_photographs_is_named(tmp_path, monkeypatch):
 
 
 def test_the_shipped_teacher_is_much_better_than_bicubic_on_photographs_it_never_saw(val, tmp_path):
-    from mipkd_model.weights import load_weights
+    from mipkd_model.base.weights import load_weights
 
     from basicsr.archs import build_network
     teacher = build_network(OPTIONS['network_t'])

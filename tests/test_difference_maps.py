@@ -9,11 +9,11 @@ from records import record
 from refusals import refusal
 from skimage.color import rgb2ycbcr
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
-from mipkd_model.figures.crops import choose_box
-from mipkd_model.figures.maps import SIGNED, draw_maps
-from mipkd_model.figures.pictures import Pictures, read_pictures, records_of
+from mipkd_model.reports.figures.crops import choose_box
+from mipkd_model.reports.figures.maps import SIGNED, draw_maps
+from mipkd_model.reports.figures.pictures import Pictures, read_pictures, records_of
 
 refused = partial(refusal, kind=UserError)
 

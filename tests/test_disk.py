@@ -7,7 +7,7 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.run.disk import check_disk, image_bytes, in_units, optimizer_bytes, size_of
 from mipkd_model.run.states import write_state
 

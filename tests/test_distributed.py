@@ -10,7 +10,7 @@ import torch
 import yaml
 from processes import Processes, free_port, script, torchrun
 
-from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.evaluation.records import read_record
 from mipkd_model.run.states import read_state
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
-from mipkd_model.run import distributed
-from mipkd_model.run.place import Place, find_place, first_host
+from mipkd_arch.base.errors import UserError
+from mipkd_model.distributed import process_group as distributed
+from mipkd_model.distributed.launcher_env import Place, find_place, first_host
 
 TORCHRUN = {'RANK': '2', 'WORLD_SIZE': '4', 'LOCAL_RANK': '0', 'MASTER_ADDR': 'one', 'MASTER_PORT': '1234'}
 SLURM = {'SLURM_PROCID': '2', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '0', 'SLURM_NODELIST': 'node[03-05,8]'}

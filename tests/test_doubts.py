@@ -4,9 +4,9 @@ import json
 import pytest
 import torch
 
+from mipkd_model.base.weights import save_atomically
 from mipkd_model.evaluation import recording
 from mipkd_model.evaluation.origin import RUN_FORMAT
-from mipkd_model.weights import save_atomically
 
 
 def trained(folder, total, rate, method='MiPKD'):

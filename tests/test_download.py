@@ -8,8 +8,8 @@ import pytest
 import refusals
 from local_server import serving
 
-from mipkd_model.data.download import DownloadError, fetch, unpack, unpack_member
-from mipkd_model.data.known import MD5
+from mipkd_model.data.benchmarks import MD5
+from mipkd_model.data.prepare.download import DownloadError, fetch, unpack, unpack_member
 
 CONTENT = bytes(range(256)) * 100
 SUM = hashlib.md5(CONTENT).hexdigest()

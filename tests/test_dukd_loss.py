@@ -11,11 +11,11 @@ from steps import draws, levels, make_step, near, resized
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.losses import DistillStep
-from mipkd_model.losses.data_expansion_loss import CHANGES, DUKDLoss, change, random_crops, undo
+from mipkd_model.losses.dukd_loss import CHANGES, DUKDLoss, change, random_crops, undo
 
 ALL_CHANGES = list(chain.from_iterable(combinations(CHANGES, n) for n in range(len(CHANGES) + 1)))
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mipkd_model.step.ema import update_ema, warm_decay
+from mipkd_model.training.ema import update_ema, warm_decay
 
 
 def network():

@@ -12,10 +12,10 @@ import tiny
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.data.images import read_image
 from mipkd_model.data.paired_dataset import PairedSRDataset
-from mipkd_model.data.verify import bicubic_psnr
+from mipkd_model.data.prepare.verify import bicubic_psnr
 from mipkd_model.evaluation.dataset_check import check_dataset, check_image
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores, to_levels
 from mipkd_model.evaluation.metrics import score

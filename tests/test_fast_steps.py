@@ -8,7 +8,7 @@ from precision import FEW_ROUNDINGS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_model.step import gradients
+from mipkd_model.training import gradients
 
 PLAIN = {'precision': 'fp32', 'channels_last': False}
 UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'foreach': False}

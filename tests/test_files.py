@@ -5,10 +5,10 @@ import resource
 import pytest
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
+from mipkd_model.base.files import check_writable, put_in_place, write_json
+from mipkd_model.base.weights import save_atomically
 from mipkd_model.evaluation.records import RecordError, read_json
-from mipkd_model.files import check_writable, put_in_place, write_json
-from mipkd_model.weights import save_atomically
 
 
 def on_a_full_disk(function, *args, room=10_000):

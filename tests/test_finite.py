@@ -9,9 +9,9 @@ import torch
 from refusals import refusal
 from torch import nn
 
-from mipkd_arch.errors import UserError
-from mipkd_model.run.finite import Health, leaves_out_on_device
-from mipkd_model.step.options import StepOptions
+from mipkd_arch.base.errors import UserError
+from mipkd_model.training.nonfinite import Health, leaves_out_on_device
+from mipkd_model.training.options import StepOptions
 
 ADAM = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
 KINDS = [ADAM, {**ADAM, 'fused': False}, {'type': 'AdamW', 'lr': 1e-3, 'amsgrad': True},

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mipkd_model.assemble import make_network
 from mipkd_model.config.checks import read_options
-from mipkd_model.step.float32_ends import Float32Conv2d, keep_ends_in_float32
-from mipkd_model.step.frozen import forget_inputs, store_as_cast
-from mipkd_model.step.precision import autocast
+from mipkd_model.networks.build import make_network
+from mipkd_model.training.float32_ends import Float32Conv2d, keep_ends_in_float32
+from mipkd_model.training.frozen import forget_inputs, store_as_cast
+from mipkd_model.training.precision import autocast
 
 CPU = torch.device('cpu')
 

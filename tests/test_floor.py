@@ -12,7 +12,7 @@ import torch
 from refusals import refusal
 from torch.utils.flop_counter import FlopCounterMode
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 SPEC = importlib.util.spec_from_file_location('floor', runs.ROOT / 'benchmarks/floor.py')
 floor = importlib.util.module_from_spec(SPEC)

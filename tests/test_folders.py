@@ -6,8 +6,9 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
-from mipkd_model.run import folders, locks
+from mipkd_arch.base.errors import UserError
+from mipkd_model.base import locks
+from mipkd_model.run import folders
 
 
 def test_a_folder_that_is_there_keeps_all_it_has_under_another_name(tmp_path):

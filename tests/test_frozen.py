@@ -9,8 +9,8 @@ import torch
 from precision import FORMATS, no_worse, saved_bytes
 
 from mipkd_arch import staged_view
-from mipkd_model.step.frozen import FrozenConv2d, FrozenFloat32Conv2d, forget_inputs, store_as_cast
-from mipkd_model.step.precision import autocast
+from mipkd_model.training.frozen import FrozenConv2d, FrozenFloat32Conv2d, forget_inputs, store_as_cast
+from mipkd_model.training.precision import autocast
 
 CPU = torch.device('cpu')
 

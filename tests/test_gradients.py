@@ -16,7 +16,7 @@ def step(model, iteration=1):
 
 def backward(model, iteration=1, only=None):
     """Losses and gradients of one step, of all losses or of one, without the optimizer."""
-    from mipkd_model.draws import Draws
+    from mipkd_model.base.randomness import Draws
     model.feed_data(runs.batch())
     losses = model.distiller(model.lq, model.gt, Draws(0, iteration, model.device))
     sum(value for name, value in losses.items() if only in (None, name)).backward()

@@ -8,14 +8,14 @@ import refusals
 from PIL import Image
 from tiny import noise, raw_lmdb
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.data import DataError
 from mipkd_model.data.folders import left_out, list_images
-from mipkd_model.data.layouts import find_hr, find_lr, image_folders
 from mipkd_model.data.paired_dataset import PairedSRDataset
+from mipkd_model.data.prepare.layouts import find_hr, find_lr, image_folders
+from mipkd_model.data.prepare.verify import find_pairs, verify
 from mipkd_model.data.raw_lmdb import RawLmdb
 from mipkd_model.data.stores import check_pair, open_store
-from mipkd_model.data.verify import find_pairs, verify
 
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged import Trace
+from mipkd_arch.staged_view import Trace
 from mipkd_model.data.bicubic import imresize
-from mipkd_model.losses.contrastive_loss import CSDLoss
-from mipkd_model.losses.cross_loss import CrossKDLoss
+from mipkd_model.losses.crosskd_loss import CrossKDLoss
+from mipkd_model.losses.csd_loss import CSDLoss
 
 
 @pytest.fixture(scope='module')

@@ -7,10 +7,10 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
+from mipkd_model.base.weights import plain_state_dict
 from mipkd_model.cli import build_parser
 from mipkd_model.launch import parse_options
-from mipkd_model.weights import plain_state_dict
 
 
 def launch(script, root, *arguments):

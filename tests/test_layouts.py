@@ -5,7 +5,7 @@ import pytest
 import refusals
 
 from mipkd_model.data import DataError
-from mipkd_model.data.layouts import find_hr, find_lr, image_folders
+from mipkd_model.data.prepare.layouts import find_hr, find_lr, image_folders
 
 refusal = partial(refusals.refusal, kind=DataError)
 

@@ -6,9 +6,9 @@ import pytest
 import runs
 import torch
 
-from mipkd_model.draws import Draws
-from mipkd_model.run.gradient_log import NAME, read_gradients
-from mipkd_model.step.loss_gradients import loss_gradients
+from mipkd_model.base.randomness import Draws
+from mipkd_model.training.gradient_log import NAME, read_gradients
+from mipkd_model.training.loss_gradients import loss_gradients
 
 
 def model_of(tmp_path, **train):

@@ -9,12 +9,12 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError, exit_status
-from mipkd_arch.failures import failure_of_machine, is_out_of_memory, on_no_memory
+from mipkd_arch.base.errors import UserError, exit_status
+from mipkd_arch.base.failures import failure_of_machine, is_out_of_memory, on_no_memory
 from mipkd_model.cli import main
-from mipkd_model.config import machine
 from mipkd_model.evaluation.evaluate import evaluate
-from mipkd_model.run import stopping
+from mipkd_model.networks import machine
+from mipkd_model.run import signals as stopping
 from mipkd_model.run.memory import memory_of_steps
 
 CPU = torch.device('cpu')

@@ -11,17 +11,18 @@ from matrix import command, network_of, networks_of, opt_of
 from refusals import refusal
 
 from mipkd_arch import staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_model.assemble import make_losses, make_network, make_views
 from mipkd_model.config.checks import check_options, read_options
-from mipkd_model.distiller import Distiller
-from mipkd_model.matrix.methods import METHODS, STAGED, TEACHER, VARIANTS, blocks_of
-from mipkd_model.matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
-from mipkd_model.matrix.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.matrix.testing_file import text_of_test
-from mipkd_model.matrix.training_file import text_of_training
-from mipkd_model.teachers import OFFICIAL
+from mipkd_model.experiments.methods import METHODS, STAGED, TEACHER, VARIANTS, blocks_of
+from mipkd_model.experiments.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
+from mipkd_model.experiments.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
+from mipkd_model.experiments.testing_file import text_of_test
+from mipkd_model.experiments.training_file import text_of_training
+from mipkd_model.networks.build import make_network
+from mipkd_model.networks.zoo import OFFICIAL
+from mipkd_model.training.build import make_losses, make_views
+from mipkd_model.training.distiller import Distiller
 
 from basicsr.utils.registry import LOSS_REGISTRY
 

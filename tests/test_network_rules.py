@@ -3,9 +3,9 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
-from mipkd_model.assemble import make_network
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
+from mipkd_model.networks.build import make_network
 
 from basicsr.utils.registry import ARCH_REGISTRY
 

@@ -6,9 +6,9 @@ import refusals
 import runs
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
-from mipkd_model.step.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
+from mipkd_model.training.optimizer import OPTIMIZERS, check_optimizer, make_optimizer
 
 
 def weight():

@@ -5,11 +5,11 @@ import pytest
 import runs
 import tiny
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_arch.staged import staged_view
-from mipkd_model.assemble import make_losses, make_schedules
+from mipkd_arch.staged_view import staged_view
 from mipkd_model.config.checks import check_files, check_keys, check_options, read_options
+from mipkd_model.training.build import make_losses, make_schedules
 
 from basicsr.archs import build_network
 

@@ -11,7 +11,7 @@ import yaml
 import mipkd_model.losses as losses
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_model.cli import main
-from mipkd_model.step.options import StepOptions
+from mipkd_model.training.options import StepOptions
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 

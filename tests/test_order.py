@@ -11,9 +11,9 @@ import runs
 import torch
 from torch.utils.data import DataLoader
 
-from mipkd_model.data.order import Prefetcher, TrainingOrder, create_train_val_dataloader
-from mipkd_model.data.pack import pack_pairs
 from mipkd_model.data.paired_dataset import PairedSRDataset
+from mipkd_model.data.prepare.pack import pack_pairs
+from mipkd_model.run.sampler import Prefetcher, TrainingOrder, create_train_val_dataloader
 
 LOGGER = logging.getLogger('test')
 IMAGES = 7

@@ -7,7 +7,7 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.overrides import override
 from mipkd_model.launch import parse_options
 

@@ -13,7 +13,7 @@ from test_validation import set_up, written
 from mipkd_model.evaluation.evaluate import compared_means, mean_scores
 from mipkd_model.evaluation.metrics import needs_gt, score
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.run.teacher_score import measure_teacher
+from mipkd_model.evaluation.teacher_score import measure_teacher
 
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.metrics import calculate_niqe
@@ -157,7 +157,7 @@ class WithBlack:
 def test_a_black_image_does_not_make_a_good_teacher_a_bad_one(tmp_path, log, monkeypatch, error):
     opt, loader = set_up(tmp_path, check_teacher=True)
     images = WithBlack(loader.dataset)
-    monkeypatch.setattr('mipkd_model.run.teacher_score.build_dataset', lambda block: images)
+    monkeypatch.setattr('mipkd_model.evaluation.teacher_score.build_dataset', lambda block: images)
     known = {item['lq'].numpy().tobytes(): item['gt'].numpy() for item in images}
 
     class Teacher(torch.nn.Module):

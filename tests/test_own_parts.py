@@ -7,7 +7,7 @@ from methods import BLOCKS, ON_IMAGES, options, refused, train, without_gradient
 from steps import vgg_file
 from torch import nn
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import TEACHER
 from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.losses import DistillLoss

@@ -13,13 +13,13 @@ from matrix import command
 from processes import Processes
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_options, read_options
-from mipkd_model.data.pack import pack_pairs
+from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.matrix.option_file import as_yaml
-from mipkd_model.matrix.schedule import Schedule
+from mipkd_model.experiments.option_file import as_yaml
+from mipkd_model.experiments.schedule import Schedule
 
 PAIR = 'EDSR-EDSR_compound_x2'
 

@@ -11,7 +11,7 @@ from tiny import noise
 from mipkd_model.data import DataError
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.data.images import list_images, read_image
-from mipkd_model.data.pack import PackError, pack_pairs
+from mipkd_model.data.prepare.pack import PackError, pack_pairs
 from mipkd_model.data.raw_lmdb import RawLmdb
 
 refusal = partial(refusals.refusal, kind=DataError)
@@ -240,5 +240,5 @@ def test_two_lq_files_of_one_name_are_refused(tmp_path, hr, lr, out):
 
 def test_what_is_packed_already_is_not_read_again(hr, out, monkeypatch):
     pack_pairs(hr, out, [4])
-    monkeypatch.setattr('mipkd_model.data.pack.read_image', lambda file: pytest.fail('was read'))
+    monkeypatch.setattr('mipkd_model.data.prepare.pack.read_image', lambda file: pytest.fail('was read'))
     assert pack_pairs(hr, out, [4])['written'] == []

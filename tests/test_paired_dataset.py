@@ -11,7 +11,7 @@ import tiny
 import torch
 from torch.utils.data import DataLoader
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.data import DataError
 from mipkd_model.data.paired_dataset import Crop, PairedSRDataset, Sample, draw_crop
 

@@ -9,7 +9,7 @@ import pytest
 import refusals
 import torch
 
-from mipkd_model.weights import WeightsError, read_checkpoint
+from mipkd_arch.base.checkpoint import WeightsError, read_checkpoint
 
 refusal = partial(refusals.refusal, kind=WeightsError)
 

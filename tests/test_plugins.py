@@ -11,10 +11,11 @@ import yaml
 from processes import Processes, torchrun
 from refusals import refusal
 
-from mipkd_arch import has_view, staged
-from mipkd_arch.errors import UserError
-from mipkd_model import plugins
+from mipkd_arch import has_view
+from mipkd_arch import staged_view as staged
+from mipkd_arch.base.errors import UserError
 from mipkd_model.cli import main
+from mipkd_model.config import plugins
 from mipkd_model.config.checks import check_networks, check_options, find_in_options
 from mipkd_model.launch import parse_options
 

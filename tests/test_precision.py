@@ -4,8 +4,8 @@ import refusals
 import runs
 import torch
 
-from mipkd_arch.errors import UserError
-from mipkd_model.step.precision import autocast, check_precision, float32_products, has_fast_bf16, uses_bf16
+from mipkd_arch.base.errors import UserError
+from mipkd_model.training.precision import autocast, check_precision, float32_products, has_fast_bf16, uses_bf16
 
 CPU = torch.device('cpu')
 
@@ -22,7 +22,7 @@ def test_a_step_in_bf16_keeps_weights_gradients_losses_and_averages_in_float32(t
 
 def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch):
     for has_it in (True, False):
-        monkeypatch.setattr('mipkd_model.step.precision.has_fast_bf16', lambda device, has_it=has_it: has_it)
+        monkeypatch.setattr('mipkd_model.training.precision.has_fast_bf16', lambda device, has_it=has_it: has_it)
         assert uses_bf16('auto', CPU) is has_it
         assert uses_bf16('bf16', CPU) and not uses_bf16('fp32', CPU)
 

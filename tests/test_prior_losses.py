@@ -3,11 +3,11 @@ import tiny
 import torch
 
 from mipkd_arch import staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
-from mipkd_model.draws import Draws
+from mipkd_model.base.randomness import Draws
 from mipkd_model.losses import DistillLoss, DistillStep
-from mipkd_model.losses.prior_loss import BlockPriorLoss, FeaturePriorLoss, mean_distance
+from mipkd_model.losses.mipkd_loss import BlockPriorLoss, FeaturePriorLoss, mean_distance
 
 from basicsr.losses import build_loss
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
 
 LATENT = 5

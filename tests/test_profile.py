@@ -11,12 +11,12 @@ import yaml
 from refusals import refusal
 from torch import nn
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import profile as command_module
-from mipkd_model.costs.macs import network_cost
-from mipkd_model.costs.profile import Timing, measure_passes
-from mipkd_model.costs.targets import Target, parse_target
-from mipkd_model.matrix.networks import student_block, teacher_block
+from mipkd_model.experiments.networks import student_block, teacher_block
+from mipkd_model.reports.costs.macs import network_cost
+from mipkd_model.reports.costs.profile import Timing, measure_passes
+from mipkd_model.reports.costs.targets import Target, parse_target
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -247,7 +247,7 @@ def test_stdout_is_json_alone_where_basicsr_prints(capsys):
 
 
 def test_memory_that_nobody_knows_is_a_question_mark(monkeypatch, capsys):
-    monkeypatch.setattr('mipkd_model.costs.memory._cpu_peak', lambda run, device: None)
+    monkeypatch.setattr('mipkd_model.reports.costs.memory._cpu_peak', lambda run, device: None)
     profiled(TINY, '--size', 8, '--rounds', 1, '--device', 'cpu')
     assert capsys.readouterr().out.split()[-1] == '?'
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mipkd_model.tables.published import PAIRS, SOURCES, other_figures, published_cells, published_facts
+from mipkd_model.reports.tables.published import PAIRS, SOURCES, other_figures, published_cells, published_facts
 
 ORIGIN = Path(__file__).resolve().parents[2] / 'shared/paper_tables.json'
 

@@ -13,8 +13,8 @@ import refusals
 from tiny import noise
 
 from mipkd_model.data import DataError
+from mipkd_model.data.prepare.raw_lmdb_writer import Entry, is_packed, write_raw_lmdb
 from mipkd_model.data.raw_lmdb import RawLmdb
-from mipkd_model.data.raw_lmdb_writer import Entry, is_packed, write_raw_lmdb
 
 refusal = partial(refusals.refusal, kind=DataError)
 FORK = multiprocessing.get_context('fork')

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.reader import MAX_BYTES, MAX_DEPTH, parse, read_options
 
 

@@ -7,12 +7,13 @@ from refusals import refusal
 
 import mipkd_model
 from mipkd_arch import has_view, staged_view
-from mipkd_arch.errors import UserError
-from mipkd_arch.record import network_record, recorded_network
+from mipkd_arch.base.checkpoint import read_checkpoint
+from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.network_record import network_record, recorded_network
 from mipkd_arch.spandrel_arch import SpandrelNetwork
-from mipkd_model.assemble import make_network
+from mipkd_model.base.weights import load_weights
 from mipkd_model.cli import main
-from mipkd_model.weights import load_weights, read_checkpoint
+from mipkd_model.networks.build import make_network
 
 from basicsr.archs import build_network
 from basicsr.models.base_model import BaseModel

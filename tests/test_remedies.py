@@ -6,15 +6,15 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError, command, near_miss, number_remedy
-from mipkd_model.assemble import make_losses
+from mipkd_arch.base.errors import UserError, command, near_miss, number_remedy
 from mipkd_model.config.checks import check_options
 from mipkd_model.config.schema import why_gone
-from mipkd_model.data.remedies import how_to_get
-from mipkd_model.matrix.option_file import how_written
-from mipkd_model.matrix.runs import parse_run
-from mipkd_model.matrix.testing_file import text_of_test
-from mipkd_model.teachers import OFFICIAL, how_to_get_weights
+from mipkd_model.data.hints import how_to_get
+from mipkd_model.experiments.option_file import how_written
+from mipkd_model.experiments.runs import parse_run
+from mipkd_model.experiments.testing_file import text_of_test
+from mipkd_model.networks.zoo import OFFICIAL, how_to_get_weights
+from mipkd_model.training.build import make_losses
 
 
 def test_a_word_is_suggested_whatever_its_case():

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from mipkd_model.data.bicubic import imresize, shrink
-from mipkd_model.resize import bicubic
+from mipkd_model.losses.bicubic_resize import bicubic
 
 
 def to_batch(*images):

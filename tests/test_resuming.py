@@ -7,11 +7,11 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
-from mipkd_model.data.order import samples_of
-from mipkd_model.run.identity import identity
+from mipkd_arch.base.errors import UserError
 from mipkd_model.run.resuming import check_same_samples, read_any_state, take_up
+from mipkd_model.run.sampler import samples_of
 from mipkd_model.run.states import read_state, write_state
+from mipkd_model.training.identity import identity
 
 from basicsr.data import build_dataset
 

@@ -10,14 +10,14 @@ import torch
 from methods import refused
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_networks, check_options
-from mipkd_model.convert import convert_file
 from mipkd_model.data.images import list_images
-from mipkd_model.data.pack import pack_pairs
-from mipkd_model.data.verify import Pair, verify
+from mipkd_model.data.prepare.pack import pack_pairs
+from mipkd_model.data.prepare.verify import Pair, verify
 from mipkd_model.evaluation.records import read_record
+from mipkd_model.networks.convert import convert_file
 
 from basicsr.archs import build_network
 from basicsr.data import build_dataset

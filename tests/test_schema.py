@@ -10,7 +10,7 @@ import torch
 from refusals import refusal
 from test_validation_checks import as_test
 
-from mipkd_arch.errors import UserError, near_miss, shown
+from mipkd_arch.base.errors import UserError, near_miss, shown
 from mipkd_model.config.checks import check_files, check_machine, check_networks, check_options, find_in_options
 from mipkd_model.launch import parse_options
 

@@ -10,7 +10,7 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 FOLDER = runs.ROOT / 'benchmarks'
 refused = partial(refusal, kind=UserError)

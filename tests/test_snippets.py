@@ -11,7 +11,7 @@ import pytest
 import runs
 import torch
 
-from mipkd_arch.record import network_record
+from mipkd_arch.base.network_record import network_record
 from mipkd_model.cli import build_parser
 from mipkd_model.config.command_line import add_arguments
 

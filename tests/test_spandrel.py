@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from mipkd_arch import has_view, staged_view
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.spandrel_arch import SpandrelNetwork
 from mipkd_model.config.checks import check_networks, check_options
 

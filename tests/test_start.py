@@ -8,7 +8,7 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_files, check_options, read_options
 
 SPEC = importlib.util.spec_from_file_location('start', runs.ROOT / 'benchmarks/start.py')

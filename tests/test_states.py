@@ -9,7 +9,7 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.run.states import StateError, newest_state, read_state, set_aside, states_in, write_state
 
 

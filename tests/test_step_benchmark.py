@@ -9,7 +9,7 @@ import pytest
 import runs
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 SPEC = importlib.util.spec_from_file_location('step', runs.ROOT / 'benchmarks/step.py')
 step = importlib.util.module_from_spec(SPEC)

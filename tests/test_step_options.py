@@ -10,10 +10,10 @@ import refusals
 import runs
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_keys, check_options
-from mipkd_model.step.allocator import keep_freed_memory
-from mipkd_model.step.options import StepOptions
+from mipkd_model.training.allocator import keep_freed_memory
+from mipkd_model.training.options import StepOptions
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
 
@@ -83,7 +83,7 @@ def test_misspelt_ones_are_found(tmp_path):
 
 
 def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
-    monkeypatch.setattr('mipkd_model.step.options.COMPILERS', ('no-such-compiler', ))
+    monkeypatch.setattr('mipkd_model.training.options.COMPILERS', ('no-such-compiler', ))
     assert refusals.refusal(of, compile=True, kind=UserError) == (
         'train.compile: needs a compiler of C++, found none of no-such-compiler; install one, or set compile: false')
     assert of(CUDA, compile=True).compile
@@ -99,7 +99,7 @@ def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
 
 FAULTS = """
 import resource, torch
-from mipkd_model.step.allocator import keep_freed_memory
+from mipkd_model.training.allocator import keep_freed_memory
 assert keep_freed_memory() is {kept}
 for _ in range(8):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -7,7 +7,7 @@ import runs
 import yaml
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options, read_options
 
 sys.path.append(str(runs.ROOT / 'benchmarks'))

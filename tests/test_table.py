@@ -10,11 +10,11 @@ import pytest
 from records import record, written
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import table as command
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.tables.cells import RowName, in_order, measured_cells
-from mipkd_model.tables.pair_tables import pair_tables, ranks
+from mipkd_model.reports.tables.cells import RowName, in_order, measured_cells
+from mipkd_model.reports.tables.pair_tables import pair_tables, ranks
 
 refused = partial(refusal, kind=UserError)
 

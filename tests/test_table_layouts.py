@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from records import record
 
-from mipkd_model.tables.cells import measured_cells
-from mipkd_model.tables.grids import pair_grid, signed, sources_grid
-from mipkd_model.tables.layouts import Grid, Span, csv_text, grid_text
-from mipkd_model.tables.pair_tables import pair_tables
+from mipkd_model.reports.tables.cells import measured_cells
+from mipkd_model.reports.tables.grids import pair_grid, signed, sources_grid
+from mipkd_model.reports.tables.layouts import Grid, Span, csv_text, grid_text
+from mipkd_model.reports.tables.pair_tables import pair_tables
 
 TWO_SEEDS = {'t': record('Teacher', psnr=32.46, ssim=0.8968), 's': record('Scratch', psnr=31.98, ssim=0.891),
              'm0': record(psnr=32.10, ssim=0.893, name='m0'), 'm1': record(psnr=32.20, ssim=0.895, name='m1', seed=1)}

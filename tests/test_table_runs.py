@@ -6,9 +6,9 @@ import pytest
 from records import record
 from refusals import refusal
 
-from mipkd_model.tables.cells import ProtocolError, RowName, measured_cells
-from mipkd_model.tables.grids import measured_notes
-from mipkd_model.tables.pair_tables import pair_tables
+from mipkd_model.reports.tables.cells import ProtocolError, RowName, measured_cells
+from mipkd_model.reports.tables.grids import measured_notes
+from mipkd_model.reports.tables.pair_tables import pair_tables
 
 
 def measured(*records, **options):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mipkd_model.data.paired_dataset import PairedSRDataset
-from mipkd_model.run.teacher_score import chosen_metric, is_better, measure_teacher, warn_of_surpassed
+from mipkd_model.evaluation.teacher_score import chosen_metric, is_better, measure_teacher, warn_of_surpassed
 
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_psnr

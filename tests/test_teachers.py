@@ -15,15 +15,15 @@ import torch
 import yaml
 from local_server import serving
 
-from mipkd_arch.errors import UserError
-from mipkd_arch.staged import staged_view
-from mipkd_model import teachers
+from mipkd_arch.base.errors import UserError
+from mipkd_arch.staged_view import staged_view
+from mipkd_model.base.weights import load_weights
 from mipkd_model.cli import main
 from mipkd_model.commands.teacher import measure
 from mipkd_model.config.checks import check_call
 from mipkd_model.data.paired_dataset import PairedSRDataset
-from mipkd_model.teachers import OFFICIAL, OfficialWeights, Row, get_weights, how_to_get_weights
-from mipkd_model.weights import load_weights
+from mipkd_model.networks import zoo as teachers
+from mipkd_model.networks.zoo import OFFICIAL, OfficialWeights, Row, get_weights, how_to_get_weights
 
 from basicsr.utils.registry import ARCH_REGISTRY
 

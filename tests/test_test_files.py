@@ -5,13 +5,13 @@ import tiny
 import yaml
 from matrix import command
 
-from mipkd_model.assemble import make_network
 from mipkd_model.config.checks import check_files, check_networks, check_options, read_options
-from mipkd_model.matrix.methods import METHODS, TEACHER
-from mipkd_model.matrix.networks import PAIRS, SCALES, TEACHERS
-from mipkd_model.matrix.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.matrix.testing_file import text_of_test
-from mipkd_model.matrix.training_file import text_of_training
+from mipkd_model.experiments.methods import METHODS, TEACHER
+from mipkd_model.experiments.networks import PAIRS, SCALES, TEACHERS
+from mipkd_model.experiments.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
+from mipkd_model.experiments.testing_file import text_of_test
+from mipkd_model.experiments.training_file import text_of_training
+from mipkd_model.networks.build import make_network
 
 
 def opts_of(run):

@@ -6,8 +6,8 @@ import sys
 import pytest
 import runs
 
-from mipkd_arch import threads
-from mipkd_arch.threads import cpu_quota, set_thread_defaults
+from mipkd_arch.base import threads
+from mipkd_arch.base.threads import cpu_quota, set_thread_defaults
 
 
 def write(tmp_path, membership, files):

@@ -9,9 +9,9 @@ import torch
 from precision import FEW_ROUNDINGS
 from torch.nn import functional as F
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
+from mipkd_model.base.weights import load_weights
 from mipkd_model.config.checks import check_networks
-from mipkd_model.weights import load_weights
 
 from basicsr.archs import build_network
 

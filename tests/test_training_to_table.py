@@ -11,8 +11,8 @@ from matplotlib.text import Text
 from mipkd_model.cli import main
 from mipkd_model.data.images import read_image
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.figures.crops import draw_crops
-from mipkd_model.figures.pictures import read_pictures, records_of
+from mipkd_model.reports.figures.crops import draw_crops
+from mipkd_model.reports.figures.pictures import read_pictures, records_of
 
 from basicsr.metrics import calculate_psnr, calculate_ssim
 

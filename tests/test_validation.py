@@ -9,7 +9,7 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.data.paired_dataset import PairedSRDataset
 from mipkd_model.evaluation.dataset_check import check_image
 from mipkd_model.evaluation.evaluate import evaluate

@@ -4,7 +4,7 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.evaluation.restore import restorer

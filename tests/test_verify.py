@@ -11,11 +11,12 @@ import refusals
 import runs
 import tiny
 
-from mipkd_model.data import DataError, known
+from mipkd_model.data import DataError
+from mipkd_model.data import benchmarks as known
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.data.images import read_image
-from mipkd_model.data.pack import pack_pairs
-from mipkd_model.data.verify import Pair, bicubic_psnr, find_pairs, recipe, verify
+from mipkd_model.data.prepare.pack import pack_pairs
+from mipkd_model.data.prepare.verify import Pair, bicubic_psnr, find_pairs, recipe, verify
 
 from basicsr.utils.matlab_functions import imresize
 

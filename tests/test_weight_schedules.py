@@ -7,13 +7,13 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.config.advice import advice
 from mipkd_model.config.checks import check_options
 from mipkd_model.losses.schedule import WeightSchedule
-from mipkd_model.run.identity import identity
 from mipkd_model.run.resuming import check_same_run
 from mipkd_model.run.states import read_state
+from mipkd_model.training.identity import identity
 
 
 def schedule(total_iter=100, **block):

@@ -8,14 +8,8 @@ import refusals
 import tiny
 import torch
 
-from mipkd_model.weights import (
-    WeightsError,
-    find_state_dict,
-    load_weights,
-    plain_state_dict,
-    read_checkpoint,
-    save_atomically,
-)
+from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
+from mipkd_model.base.weights import load_weights, plain_state_dict, save_atomically
 
 
 class Payload:

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from mipkd_model.data.raw_lmdb_writer import Entry, write_raw_lmdb
+from mipkd_model.data.prepare.raw_lmdb_writer import Entry, write_raw_lmdb
 
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import mipkd_model.cli
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from . import children
 from .checkpoint_mutations import Mutated, archive_mutated, bytes_mutated, code_planted, weights_mutated

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 from mipkd_model.data.stores import open_store
 
 from . import children

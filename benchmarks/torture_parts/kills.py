@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from . import children
 from .judge import ACCEPT, Trouble, hashes, judge, losses

@@ -12,8 +12,8 @@ import yaml
 from lmdb import open as open_lmdb
 
 import mipkd_model.launch
-from mipkd_arch.errors import UserError
-from mipkd_model.data.pack import pack_pairs
+from mipkd_arch.base.errors import UserError
+from mipkd_model.data.prepare.pack import pack_pairs
 
 from basicsr.archs import build_network
 

@@ -3,9 +3,9 @@ import sys
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, one_line, printable
+from mipkd_arch.base.errors import UserError, one_line, printable
 
-from .. import plugins
+from ..config import plugins
 from ..config.advice import advice
 from ..config.checks import check_machine, find_everything, find_in_options, is_training, read_options
 from ..config.command_line import complete

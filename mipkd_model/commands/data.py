@@ -7,18 +7,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, command, command_status
+from mipkd_arch.base.errors import UserError, command, command_status
 
 from ..config.checks import check_blocks, read_options
 from ..data import DataError
-from ..data.download import fetch, unpack
+from ..data.benchmarks import BENCHMARK, DIV2K, MD5
 from ..data.folders import image_files, left_out
-from ..data.known import BENCHMARK, DIV2K, MD5
-from ..data.layouts import find_hr, find_lr
-from ..data.pack import PackError, pack_pairs
-from ..data.remedies import source_of
-from ..data.verify import Pair, find_pairs, verify
-from ..teachers import OFFICIAL, get_weights, how_to_get_weights, named_weights
+from ..data.hints import source_of
+from ..data.prepare.download import fetch, unpack
+from ..data.prepare.layouts import find_hr, find_lr
+from ..data.prepare.pack import PackError, pack_pairs
+from ..data.prepare.verify import Pair, find_pairs, verify
+from ..networks.zoo import OFFICIAL, get_weights, how_to_get_weights, named_weights
 
 RENAMED = {'B100': 'BSD100'}
 EXAMPLES = """examples:

@@ -1,9 +1,9 @@
 """``mipkd figure``: crops, training curves and difference maps, drawn from records."""
 import sys
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
-from ..matrix.methods import TEACHER
+from ..experiments.methods import TEACHER
 
 # The modules of ..figures come with matplotlib, which takes half a second to import: only what draws imports them.
 
@@ -13,8 +13,8 @@ RECORD = 'results/<name>, or a file of its records/; the images must have been s
 
 def crops(args):
     """Draw enlarged crops."""
-    from ..figures.crops import choose_box, draw_crops, parse_box
-    from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..reports.figures.crops import choose_box, draw_crops, parse_box
+    from ..reports.figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     if args.box and args.box_size:
         raise UserError(f'--box-size: {args.box_size} has no meaning with --box, which has a size')
@@ -28,9 +28,9 @@ def crops(args):
 
 def curves(args):
     """Draw curves of training."""
-    from ..figures.curves import draw_curves, group_runs, notes, read_losses, read_runs
-    from ..figures.gradient_panels import read_series
-    from ..figures.pictures import checked_out, save_figure
+    from ..reports.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs
+    from ..reports.figures.gradient_panels import read_series
+    from ..reports.figures.pictures import checked_out, save_figure
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
@@ -42,9 +42,9 @@ def curves(args):
 
 def maps(args):
     """Draw maps of differences."""
-    from ..figures.crops import choose_box, parse_box
-    from ..figures.maps import PNG_DPI, draw_maps
-    from ..figures.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..reports.figures.crops import choose_box, parse_box
+    from ..reports.figures.maps import PNG_DPI, draw_maps
+    from ..reports.figures.pictures import checked_out, read_pictures, records_of, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
     if len(teachers) > 1:

@@ -5,25 +5,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, one_line, one_of
+from mipkd_arch.base.errors import UserError, one_line, one_of
 
-from .. import plugins
-from ..config.assembly import find_in_networks
+from ..base.files import check_writable, put_in_place
+from ..config import plugins
 from ..config.checks import find_in_options
 from ..config.command_line import complete
-from ..config.page import text_of_page
+from ..config.dry_run import find_in_networks
+from ..config.options_page import text_of_page
+from ..config.paths import find_in_files
 from ..config.reader import parse
-from ..config.stores import find_in_files
-from ..files import check_writable, put_in_place
-from ..matrix.ablations import ABLATIONS
-from ..matrix.data_set import note_on_patches
-from ..matrix.methods import METHODS, TEACHER, blocks_of
-from ..matrix.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
-from ..matrix.option_file import write_option_files
-from ..matrix.own import given_names, read_own
-from ..matrix.runs import Pair, Run, chosen_runs, parse_pair, parse_run
-from ..matrix.testing_file import text_of_test
-from ..matrix.training_file import text_of_training
+from ..experiments.ablations import ABLATIONS
+from ..experiments.data_set import note_on_patches
+from ..experiments.methods import METHODS, TEACHER, blocks_of
+from ..experiments.networks import PAIRS, SCALES, STUDENTS, TEACHERS, student_parameters, teacher_parameters
+from ..experiments.option_file import write_option_files
+from ..experiments.own import given_names, read_own
+from ..experiments.runs import Pair, Run, chosen_runs, parse_pair, parse_run
+from ..experiments.testing_file import text_of_test
+from ..experiments.training_file import text_of_training
 
 FOLDER = 'options'
 EXAMPLE = ('example: mipkd options EDSR_x2 FAKD; mipkd options EDSR_x4 MiPKD --data photos --val more_photos --teacher '

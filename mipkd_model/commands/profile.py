@@ -6,13 +6,13 @@ import re
 import torch
 from tabulate import tabulate
 
-from mipkd_arch.errors import UserError, number_in, one_of
-from mipkd_arch.failures import on_no_memory
+from mipkd_arch.base.errors import UserError, number_in, one_of
+from mipkd_arch.base.failures import on_no_memory
 
-from .. import plugins
-from ..costs.macs import LR_SIZE
-from ..costs.profile import PRECISIONS, Timing, profile
-from ..files import check_writable, write_json
+from ..base.files import check_writable, write_json
+from ..config import plugins
+from ..reports.costs.macs import LR_SIZE
+from ..reports.costs.profile import PRECISIONS, Timing, profile
 
 MIB = 2 ** 20
 CPU_SIZE = 64  # a pass of the EDSR teacher at 256x256 takes a CPU half a minute
@@ -128,7 +128,7 @@ def _timing(args, size):
 
 
 def table(result):
-    """What ``mipkd_model.costs.profile`` found, as text."""
+    """What ``mipkd_model.reports.costs.profile`` found, as text."""
     timing = result['timing']
     words = f'MACs: LR {_by(result["lr_size"])}\n'
     headers = ['network', 'role', 'type', 'params\n(M)', 'MACs\n(G)']

@@ -3,23 +3,23 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mipkd_arch.errors import UserError, one_of
+from mipkd_arch.base.errors import UserError, one_of
 
-from ..costs.macs import network_cost
+from ..base.files import check_writable, put_in_place
 from ..evaluation.records import find_records, record_files
-from ..files import check_writable, put_in_place
-from ..matrix.ablations import ABLATIONS
-from ..matrix.methods import VARIANTS
-from ..matrix.networks import PAIRS as NETWORK_PAIRS
-from ..matrix.networks import SCALES, student_block, teacher_block
-from ..matrix.runs import Pair, parse_pair
-from ..tables.ablation import ablation_grid, ablation_rows, ablation_table
-from ..tables.cells import DATASETS, ORDER, in_order, measured_cells
-from ..tables.cost import network_grid, network_rows, recorded_networks, training_grid, training_rows
-from ..tables.grids import pair_grid, sources_grid
-from ..tables.layouts import LAYOUTS, csv_text, grid_text
-from ..tables.pair_tables import pair_order, pair_tables, tidy_rows
-from ..tables.published import PAIRS, published_cells
+from ..experiments.ablations import ABLATIONS
+from ..experiments.methods import VARIANTS
+from ..experiments.networks import PAIRS as NETWORK_PAIRS
+from ..experiments.networks import SCALES, student_block, teacher_block
+from ..experiments.runs import Pair, parse_pair
+from ..reports.costs.macs import network_cost
+from ..reports.tables.ablation import ablation_grid, ablation_rows, ablation_table
+from ..reports.tables.cells import DATASETS, ORDER, in_order, measured_cells
+from ..reports.tables.cost import network_grid, network_rows, recorded_networks, training_grid, training_rows
+from ..reports.tables.grids import pair_grid, sources_grid
+from ..reports.tables.layouts import LAYOUTS, csv_text, grid_text
+from ..reports.tables.pair_tables import pair_order, pair_tables, tidy_rows
+from ..reports.tables.published import PAIRS, published_cells
 
 RESULTS = 'results'
 EXAMPLE = 'example: mipkd table results --arch EDSR --scale 4 --format markdown --out docs/edsr_x4.md'

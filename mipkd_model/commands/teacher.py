@@ -7,17 +7,17 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from mipkd_arch.errors import UserError, command
-from mipkd_arch.staged import size_multiple
+from mipkd_arch.base.errors import UserError, command
+from mipkd_arch.staged_view import size_multiple
 
-from ..convert import convert_file
+from ..base.files import check_writable
+from ..data.hints import how_to_get
 from ..data.paired_dataset import PairedSRDataset
-from ..data.remedies import how_to_get
 from ..evaluation.evaluate import evaluate, mean_scores
 from ..evaluation.metrics import usual_metrics
 from ..evaluation.restore import restorer
-from ..files import check_writable
-from ..teachers import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
+from ..networks.convert import convert_file
+from ..networks.zoo import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
 
 SET5 = 'datasets/benchmark/Set5'
 

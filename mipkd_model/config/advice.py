@@ -1,8 +1,8 @@
 """What is allowed in the options of a training, and is hardly meant: a schedule that does not fit the length."""
 import math
 
-from ..assemble import make_schedules
-from ..step.ema import warm_decay
+from ..training.build import make_schedules
+from ..training.ema import warm_decay
 from .rules import active_losses
 
 LONG_WARM_UP = 1 / 4  # of a training, from which on most of it is not what it was planned to be

@@ -2,7 +2,7 @@
 import inspect
 import re
 
-from mipkd_arch.errors import UserError, near_miss, shown
+from mipkd_arch.base.errors import UserError, near_miss, shown
 
 from .kinds import Number, Switch
 

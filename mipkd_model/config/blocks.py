@@ -4,18 +4,18 @@ import re
 import torch
 from torch import nn
 
-from mipkd_arch.errors import UserError, is_finite, near_miss, reason_of, shown
+from mipkd_arch.base.errors import UserError, is_finite, near_miss, reason_of, shown
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from ..data.paired_dataset import PairedSRDataset
 from ..losses.schedule import WeightSchedule, without_schedule
-from ..step.optimizer import check_optimizer, make_optimizer
+from ..networks.argument_rules import check_rules
+from ..training.optimizer import check_optimizer, make_optimizer
 from . import schema
 from .arguments import check_arguments, check_values
 from .kinds import MAX_TEXT, Choice, Maybe, Number, Text, Whole
-from .network_rules import check_rules
 from .schema import BLOCK, NEEDED, TYPED
 
 BASICSRS_DATA = {name for name, kind in DATASET_REGISTRY if kind.__module__.startswith('basicsr.')}

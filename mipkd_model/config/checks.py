@@ -3,21 +3,21 @@
 Each finding is a ``UserError`` of one line: the option's path, what was found, what is allowed, the remedy.
 ``find_*`` collect all of them, ``check_*`` raise the first.
 """
-from mipkd_arch.errors import UserError, near_miss, printable, shown
+from mipkd_arch.base.errors import UserError, near_miss, printable, shown
 
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from ..plugins import find_in_plugins
+from ..networks.machine import check_machine
 from ..run.disk import check_disk
 from ..run.resuming import take_up
 from . import blocks, schema
-from .assembly import find_in_networks
 from .blocks import check_call
+from .dry_run import find_in_networks
 from .findings import Findings
-from .machine import check_machine
+from .paths import find_in_files
+from .plugins import find_in_plugins
 from .reader import read_options
 from .rules import TRAINING
-from .stores import find_in_files
 
 __all__ = ['check_blocks', 'check_call', 'check_files', 'check_keys', 'check_machine', 'check_networks',
            'check_options', 'check_script', 'find_everything', 'find_in_options', 'is_training', 'read_options']

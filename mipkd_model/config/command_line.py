@@ -5,14 +5,14 @@ from os import path as osp
 
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from basicsr.utils import set_random_seed
 
-from .. import plugins
+from ..distributed import process_group as distributed
 from ..evaluation.origin import option_file_origin
-from ..run import distributed
 from ..run.debug import FREQ, is_debug, set_up_debug
+from . import plugins
 from .checks import check_machine, check_script, find_in_options, read_options
 from .overrides import override
 

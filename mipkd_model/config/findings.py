@@ -1,7 +1,7 @@
 """What is wrong with an option file: all that can be found independently, not the first alone."""
 from contextlib import contextmanager
 
-from mipkd_arch.errors import UserError, command, one_line
+from mipkd_arch.base.errors import UserError, command, one_line
 
 
 class Findings:

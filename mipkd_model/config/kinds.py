@@ -5,7 +5,7 @@ A kind is called with the option's path and the value, and returns the value as 
 """
 from dataclasses import dataclass
 
-from mipkd_arch.errors import UserError, is_finite, near_miss, number_remedy, shown, true_or_false
+from mipkd_arch.base.errors import UserError, is_finite, near_miss, number_remedy, shown, true_or_false
 
 MAX_TEXT = 4096  # characters; as long as a path may be on Linux
 MAX_NAME = 200  # bytes; file systems take 255, and log files put a date behind the name

@@ -1,7 +1,7 @@
 """Options that a command line changes: ``--force_yml train:optim_g:lr=1e-4 val:save_img=true``."""
 import re
 
-from mipkd_arch.errors import UserError, printable, shown
+from mipkd_arch.base.errors import UserError, printable, shown
 
 from . import schema
 from .reader import MAX_DEPTH, MAX_KEY, parse

@@ -11,7 +11,7 @@ import stat
 
 import yaml
 
-from mipkd_arch.errors import UserError, printable, reason_of, shown
+from mipkd_arch.base.errors import UserError, printable, reason_of, shown
 
 MAX_BYTES = 256 * 1024
 MAX_VALUES = 10_000

@@ -1,12 +1,12 @@
 """What options say of each other: combinations that cannot be, each found by a function of all options."""
 import importlib.util
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
-from ..assemble import IMAGE_LOSSES
 from ..losses import DistillLoss
+from ..training.build import IMAGE_LOSSES
 
 
 def active_losses(train):

@@ -5,10 +5,10 @@ on samples as those of the training, and where these fail, too, on larger ones, 
 """
 import torch
 
-from mipkd_arch.errors import UserError, reason_of
-from mipkd_arch.trial import trial_images
+from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.size_probe import trial_images
 
-from ..draws import Draws
+from ..base.randomness import Draws
 from ..losses import DistillLoss
 
 FEW, SMALL = 2, 16  # samples, and side of lq in pixels

@@ -1,5 +1,5 @@
 """Data of mipkd: image files, LMDBs of raw images, the paired dataset on them and the order of its samples."""
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 
 class DataError(UserError):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mipkd_arch.errors import printable, shown
+from mipkd_arch.base.errors import printable, shown
 
 from . import DataError
 from .names import normal

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from mipkd_arch.errors import reason_of
+from mipkd_arch.base.errors import reason_of
 
 from . import DataError
 from .folders import SUFFIXES, list_images

@@ -1,7 +1,7 @@
 """Names that come out of files and become names of files."""
 import unicodedata
 
-from mipkd_arch.errors import shown
+from mipkd_arch.base.errors import shown
 
 from . import DataError
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils import data
 
-from mipkd_arch.errors import UserError, near_miss
+from mipkd_arch.base.errors import UserError, near_miss
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
@@ -62,7 +62,7 @@ class PairedSRDataset(data.Dataset):
     """Pairs of uint8 images; MiPKDModel brings them to [0, 1] on the device.
 
     For training, item ``Sample(index, seed, position)`` is a function of just these, whichever process reads it; see
-    ``mipkd_model.data.order``. A plain index, as BasicSR's own sampler gives it, has its crop drawn from torch's seed
+    ``mipkd_model.run.sampler``. A plain index, as BasicSR's own sampler gives it, has its crop drawn from torch's seed
     of the process, which is new in every epoch and worker. For validation an item is a whole image.
 
     Args:

@@ -13,7 +13,7 @@ import json
 
 import numpy as np
 
-from mipkd_arch.errors import shown
+from mipkd_arch.base.errors import shown
 
 from . import DataError
 from .images import crop

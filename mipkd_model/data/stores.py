@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mipkd_arch.errors import command, reason_of, shown
+from mipkd_arch.base.errors import command, reason_of, shown
 
 from . import DataError
 from .folders import left_out, list_images

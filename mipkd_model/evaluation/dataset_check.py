@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.benchmarks import SETS, known_set
 from ..data.bicubic import imresize
-from ..data.known import SETS, known_set
-from ..data.verify import judge_count, judge_psnr
+from ..data.prepare.verify import judge_count, judge_psnr
 from .metrics import OURS, score, usual_metrics
 
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from mipkd_arch.errors import UserError
-from mipkd_arch.failures import on_no_memory
+from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.failures import on_no_memory
 
-from ..files import put_in_place
+from ..base.files import put_in_place
 from .dataset_check import ImageCheck, check_image
 from .metrics import needs_gt, score
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
-from mipkd_arch.errors import UserError, reason_of, shown
-from mipkd_arch.failures import is_out_of_memory
+from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.failures import is_out_of_memory
 
 from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__
-from ..files import file_sha256, write_json
+from ..base.files import file_sha256, write_json
+from ..version import __version__
 from .records import RecordError, read_json, writable
 from .training_log import seconds_per_iteration
 

@@ -2,8 +2,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ..run.identity import differences
-from ..weights import read_checkpoint, weights_key
+from mipkd_arch.base.checkpoint import read_checkpoint, weights_key
+
+from ..training.identity import differences
 from .dataset_check import check_dataset
 from .evaluate import mean_scores
 from .origin import archived_runs, device_name, file_sha256, now, read_description, read_run, versions

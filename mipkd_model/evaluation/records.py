@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
 
-from mipkd_arch.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of, shown
 
-from ..files import write_json
+from ..base.files import write_json
 
 FORMAT = 'mipkd evaluation 1'
 FOLDER = 'records'

@@ -5,8 +5,8 @@ that they can be put into each other.
 """
 import torch
 
-from mipkd_arch.errors import UserError
-from mipkd_arch.staged import crop_to, pad_to_multiple
+from mipkd_arch.base.errors import UserError
+from mipkd_arch.staged_view import crop_to, pad_to_multiple
 
 TILE_PAD = 16  # lq pixels
 

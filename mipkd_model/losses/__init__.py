@@ -5,7 +5,7 @@ Every such file of this folder is imported here, as in BasicSR, and so registers
 from importlib import import_module
 from pathlib import Path
 
-from .step import DistillLoss, DistillStep
+from .base import DistillLoss, DistillStep
 
 for _file in sorted(Path(__file__).parent.glob('*_loss.py')):
     import_module(f'{__name__}.{_file.stem}')

@@ -2,12 +2,12 @@
 import torch
 from torch import nn
 
-from mipkd_arch.errors import number_in, one_of
+from mipkd_arch.base.errors import number_in, one_of
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from .step import CRITERIA, DistillLoss, spread
+from .base import CRITERIA, DistillLoss, spread
 
 VARIANTS = ('regressor', 'channel_mean')
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 TYPES = ('constant', 'linear', 'cosine')
 

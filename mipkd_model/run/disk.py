@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from ..data.stores import open_store
-from ..step.optimizer import make_optimizer
-from .saving import KEEP_STATES
+from ..training.optimizer import make_optimizer
+from .saver import KEEP_STATES
 from .states import states_in
 
 OF_TENSOR = 300  # bytes that a file has for each tensor beside its numbers

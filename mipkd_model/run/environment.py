@@ -19,8 +19,8 @@ import torchvision
 import basicsr
 from basicsr.version import __version__ as basicsr_version
 
-from .. import __version__
-from ..step.precision import has_fast_bf16
+from ..training.precision import has_fast_bf16
+from ..version import __version__
 
 FOLDER = Path(__file__).resolve().parents[2]
 VARIABLES = ('CUDA_VISIBLE_DEVICES', 'CUDA_LAUNCH_BLOCKING', 'CUBLAS_WORKSPACE_CONFIG', 'PYTORCH_CUDA_ALLOC_CONF',

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.dist_util import master_only
 
-from ..files import put_in_place
-from .locks import lock
+from ..base.files import put_in_place
+from ..base.locks import lock
 from .states import states_in
 
 LOCK = '.running'

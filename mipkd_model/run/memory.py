@@ -1,5 +1,5 @@
 """What is said where a step of a training does not fit into memory."""
-from mipkd_arch.failures import on_no_memory
+from mipkd_arch.base.failures import on_no_memory
 
 from .states import states_in
 

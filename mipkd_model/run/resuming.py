@@ -1,10 +1,10 @@
 """Where a training goes on: the state, and whether it is one of this run."""
-from mipkd_arch.errors import UserError, shown
+from mipkd_arch.base.checkpoint import read_checkpoint
+from mipkd_arch.base.errors import UserError, shown
 
 from basicsr.utils import check_resume, set_random_seed
 
-from ..weights import read_checkpoint
-from .identity import differences, identity
+from ..training.identity import differences, identity
 from .schedules import is_of_schedule, same_rates, same_weights
 from .states import newest_state, read_state, states_in
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from mipkd_arch.errors import UserError
+from mipkd_arch.base.checkpoint import WeightsError, load_plain
+from mipkd_arch.base.errors import UserError
 
-from ..files import put_in_place
-from ..weights import WeightsError, load_plain
+from ..base.files import put_in_place
 
 FORMAT = 'mipkd state 1'
 SEAL = b'\nmipkd state sha256 '

@@ -2,7 +2,7 @@
 import torch
 
 from ..evaluation.origin import device_name
-from ..step.precision import uses_bf16
+from ..training.precision import uses_bf16
 
 
 def summary(opt: dict) -> str:

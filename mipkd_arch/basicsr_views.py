@@ -1,0 +1,91 @@
+"""Staged views of BasicSR's own architectures, one function each."""
+from functools import partial
+
+from torch.nn import functional as F
+
+from basicsr.archs.edsr_arch import EDSR
+from basicsr.archs.rcan_arch import RCAN
+from basicsr.archs.swinir_arch import SwinIR
+
+from .staged_view import StagedView, register_view
+
+
+def _upscale_of(upsample):
+    """Factor of BasicSR's ``Upsample``: the product of its pixel shuffles."""
+    factor = 1
+    for layer in upsample:
+        factor *= getattr(layer, 'upscale_factor', 1)
+    return factor
+
+
+@register_view(EDSR, RCAN)
+def residual_cnn_view(net):
+    """EDSR and RCAN: ``body.0`` .. ``body.<n-1>``, ``conv_after_body``. Maps are in the network's ``img_range``."""
+
+    def head(lq):
+        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+        return net.conv_first((lq - net.mean) * net.img_range)
+
+    def tail(deep, shallow):
+        # BasicSR adds the skip in place; here it must not be, because ``deep`` is a map that losses look at.
+        image = net.conv_last(net.upsample(deep + shallow))
+        return image / net.img_range + net.mean
+
+    blocks = {f'body.{i}': block for i, block in enumerate(net.body)}
+    blocks['conv_after_body'] = net.conv_after_body
+    return StagedView(net, head, blocks, tail, num_feat=net.conv_first.out_channels,
+                      upscale=_upscale_of(net.upsample))
+
+
+@register_view(SwinIR)
+def swinir_view(net):
+    """SwinIR: ``layers.0`` .. ``layers.<n-1>``, ``conv_after_body``.
+
+    Inside, SwinIR works on tokens (N, H * W, C); each block takes and gives a map (N, C, H, W), which only relabels
+    the same memory. Lq sizes must be multiples of the window, hence ``size_multiple``. Without an upsampler, as for
+    images with noise or JPEG artifacts, the network makes what is to be added to lq, hence ``lq_in_tail``.
+    """
+    restores = net.upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv')  # as its forward decides
+
+    def normalised(lq):
+        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+        return (lq - net.mean) * net.img_range
+
+    def head(lq):
+        return net.conv_first(normalised(lq))
+
+    def embed(feature):
+        tokens = net.patch_embed(feature)
+        return net.pos_drop(tokens + net.absolute_pos_embed if net.ape else tokens)
+
+    def block(feature, layer, first=False):
+        size = tuple(feature.shape[-2:])
+        tokens = embed(feature) if first else feature.flatten(2).transpose(1, 2)
+        return layer(tokens, size).transpose(1, 2).unflatten(2, size)
+
+    def close(feature):
+        size = tuple(feature.shape[-2:])
+        tokens = net.norm(feature.flatten(2).transpose(1, 2))
+        return net.conv_after_body(net.patch_unembed(tokens, size))
+
+    def tail(deep, shallow, lq=None):
+        image = deep + shallow
+        if restores:
+            image = normalised(lq) + net.conv_last(image)
+        elif net.upsampler == 'pixelshuffle':
+            image = net.conv_last(net.upsample(net.conv_before_upsample(image)))
+        elif net.upsampler == 'pixelshuffledirect':
+            image = net.upsample(image)
+        else:
+            image = net.conv_before_upsample(image)
+            for conv in (net.conv_up1, net.conv_up2):
+                image = net.lrelu(conv(F.interpolate(image, scale_factor=2, mode='nearest')))
+            image = net.conv_last(net.lrelu(net.conv_hr(image)))
+        return image / net.img_range + net.mean
+
+    blocks = {f'layers.{i}': partial(block, layer=layer, first=i == 0) for i, layer in enumerate(net.layers)}
+    blocks['conv_after_body'] = close
+    # Blocks shrink their window where img_size is smaller than it, so the constructor's argument may not be the truth.
+    window = net.layers[0].residual_group.blocks[0].window_size
+    return StagedView(net, head, blocks, tail, num_feat=net.embed_dim, upscale=1 if restores else net.upscale,
+                      size_multiple=window, lq_in_tail=restores)

@@ -1,0 +1,1 @@
+"""Distributed training: launchers, process groups and the all-reduce of gradients."""

@@ -1,0 +1,81 @@
+"""The teacher of a run: a published one, or one whose weights a user has."""
+from dataclasses import dataclass
+from pathlib import Path
+
+from mipkd_arch.base.checkpoint import find_state_dict, read_checkpoint, without_trainer
+from mipkd_arch.base.errors import UserError, command, one_line, printable
+
+from ..networks.build import make_network
+from ..networks.convert import KNOWN, is_of_edsr_pytorch, network_of
+from ..networks.zoo import OFFICIAL
+from .networks import teacher_block, teacher_key
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network."""
+    about: str
+    """What it is, in a few words."""
+    block: dict
+    """Its option block."""
+    weights: str | None
+    """Path of the weights to load into it; None where the block brings them."""
+    label: str | None = None
+    """What tables call it; None for the one that the pair has."""
+    assumed: tuple[str, ...] = ()
+    """Options of the block that the weights do not tell, taken as they usually are."""
+
+
+def published_teacher(name: str, scale: int) -> Teacher:
+    """A teacher by its name in ``TEACHERS``."""
+    return Teacher(OFFICIAL[teacher_key(name, scale)].about, *teacher_block(name, scale))
+
+
+def read_teacher(file: str, scale: int) -> Teacher:
+    """The network that a file has weights of: of a kind whose sizes can be read off them, or one for spandrel.
+
+    Args:
+        file: a checkpoint.
+        scale: the factor that the network must have.
+
+    Raises:
+        UserError: the file is not there, not readable, of a network that is not known, or of another scale.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        found = 'a folder' if path.exists() else 'not there'
+        raise UserError(f'--teacher: {printable(file)} is {found}; name the file of its weights. Published ones are '
+                        'fetched by: mipkd teacher get NAME')
+    try:
+        state = without_trainer(find_state_dict(read_checkpoint(path), path),
+                                lambda names: is_of_edsr_pytorch(names) or network_of(names) is not None)
+    except UserError as error:
+        raise UserError(f'--teacher: {one_line(error)}') from None
+    if is_of_edsr_pytorch(state):
+        out = str(path.with_name(f'{path.stem}_basicsr.pth'))
+        raise UserError(f'--teacher: {printable(file)}: has the names of EDSR-PyTorch. Convert it: '
+                        f'{command("mipkd", "teacher", "convert", path, "--out", out)} and give '
+                        f'{command("--teacher", out)}')
+    found = network_of(state)
+    if found is None:
+        return _of_spandrel(path, scale)
+    block, assumed = found
+    _check_scale(path, block['type'], block['upscale'], scale)
+    return Teacher(f'{block["type"]}, its sizes read off {path.name}', block, str(path), path.stem, tuple(assumed))
+
+
+def _of_spandrel(path: Path, scale: int) -> Teacher:
+    block = {'type': 'SpandrelNetwork', 'file': str(path)}
+    try:
+        network, _ = make_network({'network_t': block, 'path': {}}, 't')
+    except UserError as error:
+        raise UserError(f'--teacher: {one_line(error)}. Sizes are read off weights of {KNOWN}; for any other network '
+                        'write network_t and path.pretrain_network_t yourself') from None
+    _check_scale(path, 'network', network.upscale, scale)
+    return Teacher(f'{type(network.wrapped).__name__}, opened by spandrel', block, None, path.stem)
+
+
+def _check_scale(path: Path, kind: str, found: int, scale: int) -> None:
+    if found != scale:
+        raise UserError(f'--teacher: {printable(str(path))}: is a {kind} for x{found}, and PAIR is for x{scale}; name '
+                        f'a pair that ends in _x{found}, or other weights')

@@ -1,0 +1,112 @@
+"""DUKD: the teacher labels more inputs than the data set has."""
+import torch
+from torch.nn import functional as F
+
+from mipkd_arch.base.errors import UserError, number_in, true_or_false
+from mipkd_arch.prior_mixer import STUDENT
+
+from basicsr.utils.registry import LOSS_REGISTRY
+
+from .base import DistillLoss
+from .bicubic_resize import bicubic
+
+CHANGES = {
+    'invert': lambda x: 1 - x,
+    'hflip': lambda x: x.flip(-1),
+    'vflip': lambda x: x.flip(-2),
+    'transpose': lambda x: x.transpose(-1, -2),
+}
+"""Changes of images (N, C, H, W) in [0, 1], in the order in which they are made; each is its own inverse."""
+
+
+def change(images, names):
+    """Make the named changes, in the order of ``names``."""
+    for name in names:
+        images = CHANGES[name](images)
+    return images
+
+
+def undo(images, names):
+    """Take back ``change(images, names)``: the changes in reverse, for a flip and a transpose do not commute."""
+    return change(images, names[::-1])
+
+
+def random_crops(images, height, width, numbers):
+    """Cut a crop at a random place out of each image.
+
+    Args:
+        images (Tensor): (N, C, H, W).
+        height, width (int): size of a crop.
+        numbers (list[random.Random]): where the place in each image is drawn from.
+
+    Returns:
+        Tensor: (N, C, height, width).
+    """
+    rows, columns = images.shape[-2] - height, images.shape[-1] - width
+    crops = []
+    for image, own in zip(images, numbers, strict=True):
+        top, left = own.randint(0, rows), own.randint(0, columns)
+        crops.append(image[:, top:top + height, left:left + width])
+    return torch.stack(crops)
+
+
+@LOSS_REGISTRY.register()
+class DUKDLoss(DistillLoss):
+    r"""Data upcycling with label consistency (Zhang et al., DUKD, arXiv 2309.14162; at ICLR 2025 as AugKD).
+
+        l_zoom_in  = loss_weight * mean | F^-1( S(F(x_in)) ) - T(x_in) |
+        l_zoom_out = loss_weight * ( mean | S(x_out) - T(x_out) | + mean | S(x_out) - lq | )
+
+    Zoomed in, x_in is a crop of gt of the size of lq, taken as it is; the teacher alone says what it looks like four
+    (or upscale) times as large. Zoomed out, x_out is lq shrunk by upscale, bicubically and rounded to 8 bits as LR
+    images are; lq is its ground truth. F is a random composition of inverting the colours (1 - x), horizontal and
+    vertical flip and transpose, each with probability ``consistency_prob``, in this order; only the student's input
+    is changed and only its output is changed back, in reverse order. All are (N, 3, H, W) in [0, 1]. DUKD is this
+    term together with the pixel and the kd loss.
+
+    Our reading: one crop per sample, one F per batch and step, and equal weights. The code of its authors leaves
+    zooming out away for SwinIR and for RCAN x2 and x4; here it is a choice.
+
+    Args:
+        loss_weight (float): weight. Default: 1.
+        zoom_in (bool): take the first term. Default: True.
+        zoom_out (bool): take the second. Default: True.
+        consistency (bool): whether the zoomed-in input of the student is changed by F. Default: True.
+        consistency_prob (float): probability of each change. Default: 0.3.
+    """
+    needs_maps = False
+
+    def __init__(self, *, loss_weight=1., zoom_in=True, zoom_out=True, consistency=True, consistency_prob=0.3):
+        super().__init__()
+        self.loss_weight = number_in('dukd_opt.loss_weight', loss_weight, 0)
+        self.consistency_prob = number_in('dukd_opt.consistency_prob', consistency_prob, 0, 1)
+        self.zoom_in, self.zoom_out, self.consistency = zoom_in, zoom_out, consistency
+        for name in ('zoom_in', 'zoom_out', 'consistency'):
+            true_or_false(f'dukd_opt.{name}', getattr(self, name))
+        if not zoom_in and not zoom_out:
+            raise UserError('dukd_opt.zoom_in and zoom_out: are both false, which leaves no loss')
+
+    def bind(self, views):
+        if self.zoom_out and views[STUDENT].upscale == 1:
+            raise UserError('dukd_opt.zoom_out: true, but at scale: 1 it would teach the student to give its input '
+                            'back; set zoom_out: false')
+
+    def forward(self, step):
+        losses = {}
+        if self.zoom_in:
+            lq = random_crops(step.gt, *step.lq.shape[-2:], step.draws.numbers_of_samples('dukd', len(step.gt)))
+            numbers = step.draws.numbers('dukd')
+            names = [name for name in CHANGES if self.consistency and numbers.random() < self.consistency_prob]
+            image = undo(step.learn(change(lq, names)), names)
+            losses['l_zoom_in'] = self.loss_weight * F.l1_loss(image, step.teach(lq))
+        if self.zoom_out:
+            scale = step.views[STUDENT].upscale
+            height, width = (side // scale for side in step.lq.shape[-2:])
+            if not (height and width):
+                raise UserError(f'dukd_opt.zoom_out: an lq of {step.lq.shape[-1]}x{step.lq.shape[-2]} cannot be shrunk '
+                                f'by {scale}')
+            gt = step.lq[..., :height * scale, :width * scale]
+            lq = bicubic(gt, height, width)
+            image = step.learn(lq)
+            losses['l_zoom_out'] = self.loss_weight * (F.l1_loss(image, step.teach(lq)) + F.l1_loss(image, gt))
+        return losses

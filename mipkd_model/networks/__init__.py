@@ -1,0 +1,1 @@
+"""Networks built from options, converted from other code bases, and published ones by name."""

@@ -1,0 +1,125 @@
+"""Parameters and multiply-accumulates of a network, counted exactly, without computing anything.
+
+A multiply-accumulate (MAC) is one product of a convolution or of a matrix product; attention's two, queries by keys
+and weights by values, are among them. Biases, norms, activations, pooling, resizing, sums and products by element are
+not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
+"""
+import sys
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mipkd_arch.base.errors import UserError, one_line, reason_of
+from mipkd_arch.staged_view import has_view, staged_view
+
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from ...config.checks import check_call
+from ...networks.build import make_network
+from ...networks.zoo import how_to_get_weights
+
+LR_SIZE = 256  # as usual for the compared pairs
+INPUT_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels')  # what BasicSR's networks call them
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What a network costs, wherever it runs."""
+    parameters: int
+    """How many it has."""
+    macs: int
+    """Multiply-accumulates for one image, as this module counts them."""
+
+
+def network_cost(block, size=LR_SIZE, where='network'):
+    """Count the parameters and multiply-accumulates of a network.
+
+    Nothing is computed, so a size of 256 takes a second; only a network that looks at the values of its maps, which
+    are not there then, is really run.
+
+    Args:
+        block (dict): its option block, ``type`` and arguments, of anything in BasicSR's ``ARCH_REGISTRY``.
+        size (int | tuple[int, int]): LR side, or height and width, in pixels; padded to what the network needs.
+        where (str): what errors call it.
+
+    Returns:
+        NetworkCost: of one image.
+
+    Raises:
+        UserError: the network cannot be built, or fails on an image of that size.
+    """
+    network = build(block, where)
+    shape = lq_shape(network, block, size)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            macs = _count(network, shape)
+    except Exception:  # any network, any failure; the real run says what it is
+        network = build(block, where)  # anew: the other may have kept a map without values
+        try:
+            macs = _count(network, shape)
+        except Exception as error:
+            raise failed(error, f'{where}: {block["type"]}', shape) from None
+    return NetworkCost(sum(parameter.numel() for parameter in network.parameters()), macs)
+
+
+def build(block, where):
+    """Build a network from its option block, without trained weights; in eval mode, on the CPU.
+
+    Raises:
+        UserError: the block does not fit the network, a file that it names is missing, or the network refuses it.
+    """
+    check_call(where, block, ARCH_REGISTRY)
+    file = block.get('file')
+    if file is not None and not Path(str(file)).expanduser().is_file():
+        raise UserError(f'{where}.file: {file} is not there. {how_to_get_weights(str(file))}')
+    try:
+        # BasicSR prints where it finds a type under a longer name; stdout is for the result.
+        with redirect_stdout(sys.stderr):
+            return make_network({'network_g': block, 'path': {}}, 'g')[0].eval()
+    except UserError as error:
+        raise UserError(f'{where}: {one_line(error).removeprefix("network_g: ")}') from None
+
+
+def lq_shape(network, block, size, batch=1):
+    """Shape (N, C, H, W) of what a network is run on for LR images of ``size``, an int or (height, width).
+
+    H and W are rounded up to the multiple that its staged view names, as the view itself pads.
+    """
+    multiple = staged_view(network).size_multiple if has_view(network) else 1
+    height, width = (size, size) if isinstance(size, int) else size
+    channels = next((block[key] for key in INPUT_CHANNELS if key in block), 3)
+    return batch, channels, height + -height % multiple, width + -width % multiple
+
+
+def failed(error, network, shape):
+    """The ``UserError`` for the failure of a network on an lq of that shape (N, C, H, W)."""
+    return UserError(f'{network} fails on {lq_words(shape)} ({reason_of(error)})')
+
+
+def lq_words(shape):
+    """An lq of shape (N, C, H, W) in words."""
+    return f'{shape[0]} x LR {shape[2]}x{shape[3]}'
+
+
+def _count(network, shape):
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), _plain_attention(), counter:
+        network(torch.zeros(shape))
+    return counter.get_total_flops() // 2
+
+
+@contextmanager
+def _plain_attention():
+    """Run attention as the matrix products that it is: not every fused kernel of it is known to the counter."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,0 +1,163 @@
+"""What networks cost on a device: latency, throughput and peak memory, beside parameters and multiply-accumulates."""
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from mipkd_arch.base.errors import UserError
+
+from ...evaluation.origin import device_name, versions
+from ...training.precision import autocast
+from .macs import build, failed, lq_shape, lq_words, network_cost
+from .memory import allocated_peak
+from .targets import parse_target
+
+FORMAT = 'mipkd profile 1'
+RATIOS = ('parameters', 'macs', 'ms')  # of a teacher to its student
+PRECISIONS = ('fp32', 'bf16')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How passes are measured."""
+    device: torch.device
+    size: tuple[int, int]
+    """LR height and width in pixels; padded to what a network needs."""
+    batch: int = 1
+    """LR images in a pass."""
+    precision: str = 'fp32'
+    """'fp32', without TF32, or 'bf16' for autocast."""
+    rounds: int = 10
+    """Timed passes of each network."""
+
+
+def profile(targets, size, timing=None):
+    """Measure networks; equal ones are measured once.
+
+    Args:
+        targets (list[str]): for ``parse_target``.
+        size (tuple[int, int]): LR height and width for the multiply-accumulates.
+        timing (Timing | None): how passes are measured; None leaves them out.
+
+    Returns:
+        dict: plain data. ``format``; ``lr_size``; ``timing``: None, or ``device``, ``lr_size``, ``batch``,
+        ``precision`` and ``rounds``; ``versions`` by package; ``networks``: dicts of ``target``, ``role``,
+        ``network`` (the block), ``parameters``, ``macs`` and, if passes were measured, what ``measure_passes`` gives.
+        A student that has a teacher has ``teacher_by_student``: the teacher's ``parameters``, ``macs`` and ``ms``
+        divided by its own.
+
+    Raises:
+        UserError: a target means nothing, or its network cannot be built, or fails.
+    """
+    groups = [parse_target(target) for target in targets]
+    distinct = {target.key: target for group in groups for target in group}
+    found = {}
+    for key, target in tqdm(distinct.items(), 'count', unit='network'):
+        cost = network_cost(target.block, size, target.where)
+        found[key] = {'parameters': cost.parameters, 'macs': cost.macs}
+    if timing:
+        for measured, passes in zip(found.values(), measure_passes(list(distinct.values()), timing), strict=True):
+            measured.update(passes)
+    rows = []
+    for group in groups:
+        rows += [{'target': target.name, 'role': target.role, 'network': target.block, **found[target.key]}
+                 for target in group]
+        if len(group) == 2:
+            teacher, student = rows[-2:]
+            student['teacher_by_student'] = {name: teacher[name] / student[name] for name in RATIOS
+                                             if student.get(name)}
+    return {'format': FORMAT, 'lr_size': list(size), 'timing': timing and _plain(timing), 'networks': rows,
+            'versions': versions(timing.device if timing else torch.device('cpu'))}
+
+
+def _plain(timing):
+    return {'device': device_name(timing.device), 'lr_size': list(timing.size), 'batch': timing.batch,
+            'precision': timing.precision, 'rounds': timing.rounds}
+
+
+def measure_passes(targets, timing):
+    """Measure passes of networks, in turn, so that whatever else the machine does slows down all of them alike.
+
+    Args:
+        targets (list[Target]): the networks, all of which lie in the device's memory at once.
+        timing (Timing): how.
+
+    Returns:
+        list[dict]: for each ``ms`` (median of a pass), ``ms_rounds``, ``images_per_second`` (by the median) and
+        ``peak_bytes`` (that of ``Pass``).
+
+    Raises:
+        UserError: a network cannot be built, or fails.
+    """
+    passes, peaks = [], []
+    for target in tqdm(targets, 'warm up', unit='network'):
+        passes.append(Pass(target, timing))
+        passes[-1].run()  # kernels are loaded and chosen now, not in what is measured
+        peaks.append(passes[-1].peak_bytes())
+    times = [[] for _ in targets]
+    for _ in tqdm(range(timing.rounds), 'time', unit='round'):
+        for one, spent in zip(passes, times, strict=True):
+            start = time.perf_counter()
+            one.run()
+            spent.append(1e3 * (time.perf_counter() - start))
+    medians = [statistics.median(spent) for spent in times]
+    return [{'ms': ms, 'ms_rounds': spent, 'images_per_second': 1e3 * timing.batch / ms, 'peak_bytes': peak}
+            for ms, spent, peak in zip(medians, times, peaks, strict=True)]
+
+
+class Pass:
+    """A network on its device, and noise for it.
+
+    Args:
+        target (Target): the network.
+        timing (Timing): how it runs.
+
+    Raises:
+        UserError: the network cannot be built, or does not fit into the memory.
+    """
+
+    def __init__(self, target, timing):
+        self.timing = timing
+        self.name = f'{target.where}: {target.block["type"]}'
+        self.network = build(target.block, target.where)
+        self.shape = lq_shape(self.network, target.block, timing.size, timing.batch)
+        with self._explained():
+            self.network.to(timing.device)
+            self.lq = torch.rand(self.shape, device=timing.device)
+
+    def run(self):
+        """Run the network once and wait until it is done.
+
+        Raises:
+            UserError: it fails.
+        """
+        device = self.timing.device
+        # cuDNN tries its algorithms in the first pass, as in BasicSR's pipelines. TF32 is not float32.
+        with (self._explained(), torch.inference_mode(), autocast(self.timing.precision, device),
+              torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)):
+            self.network(self.lq)
+            if device.type == 'cuda':
+                torch.cuda.synchronize(device)
+
+    def peak_bytes(self):
+        """The most memory that tensors take while the network runs: its own, lq, and whatever the pass allocates.
+
+        Returns:
+            int | None: bytes; None where PyTorch cannot tell.
+        """
+        peak = allocated_peak(self.run, self.timing.device)
+        tensors = [*self.network.parameters(), *self.network.buffers(), self.lq]
+        return None if peak is None else peak + sum(tensor.nbytes for tensor in tensors)
+
+    @contextmanager
+    def _explained(self):
+        try:
+            yield
+        except Exception as error:  # any network, any failure
+            if isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise UserError(f'{self.name} needs more memory than {self.timing.device} has for '
+                                f'{lq_words(self.shape)}; take a smaller --time-size or --batch') from None
+            raise failed(error, self.name, self.shape) from None

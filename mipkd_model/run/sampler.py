@@ -1,0 +1,143 @@
+"""The order of training samples: one endless, seeded sequence, of which every process takes its part.
+
+BasicSR's sampler shuffles each epoch by the epoch's number alone, its loader drops what does not fill a batch, and its
+loop counts epochs as if nothing were dropped, so that runs end early; its workers draw the same crops in every epoch.
+Here sample ``position`` is a function of (seed, position), training is one epoch of just the samples it needs, and a
+resumed run goes on at the position where it stopped.
+"""
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from basicsr.data import build_dataloader, build_dataset
+
+from ..base.randomness import seed_of
+from ..base.seeding import seed_generators
+from ..data.paired_dataset import PairedSRDataset, Sample
+from .resuming import check_same_samples
+from .signals import outlast_signals
+
+
+class TrainingOrder(Sampler):
+    """Keys of the samples that one process reads in iterations ``start_iter`` to ``total_iter``.
+
+    The sequence runs through all images in passes, each shuffled anew; batches are cut from it without regard to
+    passes, so nothing is dropped. Of each iteration's samples, rank r takes the r-th part.
+
+    Args:
+        num_images (int): images of the dataset.
+        batch_size (int): samples of one process in one iteration.
+        total_iter (int): iterations of the whole training.
+        start_iter (int): iterations done already.
+        seed (int): the run's ``manual_seed``.
+        world_size, rank (int): number of processes, and which of them this is.
+        shuffle (bool): False takes the images of each pass in their order.
+    """
+
+    def __init__(self, num_images, batch_size, total_iter, start_iter=0, seed=0, world_size=1, rank=0, shuffle=True):
+        self.num_images, self.batch_size = num_images, batch_size
+        self.total_iter, self.start_iter = total_iter, start_iter
+        self.seed, self.world_size, self.rank = seed, world_size, rank
+        self.shuffle = shuffle
+
+    def __len__(self):
+        return max(0, self.total_iter - self.start_iter) * self.batch_size
+
+    def set_epoch(self, epoch):
+        """BasicSR's loop calls this; the whole training is one epoch here."""
+
+    def __iter__(self):
+        current, images = None, None
+        for iteration in range(self.start_iter, self.total_iter):
+            first = (iteration * self.world_size + self.rank) * self.batch_size
+            for position in range(first, first + self.batch_size):
+                number, place = divmod(position, self.num_images)
+                if number != current:
+                    current, images = number, self._images(number)
+                yield Sample(images[place], self.seed, position)
+
+    def _images(self, number):
+        """Indices of a pass, in its order."""
+        if not self.shuffle:
+            return range(self.num_images)
+        generator = torch.Generator().manual_seed(seed_of('order', self.seed, number))
+        return torch.randperm(self.num_images, generator=generator).tolist()
+
+
+class SeededDataset(Dataset):
+    """A dataset that knows no ``Sample``: what it draws at random becomes a function of (seed, position)."""
+
+    def __init__(self, dataset):
+        self.dataset, self.opt = dataset, dataset.opt
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, sample):
+        seed_generators('sample', sample.seed, sample.position)
+        return self.dataset[sample.index]
+
+
+def samples_of(dataset):
+    """What tells a training's data from others: the number of images and, where they have names, a hash of these."""
+    names = [lq for _, lq in getattr(dataset, 'pairs', ())]
+    names += [Path(str(entry['lq_path'])).name for entry in getattr(dataset, 'paths', ())
+              if isinstance(entry, dict) and 'lq_path' in entry]  # BasicSR's data sets
+    return {'images': len(dataset), 'names': hashlib.sha256('\n'.join(names).encode()).hexdigest() if names else None}
+
+
+class Prefetcher:
+    """In place of BasicSR's ``CPUPrefetcher`` and ``CUDAPrefetcher``.
+
+    Both start all workers twice, when they are made and when they are reset. The latter copies batches on a stream of
+    its own and does not tell PyTorch's allocator, which may give their memory away while a step still uses it. From
+    pinned memory MiPKDModel's own copies do not wait either.
+    """
+
+    def __init__(self, loader, opt=None):
+        self.loader = loader
+
+    def reset(self):
+        self.batches = iter(self.loader)
+
+    def next(self):
+        return next(self.batches, None)
+
+
+def create_train_val_dataloader(opt, logger):
+    """As BasicSR's, with ``TrainingOrder`` in place of its sampler.
+
+    Args:
+        opt (dict): options; ``start_iter`` is the iteration a resumed run goes on from, 0 if absent, and ``samples``
+            what ``samples_of`` gave when it was saved. The latter is set, for the states of this run.
+        logger (Logger): is told how many images and passes there are.
+
+    Returns:
+        tuple: train loader, its sampler, list of validation loaders, number of the last epoch (0), iterations.
+    """
+    train_loader, order, val_loaders = None, None, []
+    total_iter = int(opt['train']['total_iter'])
+    for phase, block in opt['datasets'].items():
+        dataset = build_dataset(block)
+        common = {'num_gpu': opt['num_gpu'], 'dist': opt['dist'], 'seed': opt['manual_seed']}
+        if phase == 'train':
+            batch_size, samples = block['batch_size_per_gpu'], samples_of(dataset)
+            check_same_samples(opt.get('samples'), samples, f'datasets.{phase}')
+            opt['samples'] = samples
+            order = TrainingOrder(len(dataset), batch_size, total_iter, opt.get('start_iter', 0), opt['manual_seed'],
+                                  opt['world_size'], opt['rank'], block.get('use_shuffle', True))
+            if not isinstance(dataset, PairedSRDataset):
+                dataset = SeededDataset(dataset)
+            train_loader = build_dataloader(dataset, block, sampler=order, **common)
+            train_loader.worker_init_fn = outlast_signals  # in place of seeding them: each sample has a seed
+            count = total_iter * batch_size * opt['world_size']
+            logger.info(f'Training on {len(dataset)} images: {total_iter} iterations of {batch_size} x '
+                        f'{opt["world_size"]} samples, {math.ceil(count / len(dataset))} passes over the images; '
+                        'the log counts all of them as epoch 0.')
+        else:
+            val_loaders.append(build_dataloader(dataset, block, sampler=None, **common))
+            logger.info(f'Validation on {len(dataset)} images of {block["name"]}.')
+    return train_loader, order, val_loaders, 0, total_iter
