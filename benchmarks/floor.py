@@ -87,7 +87,7 @@ class Products(TorchDispatchMode):
 
 
 class Route:
-    """Takes the place of a step's ``Draws``: the route is given, and masks have no values."""
+    """Takes the place of a step's ``StepRandom``: the route is given, and masks have no values."""
 
     def __init__(self, roles):
         self.roles = roles

@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, exit_status, number_in
-from mipkd_model.base.randomness import Draws
+from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_keys, check_options
 from mipkd_model.evaluation.origin import device_name
 from mipkd_model.experiments.runs import Run, parse_pair
@@ -188,7 +188,7 @@ def iterations_of_all_routes(seed, stages):
     """The first iteration of each route that the block prior may draw."""
     found = {}
     for iteration in count(1):
-        route = tuple(Draws(seed, iteration, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
+        route = tuple(StepRandom(seed, iteration, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
         found.setdefault(route, iteration)
         if len(found) == 2**stages:
             return list(found.values())

@@ -144,16 +144,16 @@ class Mixed:
         return self._decoded[role]
 
 
-def mix_traces(mixers, trace_s, trace_t, uniform):
-    """Blend the maps of two traces, position by position. Returns a list of ``Mixed``."""
+def mix_features(mixers, trace_s, trace_t, uniform):
+    """Blend the maps of two passes, position by position. Returns a list of ``Mixed``."""
     mixed = []
-    for mixer, feature_s, feature_t in zip(mixers, trace_s.maps, trace_t.maps, strict=True):
+    for mixer, feature_s, feature_t in zip(mixers, trace_s.features, trace_t.features, strict=True):
         z_s, z_t = mixer.encode(feature_s, STUDENT), mixer.encode(feature_t, TEACHER)
         mixed.append(Mixed(mixer, z_s, z_t, mixer.mix(z_s, z_t, uniform)))
     return mixed
 
 
-def chain(views, mixers, traces, mixed, route, uniform):
+def chain(views, mixers, passes, mixed, route, uniform):
     """Send the first enhanced map to the output through one dynamic stack of student and teacher stages.
 
     After each stage the result is encoded by the network that made it, mixed with the teacher's prior at that
@@ -163,8 +163,8 @@ def chain(views, mixers, traces, mixed, route, uniform):
     Args:
         views (dict[str, StagedView]): by role, cut into equally many stages.
         mixers (sequence[FeaturePriorMixer]): one per position.
-        traces (dict[str, Trace]): by role, of the same lq.
-        mixed (sequence[Mixed]): from ``mix_traces``.
+        passes (dict[str, StagedOutput]): by role, of the same lq.
+        mixed (sequence[Mixed]): from ``mix_features``.
         route (sequence[str]): the role that runs each stage.
         uniform (callable): gives random numbers in [0, 1) of a shape, for the masks.
 
@@ -179,10 +179,10 @@ def chain(views, mixers, traces, mixed, route, uniform):
             z = mixers[position].encode(feature, role)
             z = mixers[position].mix(z, mixed[position].z_t, uniform)
             feature = mixers[position].decode(z, route[position])
-    return [views[role].finish(feature, traces[role])]
+    return [views[role].finish(feature, passes[role])]
 
 
-def restart(views, mixers, traces, mixed, route, uniform):
+def restart(views, mixers, passes, mixed, route, uniform):
     """Send the enhanced map of every position to the output through one network, drawn for that position.
 
     Arguments as for ``chain``, but ``route`` has a role for each position, the last one included.
@@ -195,7 +195,7 @@ def restart(views, mixers, traces, mixed, route, uniform):
         feature = mixed[position].decoded(role)
         for stage in range(position, len(views[role].stages)):
             feature = views[role].run_stage(stage, feature)
-        outputs.append(views[role].finish(feature, traces[role]))
+        outputs.append(views[role].finish(feature, passes[role]))
     return outputs
 
 

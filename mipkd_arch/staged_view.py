@@ -26,9 +26,9 @@ class NoStagedView(StagedViewError):
 
 
 @dataclass(frozen=True)
-class Trace:
-    """What one pass through a staged network leaves behind."""
-    maps: tuple[torch.Tensor, ...]
+class StagedOutput:
+    """Features and output of one forward pass through a staged network."""
+    features: tuple[torch.Tensor, ...]
     """Feature maps at the K positions, each (N, C, H, W): after the head, then after every stage."""
     output: torch.Tensor
     """The super-resolved image (N, C_out, upscale * H, upscale * W)."""
@@ -74,17 +74,17 @@ class StagedView:
             feature = self.blocks[name](feature)
         return feature
 
-    def trace(self, lq):
-        """Run the whole network on lq (N, C_in, H, W), sized to ``size_multiple``, and keep the maps."""
+    def forward_features(self, lq):
+        """Run the whole network on lq (N, C_in, H, W), sized to ``size_multiple``, and keep the features."""
         # A copy goes in: some networks write into what they are given, and others look at the same lq afterwards.
-        maps = [self.head(lq.clone())]
+        features = [self.head(lq.clone())]
         for index in range(len(self.stages)):
-            maps.append(self.run_stage(index, maps[-1]))
-        return Trace(tuple(maps), self._image(maps[-1], maps[0], lq), lq)
+            features.append(self.run_stage(index, features[-1]))
+        return StagedOutput(tuple(features), self._image(features[-1], features[0], lq), lq)
 
-    def finish(self, deep, trace):
-        """The image that the tail makes of a deep map (N, C, H, W) with the skip connections of a trace."""
-        return self._image(deep, trace.maps[0], trace.lq)
+    def finish(self, deep, passed):
+        """The image that the tail makes of a deep map (N, C, H, W) with the skip connections of a forward pass."""
+        return self._image(deep, passed.features[0], passed.lq)
 
     def _image(self, deep, shallow, lq):
         return self.tail(deep, shallow, lq.clone()) if self.lq_in_tail else self.tail(deep, shallow)
@@ -92,7 +92,7 @@ class StagedView:
     def __call__(self, lq):
         """Super-resolve lq (N, C_in, H, W) of any size."""
         padded = pad_to_multiple(lq, self.size_multiple)
-        return crop_to(self.trace(padded).output, lq, self.upscale)
+        return crop_to(self.forward_features(padded).output, lq, self.upscale)
 
     def recomputed(self):
         """Return the same view, whose stages keep their input only and are run again on the way back.

@@ -48,9 +48,9 @@ def check_view(view, network, lq, made):
 
 def _pieces(view, lq):
     """Run the pieces one by one. Returns the shapes of the maps by what made them, and the image."""
-    trace = view.trace(lq)
+    passed = view.forward_features(lq)
     names = ['the head', *(stage[-1] for stage in view.stages)]
-    feature = trace.maps[0]
+    feature = passed.features[0]
     for stage in view.stages:
         for name in stage:
             before, given = feature.clone(), feature
@@ -58,4 +58,4 @@ def _pieces(view, lq):
             if not torch.equal(given, before):
                 raise StagedViewError(f'the staged view of {type(view.network).__name__} has a block, {name}, that '
                                       'writes into the map it is given, which losses look at; let it work on a copy')
-    return [(name, tuple(feature.shape)) for name, feature in zip(names, trace.maps, strict=True)], trace.output
+    return [(name, tuple(feature.shape)) for name, feature in zip(names, passed.features, strict=True)], passed.output

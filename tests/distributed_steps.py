@@ -35,14 +35,14 @@ def steps(opt, place, changes):
     torch.manual_seed(place['rank'])  # weights at random differ, and become those of the first
     model = build_model({**opt, **place, 'is_train': True})
     generator, routes = torch.Generator().manual_seed(place['rank']), []
-    own = model.gradients.draws
-    model.gradients.draws = lambda *args, **kwargs: routes.append(own(*args, **kwargs)) or routes[-1]
+    own = model.gradients.rng
+    model.gradients.rng = lambda *args, **kwargs: routes.append(own(*args, **kwargs)) or routes[-1]
     for iteration in (1, 2):
         model.feed_data({'lq': torch.rand(2, 3, 16, 16, generator=generator),
                          'gt': torch.rand(2, 3, 32, 32, generator=generator)})
         model.optimize_parameters(iteration)
     state = [x for x in model.distiller.state_dict().values() if torch.is_tensor(x)]
-    drawn = [[draws.route(*route) for route in list(draws.routes)] for draws in routes]
+    drawn = [[rng.route(*route) for route in list(rng.routes)] for rng in routes]
     return {'weights': alike([*state, *model.net_g_ema.state_dict().values()]),
             'losses': alike(model.loss_dict.values()), 'routes': len({*map(repr, distributed.everyone(drawn))}) == 1,
             'drawn': drawn, 'finite': all(bool(x.isfinite().all()) for x in state),

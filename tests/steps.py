@@ -4,18 +4,18 @@ import torch
 from torch import nn
 from torchvision.models import vgg19
 
-from mipkd_model.base.randomness import Draws
+from mipkd_model.base.randomness import StepRandom
 from mipkd_model.losses import DistillStep
 
 
-def draws(iteration=7, seed=3, share=(0, 1)):
-    return Draws(seed, iteration, torch.device('cpu'), share)
+def rng(iteration=7, seed=3, share=(0, 1)):
+    return StepRandom(seed, iteration, torch.device('cpu'), share)
 
 
-def make_step(lq, views, upscale=2, traces=None, iteration=7):
+def make_step(lq, views, upscale=2, passes=None, iteration=7):
     """A step of these inputs (N, 3, H, W), whose ground truth is noise of 8 bits."""
     gt = levels(len(lq), 3, *(upscale * side for side in lq.shape[-2:])).to(lq.dtype)
-    return DistillStep(lq, gt, views, traces or {}, [], draws(iteration))
+    return DistillStep(lq, gt, views, passes or {}, [], rng(iteration))
 
 
 def levels(*shape):

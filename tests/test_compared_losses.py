@@ -7,7 +7,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged_view import Trace
+from mipkd_arch.staged_view import StagedOutput
 from mipkd_model.losses import DistillLoss, DistillStep
 from mipkd_model.losses.at_loss import ATLoss
 from mipkd_model.losses.fakd_loss import FAKDLoss
@@ -45,8 +45,8 @@ def value_of(loss, maps_s, maps_t):
     """Loss of a step with these maps, and its gradients to the student's."""
     maps_s = [feature.detach().clone().requires_grad_() for feature in maps_s]
     lq, gt = torch.rand(2, len(maps_s[0]), 3, 4, 4)
-    traces = {STUDENT: Trace(tuple(maps_s), gt), TEACHER: Trace(tuple(maps_t), gt)}
-    losses = loss(DistillStep(lq, gt, {}, traces, [], None))
+    passes = {STUDENT: StagedOutput(tuple(maps_s), gt), TEACHER: StagedOutput(tuple(maps_t), gt)}
+    losses = loss(DistillStep(lq, gt, {}, passes, [], None))
     (name, value), = losses.items()
     assert value.dtype == torch.float32 and value.shape == () and name.startswith('l_')
     return value.detach(), list(torch.autograd.grad(value, maps_s, retain_graph=True)), value
@@ -275,7 +275,7 @@ def test_weights_multiply_the_loss_and_none_is_needed(name):
     values = [value_of(loss, maps_s, maps_t)[0] for loss in (one, five)]
     torch.testing.assert_close(values[1], 5 * values[0])
     built = build_loss({'type': cls.__name__})
-    assert isinstance(built, DistillLoss) and built.needs_maps and not built.needs_mixers
+    assert isinstance(built, DistillLoss) and built.needs_features and not built.needs_mixers
 
 
 @pytest.mark.parametrize('loss, option, value, hint', [

@@ -7,7 +7,7 @@ import refusals
 import runs
 import tiny
 import torch
-from steps import draws, levels, make_step, near, resized
+from steps import levels, make_step, near, resized, rng
 from torch.nn import functional as F
 
 from mipkd_arch import staged_view
@@ -41,13 +41,13 @@ def test_crops_are_parts_of_each_image_at_places_of_its_own_that_reach_both_ends
     images = torch.arange(3 * 2 * 6 * 7).view(3, 2, 6, 7)
     places = [set() for _ in images]
     for iteration in range(60):
-        numbers = draws(iteration).numbers_of_samples('dukd', len(images))
+        numbers = rng(iteration).numbers_of_samples('dukd', len(images))
         for index, crop in enumerate(random_crops(images, 4, 4, numbers)):
             top, left = divmod(crop[0, 0, 0].item() - 84 * index, 7)
             assert torch.equal(crop, images[index, :, top:top + 4, left:left + 4])
             places[index].add((top, left))
     assert all(found == {(top, left) for top in range(3) for left in range(4)} for found in places)
-    crops = random_crops(images % 84, 4, 4, draws().numbers_of_samples('x', 3))
+    crops = random_crops(images % 84, 4, 4, rng().numbers_of_samples('x', 3))
     assert len({tuple(crop.flatten().tolist()) for crop in crops}) > 1
 
 
@@ -58,7 +58,7 @@ def test_the_zooms_of_a_share_are_those_of_its_part_of_the_whole_batch():
         index, count = share
         part = slice(index * 4 // count, (index + 1) * 4 // count)
         views = {STUDENT: Spy(), TEACHER: Spy()}
-        DUKDLoss()(DistillStep(lq[part], whole.gt[part], views, {}, [], draws(share=share)))
+        DUKDLoss()(DistillStep(lq[part], whole.gt[part], views, {}, [], rng(share=share)))
         seen[share] = views[STUDENT].seen + views[TEACHER].seen
     assert len(seen[0, 1]) == 4
     for position, images in enumerate(seen[0, 1]):
@@ -84,8 +84,8 @@ def test_only_the_students_input_is_changed_and_the_teacher_sees_the_crop_of_gt(
         step = make_step(levels(2, 3, *size), views, iteration=iteration)
         loss = DUKDLoss(zoom_out=False)(step)
         places = [(own.randint(0, size[0]), own.randint(0, size[1]))
-                  for own in draws(iteration).numbers_of_samples('dukd', 2)]
-        numbers = draws(iteration).numbers('dukd')
+                  for own in rng(iteration).numbers_of_samples('dukd', 2)]
+        numbers = rng(iteration).numbers('dukd')
         names = tuple(name for name in CHANGES if numbers.random() < 0.3)
         crops = torch.stack([gt[:, top:top + size[0], left:left + size[1]]
                              for gt, (top, left) in zip(step.gt, places, strict=True)])
@@ -109,10 +109,10 @@ def dukd_by_hand(step, networks):
     """The loss in float64, from the numbers drawn."""
     height, width = step.lq.shape[-2:]
     crops = []
-    for gt, own in zip(step.gt.double(), draws().numbers_of_samples('dukd', len(step.gt)), strict=True):
+    for gt, own in zip(step.gt.double(), rng().numbers_of_samples('dukd', len(step.gt)), strict=True):
         top, left = own.randint(0, gt.shape[1] - height), own.randint(0, gt.shape[2] - width)
         crops.append(gt[:, top:top + height, left:left + width])
-    crops, numbers = torch.stack(crops), draws().numbers('dukd')
+    crops, numbers = torch.stack(crops), rng().numbers('dukd')
     invert, hflip, vflip, transpose = (numbers.random() < 0.9 for _ in range(4))
     x = 1 - crops if invert else crops
     x = torch.flip(x, [3]) if hflip else x

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.base.files import check_writable, put_in_place, write_json
+from mipkd_model.base.files import atomic_write, check_writable, write_json
 from mipkd_model.base.weights import save_atomically
 from mipkd_model.evaluation.records import RecordError, read_json
 
@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
-    with pytest.raises(UserError, match='cannot be written'), put_in_place(tmp_path / 'a.json'):
+    with pytest.raises(UserError, match='cannot be written'), atomic_write(tmp_path / 'a.json'):
         pass
     assert os.listdir(tmp_path) == []
 

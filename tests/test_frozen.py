@@ -17,7 +17,7 @@ CPU = torch.device('cpu')
 
 def traced(network, lq):
     with torch.no_grad(), autocast('bf16', CPU):
-        return staged_view(network, 2).trace(lq)
+        return staged_view(network, 2).forward_features(lq)
 
 
 @pytest.mark.parametrize('family', runs.FAMILIES)
@@ -28,7 +28,7 @@ def test_a_teacher_stored_in_bf16_gives_what_autocast_gives_to_the_last_bit(fami
     lq = torch.rand(2, 3, 16, 16)
     first, second = traced(network, lq), traced(stored, lq)
     assert torch.equal(first.output, second.output)
-    for ours, theirs in zip(first.maps, second.maps, strict=True):
+    for ours, theirs in zip(first.features, second.features, strict=True):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
 
 

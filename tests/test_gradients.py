@@ -4,7 +4,7 @@ import runs
 import tiny
 import torch
 
-from mipkd_arch.prior_mixer import STUDENT, TEACHER, chain, mix_traces, restart
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, chain, mix_features, restart
 
 FAMILIES = ('EDSR', 'RCAN', 'SwinIR')
 
@@ -16,9 +16,9 @@ def step(model, iteration=1):
 
 def backward(model, iteration=1, only=None):
     """Losses and gradients of one step, of all losses or of one, without the optimizer."""
-    from mipkd_model.base.randomness import Draws
+    from mipkd_model.base.randomness import StepRandom
     model.feed_data(runs.batch())
-    losses = model.distiller(model.lq, model.gt, Draws(0, iteration, model.device))
+    losses = model.distiller(model.lq, model.gt, StepRandom(0, iteration, model.device))
     sum(value for name, value in losses.items() if only in (None, name)).backward()
     return losses
 
@@ -47,10 +47,10 @@ def test_the_auto_encoder_term_alone_trains_the_mixers(tmp_path, family):
 def assembled(model, assembly, route):
     views = model.distiller.views
     lq = model.distiller.pad(model.lq)
-    traces = {STUDENT: views[STUDENT].trace(lq), TEACHER: model.distiller.teach(lq)}
+    passes = {STUDENT: views[STUDENT].forward_features(lq), TEACHER: model.distiller.teacher_forward(lq)}
     masks = tiny.uniform(0)
-    mixed = mix_traces(model.distiller.mixers, traces[STUDENT], traces[TEACHER], masks)
-    return assembly(views, model.distiller.mixers, traces, mixed, route, masks)
+    mixed = mix_features(model.distiller.mixers, passes[STUDENT], passes[TEACHER], masks)
+    return assembly(views, model.distiller.mixers, passes, mixed, route, masks)
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -100,7 +100,7 @@ def test_the_teacher_stays_in_eval_mode_with_its_drop_path_off(tmp_path):
     step(model)
     assert not any(module.training for module in model.net_t.modules())
     lq = model.distiller.pad(model.lq)
-    first, second = model.distiller.teach(lq).output, model.distiller.teach(lq).output
+    first, second = model.distiller.teacher_forward(lq).output, model.distiller.teacher_forward(lq).output
     assert torch.equal(first, second) and torch.equal(first, model.net_t(lq))
 
 
@@ -108,7 +108,7 @@ def test_the_students_drop_path_is_on_while_training(tmp_path):
     model = runs.model(runs.options(tmp_path, 'SwinIR'))
     model.feed_data(runs.batch())
     view = model.distiller.views[STUDENT]
-    assert not torch.equal(view.trace(model.lq).output, view.trace(model.lq).output)
+    assert not torch.equal(view.forward_features(model.lq).output, view.forward_features(model.lq).output)
 
 
 def test_a_loss_of_weight_zero_trains_as_if_it_were_absent(tmp_path):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged_view import Trace
+from mipkd_arch.staged_view import StagedOutput
 from mipkd_model.data.bicubic import imresize
 from mipkd_model.losses.crosskd_loss import CrossKDLoss
 from mipkd_model.losses.csd_loss import CSDLoss
@@ -30,9 +30,10 @@ def csd(weights):
 def csd_step(batch, output=None):
     torch.manual_seed(1)
     lq, target, student = levels(batch, 3, 8, 8), torch.rand(batch, 3, 16, 16), torch.rand(batch, 3, 16, 16)
-    traces = {STUDENT: Trace((), student.requires_grad_() if output is None else output), TEACHER: Trace((), target)}
+    output = student.requires_grad_() if output is None else output
+    passes = {STUDENT: StagedOutput((), output), TEACHER: StagedOutput((), target)}
     both = SimpleNamespace(upscale=2)
-    return make_step(lq, {STUDENT: both, TEACHER: both}, traces=traces), student
+    return make_step(lq, {STUDENT: both, TEACHER: both}, passes=passes), student
 
 
 @pytest.fixture(scope='module')
@@ -100,7 +101,7 @@ def test_the_vgg_of_csd_is_frozen_and_looks_at_no_maps_of_the_networks(csd):
     step, _ = csd_step(2)
     csd(step)['l_csd'].backward()
     assert all(not p.requires_grad and p.grad is None for p in csd.parameters())
-    assert not csd.needs_maps and csd.min_batch == 2
+    assert not csd.needs_features and csd.min_batch == 2
 
 
 def test_missing_weights_of_vgg_are_one_line_with_the_command(tmp_path):
@@ -131,7 +132,7 @@ def crosskd_step():
     views = {STUDENT: staged_view(tiny.edsr(2).double(), 3),
              TEACHER: staged_view(tiny.edsr(2, num_feat=12).double().requires_grad_(False), 3)}
     lq = torch.rand(2, 3, 6, 5).double()
-    return make_step(lq, views, traces={role: view.trace(lq) for role, view in views.items()})
+    return make_step(lq, views, passes={role: view.forward_features(lq) for role, view in views.items()})
 
 
 def crosskd_by_hand(step, adapter, position):
@@ -172,7 +173,7 @@ def test_crosskd_lets_the_teacher_finish_what_the_student_began(position):
 
 def test_crosskd_has_no_loss_for_a_student_that_is_the_teacher():
     step = crosskd_step()
-    step.views[STUDENT], step.traces[STUDENT] = step.views[TEACHER], step.traces[TEACHER]
+    step.views[STUDENT], step.passes[STUDENT] = step.views[TEACHER], step.passes[TEACHER]
     loss = CrossKDLoss()
     loss.bind(step.views)
     nn.init.eye_(loss.double().adapter.weight.data.flatten(1))

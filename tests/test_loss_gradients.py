@@ -6,7 +6,7 @@ import pytest
 import runs
 import torch
 
-from mipkd_model.base.randomness import Draws
+from mipkd_model.base.randomness import StepRandom
 from mipkd_model.training.gradient_log import NAME, read_gradients
 from mipkd_model.training.loss_gradients import loss_gradients
 
@@ -20,9 +20,9 @@ def model_of(tmp_path, **train):
 def by_hand(model, lq, gt, iteration):
     """Gradients of the losses at the student, each by a backward pass of its own."""
     gradients = {}
-    for name in model.distiller(lq, gt, Draws(model.opt['manual_seed'], iteration, model.device)):
+    for name in model.distiller(lq, gt, StepRandom(model.opt['manual_seed'], iteration, model.device)):
         model.distiller.zero_grad()
-        model.distiller(lq, gt, Draws(model.opt['manual_seed'], iteration, model.device))[name].backward()
+        model.distiller(lq, gt, StepRandom(model.opt['manual_seed'], iteration, model.device))[name].backward()
         parts = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.net_g.parameters()]
         gradients[name] = torch.cat([part.flatten() for part in parts]).double()
     model.distiller.zero_grad()

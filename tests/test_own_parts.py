@@ -33,7 +33,7 @@ def test_a_users_own_loss_runs_from_an_option_file_with_weights_of_its_own(folde
             self.factor = nn.Parameter(torch.ones(views[TEACHER].num_positions))
 
         def forward(self, step):
-            pairs = zip(self.factor, step.student.maps, step.teacher.maps, strict=True)
+            pairs = zip(self.factor, step.student.features, step.teacher.features, strict=True)
             energies = [(k * f_s.square().mean() - f_t.square().mean()).abs() for k, f_s, f_t in pairs]
             return {'l_energy': self.loss_weight * sum(energies)}
 
@@ -134,7 +134,7 @@ def test_a_crosskd_position_beyond_the_cuts_is_refused(folder):
 
 def test_a_loss_that_takes_the_name_of_another_is_refused(folder, registered):
     class SecondPixelLoss(DistillLoss):
-        needs_maps = False
+        needs_features = False
 
         def forward(self, step):
             return {'l_pix': (step.output - step.target).abs().mean()}

@@ -1,4 +1,4 @@
-"""Items of the paired dataset: crops, their draws, the stores they come from, and data that is refused."""
+"""Items of the paired dataset: crops, their rng, the stores they come from, and data that is refused."""
 import random
 from functools import partial
 from itertools import product
@@ -118,8 +118,8 @@ def test_a_crop_is_turned_as_basicsr_turns_it(tmp_path, monkeypatch):
     for key in samples(60):
         turns = dataset.crop_of(key)[2:]
         seen.add(turns)
-        draws = iter(turns)
-        monkeypatch.setattr(random, 'random', lambda draws=draws: 0.9 - 0.8 * next(draws))
+        rng = iter(turns)
+        monkeypatch.setattr(random, 'random', lambda rng=rng: 0.9 - 0.8 * next(rng))
         assert np.array_equal(pixels(dataset[key]), augment(images['a'].copy()))
     assert len(seen) == 8
 
@@ -130,8 +130,8 @@ def test_switched_off_turns_are_those_that_basicsr_leaves_out(tmp_path, monkeypa
     dataset = PairedSRDataset({**pack(tmp_path, {'a': image}), 'use_hflip': hflip, 'use_rot': rot})
     theirs = set()
     for turns in product((0, 1), repeat=3):
-        draws = iter(turns)
-        monkeypatch.setattr(random, 'random', lambda draws=draws: 0.9 - 0.8 * next(draws))
+        rng = iter(turns)
+        monkeypatch.setattr(random, 'random', lambda rng=rng: 0.9 - 0.8 * next(rng))
         theirs.add(np.ascontiguousarray(augment(image.copy(), hflip, rot)).tobytes())
     for keys in (samples(120), [0] * 120):
         assert {pixels(dataset[key]).tobytes() for key in keys} == theirs and len(theirs) == 2 ** (hflip + 2 * rot)

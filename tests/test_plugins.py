@@ -60,7 +60,7 @@ PARTS = {
 
         @LOSS_REGISTRY.register()
         class EdgeLoss(DistillLoss):
-            needs_maps = False
+            needs_features = False
 
             def __init__(self, *, loss_weight=1.0):
                 super().__init__()

@@ -4,8 +4,8 @@ import torch
 
 from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
-from mipkd_model.base.randomness import Draws
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_features, restart
+from mipkd_model.base.randomness import StepRandom
 from mipkd_model.losses import DistillLoss, DistillStep
 from mipkd_model.losses.mipkd_loss import BlockPriorLoss, FeaturePriorLoss, mean_distance
 
@@ -16,22 +16,22 @@ CPU = torch.device('cpu')
 NAMES = {FeaturePriorLoss: 'feature_prior_opt', BlockPriorLoss: 'block_prior_opt'}
 
 
-def draws(iteration=7, seed=3, share=(0, 1)):
-    return Draws(seed, iteration, CPU, share)
+def rng(iteration=7, seed=3, share=(0, 1)):
+    return StepRandom(seed, iteration, CPU, share)
 
 
 def make_step():
-    """A step of two tiny EDSRs in three stages, calibrated, in float64; its draws are those of ``draws()``."""
+    """A step of two tiny EDSRs in three stages, calibrated, in float64; its draws are those of ``rng()``."""
     torch.manual_seed(0)
     views = {STUDENT: staged_view(tiny.edsr(2).double(), 3),
              TEACHER: staged_view(tiny.edsr(2, num_feat=12).double(), 3)}
     views[TEACHER].network.requires_grad_(False)
     lq, gt = torch.rand(2, 3, 6, 5).double(), torch.rand(2, 3, 12, 10).double()
-    traces = {role: view.trace(lq) for role, view in views.items()}
+    passes = {role: view.forward_features(lq) for role, view in views.items()}
     mixers = [FeaturePriorMixer(8, 12, latent=5).double() for _ in range(4)]
-    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps, strict=True):
+    for mixer, feature_s, feature_t in zip(mixers, passes[STUDENT].features, passes[TEACHER].features, strict=True):
         mixer.calibrate(feature_s, feature_t)
-    return DistillStep(lq, gt, views, traces, mixers, draws())
+    return DistillStep(lq, gt, views, passes, mixers, rng())
 
 
 def close(loss, expected):
@@ -50,8 +50,8 @@ UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
 def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_maps(unit):
     loss = FeaturePriorLoss(loss_weight=3., unit=unit)(make_step())['l_feat']
     step, expected = make_step(), 0
-    mixed = mix_traces(step.mixers, step.student, step.teacher, draws().uniform)
-    for mixer, mix, target in zip(step.mixers, mixed, step.teacher.maps, strict=True):
+    mixed = mix_features(step.mixers, step.student, step.teacher, rng().uniform)
+    for mixer, mix, target in zip(step.mixers, mixed, step.teacher.features, strict=True):
         expected += (mixer.decode(mix.z, TEACHER) - target).abs().mean() / unit_by_hand(unit, mixer, TEACHER)
     close(loss, 3. * expected)
 
@@ -74,7 +74,7 @@ def test_the_autoencoder_term_is_the_sum_of_reconstruction_errors_of_the_teacher
     step, expected = make_step(), 0
     for position, mixer in enumerate(step.mixers):
         for role in roles:
-            feature = step.traces[role].maps[position]
+            feature = step.passes[role].features[position]
             decoded = mixer.decode(mixer.encode(feature, role), role)
             expected += (decoded - feature).abs().mean() / unit_by_hand(unit, mixer, role)
     close(loss, 3. * 0.5 * expected)
@@ -108,8 +108,8 @@ def test_the_unit_spread_makes_the_loss_free_of_the_range_of_the_maps():
         mixer.spread_student *= 1000
         mixer.spread_teacher *= 1000
     for role in BOTH:
-        trace = step.traces[role]
-        step.traces[role] = type(trace)(tuple(1000 * feature for feature in trace.maps), trace.output)
+        passed = step.passes[role]
+        step.passes[role] = type(passed)(tuple(1000 * feature for feature in passed.features), passed.output)
     close(FeaturePriorLoss(unit='spread')(step)['l_feat'], loss.double())
 
 
@@ -117,13 +117,13 @@ def test_the_unit_spread_makes_the_loss_free_of_the_range_of_the_maps():
 @pytest.mark.parametrize('iteration', [7, 8, 9])
 def test_the_block_prior_is_the_mean_difference_to_the_teachers_image(assembly, function, length, iteration):
     step = make_step()
-    step.draws = draws(iteration)
+    step.rng = rng(iteration)
     loss = BlockPriorLoss(loss_weight=0.3, assembly=assembly)(step)['l_block']
 
-    again = draws(iteration)
+    again = rng(iteration)
     route = again.route(length, 0.5, STUDENT, TEACHER)
-    mixed = mix_traces(step.mixers, step.student, step.teacher, again.uniform)
-    images = function(step.views, step.mixers, step.traces, mixed, route, again.uniform)
+    mixed = mix_features(step.mixers, step.student, step.teacher, again.uniform)
+    images = function(step.views, step.mixers, step.passes, mixed, route, again.uniform)
     distances = [(image - step.teacher.output).abs().mean() for image in images]
     close(loss, 0.3 * sum(distances) / len(distances))
 
@@ -133,9 +133,9 @@ def test_the_block_prior_is_the_mean_difference_to_the_teachers_image(assembly, 
 def test_the_extreme_probabilities_take_stages_of_one_network(assembly, function, length, prob, role):
     step = make_step()
     loss = BlockPriorLoss(loss_weight=1, assembly=assembly, student_prob=prob)(step)['l_block']
-    uniform = draws().uniform
-    mixed = mix_traces(step.mixers, step.student, step.teacher, uniform)
-    images = function(step.views, step.mixers, step.traces, mixed, [role] * length, uniform)
+    uniform = rng().uniform
+    mixed = mix_features(step.mixers, step.student, step.teacher, uniform)
+    images = function(step.views, step.mixers, step.passes, mixed, [role] * length, uniform)
     close(loss, torch.stack([(image - step.teacher.output).abs().mean() for image in images]).mean())
 
 
@@ -183,25 +183,25 @@ def test_an_unknown_option_is_refused(loss):
 
 
 def test_a_step_draws_the_same_again_for_the_same_seed_and_iteration():
-    first, second = draws(), draws()
+    first, second = rng(), rng()
     assert first.route(50, 0.5, *BOTH) == second.route(50, 0.5, *BOTH)
     assert torch.equal(first.uniform((9, )), second.uniform((9, )))
 
 
 @pytest.mark.parametrize('other', [{'iteration': 8}, {'seed': 4}])
 def test_another_iteration_or_seed_draws_otherwise(other):
-    first, second = draws(), draws(**other)
+    first, second = rng(), rng(**other)
     assert first.route(50, 0.5, *BOTH) != second.route(50, 0.5, *BOTH)
     assert not torch.equal(first.uniform((9, )), second.uniform((9, )))
 
 
 def test_shares_of_a_batch_take_one_route_and_have_the_masks_of_the_whole():
-    whole, shares = draws(), [draws(share=(index, 3)) for index in range(3)]
+    whole, shares = rng(), [rng(share=(index, 3)) for index in range(3)]
     assert all(share.route(50, 0.5, *BOTH) == whole.route(50, 0.5, *BOTH) for share in shares)
     for _ in range(2):
         assert torch.equal(torch.cat([share.uniform((2, 3, 4)) for share in shares]), whole.uniform((6, 3, 4)))
 
 
 def test_routes_take_the_student_with_the_asked_probability():
-    roles = [role for iteration in range(1000) for role in draws(iteration).route(3, 0.3, *BOTH)]
+    roles = [role for iteration in range(1000) for role in rng(iteration).route(3, 0.3, *BOTH)]
     assert roles.count(STUDENT) / len(roles) == pytest.approx(0.3, abs=0.03)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_traces, restart
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, chain, mix_features, restart
 
 LATENT = 5
 RATIO = 0.4
@@ -151,11 +151,11 @@ def pair():
              TEACHER: staged_view(tiny.edsr(2, num_feat=12, num_block=6).double(), 3)}
     lq = torch.rand(2, 3, 6, 5).double()
     with torch.no_grad():
-        traces = {role: view.trace(lq) for role, view in views.items()}
+        passes = {role: view.forward_features(lq) for role, view in views.items()}
     mixers = [FeaturePriorMixer(8, 12, latent=LATENT, ratio=RATIO).double() for _ in range(4)]
-    for mixer, feature_s, feature_t in zip(mixers, traces[STUDENT].maps, traces[TEACHER].maps, strict=True):
+    for mixer, feature_s, feature_t in zip(mixers, passes[STUDENT].features, passes[TEACHER].features, strict=True):
         mixer.calibrate(feature_s, feature_t)
-    return views, mixers, traces, lq
+    return views, mixers, passes, lq
 
 
 MEAN = torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1).double()
@@ -214,8 +214,8 @@ def same(output, expected):
 
 @torch.no_grad()
 def test_mixed_maps_hold_both_networks_latent_maps_and_their_blend(pair):
-    _, mixers, traces, _ = pair
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], tiny.uniform())
+    _, mixers, passes, _ = pair
+    mixed = mix_features(mixers, passes[STUDENT], passes[TEACHER], tiny.uniform())
     for made, z_s, z_t, z in zip(mixed, *latents_by_hand(pair, tiny.uniform()), strict=True):
         same(made.z_s, z_s)
         same(made.z_t, z_t)
@@ -225,7 +225,7 @@ def test_mixed_maps_hold_both_networks_latent_maps_and_their_blend(pair):
 @pytest.mark.parametrize('route', list(itertools.product(BOTH, repeat=3)), ids='-'.join)
 @torch.no_grad()
 def test_a_chain_is_the_papers_dynamic_stack(pair, route):
-    views, mixers, traces, _ = pair
+    views, mixers, passes, _ = pair
     first, second, third = route
     uniform = tiny.uniform()
     _, z_t, z = latents_by_hand(pair, uniform)
@@ -237,8 +237,8 @@ def test_a_chain_is_the_papers_dynamic_stack(pair, route):
     expected = tail_by_hand(pair, feature, third)
 
     uniform = tiny.uniform()
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], uniform)
-    outputs = chain(views, mixers, traces, mixed, route, uniform)
+    mixed = mix_features(mixers, passes[STUDENT], passes[TEACHER], uniform)
+    outputs = chain(views, mixers, passes, mixed, route, uniform)
     assert len(outputs) == 1
     same(outputs[0], expected)
 
@@ -246,11 +246,11 @@ def test_a_chain_is_the_papers_dynamic_stack(pair, route):
 @pytest.mark.parametrize('route', list(itertools.product(BOTH, repeat=4)), ids='-'.join)
 @torch.no_grad()
 def test_a_restart_sends_every_position_through_the_rest_of_one_network(pair, route):
-    views, mixers, traces, _ = pair
+    views, mixers, passes, _ = pair
     _, _, z = latents_by_hand(pair, tiny.uniform())
     uniform = tiny.uniform()
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], uniform)
-    outputs = restart(views, mixers, traces, mixed, route, uniform)
+    mixed = mix_features(mixers, passes[STUDENT], passes[TEACHER], uniform)
+    outputs = restart(views, mixers, passes, mixed, route, uniform)
     assert len(outputs) == 4
     for k, role in enumerate(route):
         feature = decode_by_hand(mixers[k], z[k], role)
@@ -265,13 +265,13 @@ def test_a_restart_sends_every_position_through_the_rest_of_one_network(pair, ro
 def test_with_coders_that_change_nothing_an_unmixed_route_is_the_network_itself(assembly, length, ratio, role):
     views = {name: staged_view(tiny.edsr(2).double(), 3) for name in BOTH}
     lq = torch.rand(1, 3, 6, 5).double()
-    traces = {name: view.trace(lq) for name, view in views.items()}
+    passes = {name: view.forward_features(lq) for name, view in views.items()}
     mixers = [FeaturePriorMixer(8, 8, encoder='none', depth=1, ratio=ratio).double() for _ in range(4)]
     for mixer in mixers:
         for decoder in mixer.decoders.values():
             torch.nn.init.dirac_(decoder[0].weight)
             torch.nn.init.zeros_(decoder[0].bias)
-    mixed = mix_traces(mixers, traces[STUDENT], traces[TEACHER], tiny.uniform())
-    for output in assembly(views, mixers, traces, mixed, [role] * length, tiny.uniform()):
-        torch.testing.assert_close(output, traces[role].output)
-    assert not torch.allclose(traces[STUDENT].output, traces[TEACHER].output)
+    mixed = mix_features(mixers, passes[STUDENT], passes[TEACHER], tiny.uniform())
+    for output in assembly(views, mixers, passes, mixed, [role] * length, tiny.uniform()):
+        torch.testing.assert_close(output, passes[role].output)
+    assert not torch.allclose(passes[STUDENT].output, passes[TEACHER].output)

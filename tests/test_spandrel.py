@@ -100,7 +100,7 @@ def test_no_cut_changes_the_output_and_all_maps_are_of_lq_size(dat, kind, cuts):
     output, expected = view_and_network(network, lq, cuts)
     assert torch.equal(output, expected)
     view = staged_view(network, cuts)
-    maps = view.trace(lq).maps
+    maps = view.forward_features(lq).features
     assert len(maps) == view.num_positions == (cuts if isinstance(cuts, int) else len(cuts) + 1) + 1
     assert all(feature.shape == (2, 32, 16, 20) for feature in maps) and view.num_feat == 32
 
@@ -120,11 +120,11 @@ def test_a_view_trains_and_autocasts_like_the_network(dat):
 def test_maps_in_a_trace_are_not_changed_by_what_runs_after_them(dat, kind):
     view, lq = staged_view(SpandrelNetwork(file=dat(kind)[1]).eval(), 2), torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        trace, feature = view.trace(lq), view.head(lq)
-        for stage, found in enumerate(trace.maps[1:]):
+        passed, feature = view.forward_features(lq), view.head(lq)
+        for stage, found in enumerate(passed.features[1:]):
             feature = view.run_stage(stage, feature.clone())
             assert torch.equal(found, feature)
-        assert torch.equal(view.finish(feature, trace), trace.output)
+        assert torch.equal(view.finish(feature, passed), passed.output)
 
 
 def test_more_stages_than_blocks_are_refused(dat):

@@ -153,27 +153,27 @@ def test_a_view_sees_weights_that_change_after_it_was_made():
 @pytest.mark.parametrize('name', THREE)
 def test_a_trace_has_one_map_per_position_at_lq_size(name, cuts):
     view = staged_view(tiny.NETWORKS[name]().eval(), cuts)
-    trace = view.trace(torch.rand(2, 3, 8, 12))
-    assert len(trace.maps) == view.num_positions == cuts + 1
-    assert all(feature.shape == (2, view.num_feat, 8, 12) for feature in trace.maps)
+    passed = view.forward_features(torch.rand(2, 3, 8, 12))
+    assert len(passed.features) == view.num_positions == cuts + 1
+    assert all(feature.shape == (2, view.num_feat, 8, 12) for feature in passed.features)
 
 
 @pytest.mark.parametrize('name', ALL)
 def test_maps_in_a_trace_are_not_changed_by_what_runs_after_them(name):
     view, lq = staged_view(tiny.NETWORKS[name]().eval(), 3), torch.rand(1, 3, 16, 16)
-    trace = view.trace(lq)
+    passed = view.forward_features(lq)
     feature = view.head(lq)
-    assert torch.equal(trace.maps[0], feature)
+    assert torch.equal(passed.features[0], feature)
     for stage in range(3):
         feature = view.run_stage(stage, feature.clone())
-        assert torch.equal(trace.maps[stage + 1], feature)
+        assert torch.equal(passed.features[stage + 1], feature)
 
 
 @pytest.mark.parametrize('name', THREE)
 def test_the_tail_gives_the_output_from_the_last_and_the_first_map(name):
     view = staged_view(tiny.NETWORKS[name]().eval(), 3)
-    trace = view.trace(torch.rand(1, 3, 16, 16))
-    assert torch.equal(view.finish(trace.maps[-1], trace), trace.output)
+    passed = view.forward_features(torch.rand(1, 3, 16, 16))
+    assert torch.equal(view.finish(passed.features[-1], passed), passed.output)
 
 
 def test_ten_groups_of_rcan_are_cut_in_three_after_the_third_and_the_seventh():

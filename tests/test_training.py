@@ -127,7 +127,7 @@ def test_overfitting_a_handful_of_patches_brings_the_student_to_the_teacher(tmp_
     model = runs.model(opt)
     model.feed_data(runs.batch(4))
     # Both networks start at random: what the teacher makes of the patches is the ground truth to overfit.
-    model.gt = model.distiller.teach(model.lq).output.detach()
+    model.gt = model.distiller.teacher_forward(model.lq).output.detach()
 
     def error():
         with torch.no_grad():

@@ -130,7 +130,7 @@ def test_a_student_that_takes_one_sample_at_a_time_is_refused(folder, registered
 
 class CoarseLoss(DistillLoss):
     """Needs patches of 24 pixels."""
-    needs_maps = False
+    needs_features = False
 
     def forward(self, step):
         return {'l_coarse': F.conv2d(step.output, torch.ones(1, 3, 24, 24)).mean()}
@@ -138,7 +138,7 @@ class CoarseLoss(DistillLoss):
 
 class PairLoss(DistillLoss):
     """Needs two samples, and does not say so."""
-    needs_maps = False
+    needs_features = False
 
     def forward(self, step):
         return {'l_pair': (step.output[0] - step.output[1]).abs().mean()}
@@ -174,7 +174,7 @@ def test_a_batch_that_a_loss_does_not_take_is_refused_with_the_least(folder, reg
 def test_a_loss_that_fails_on_everything_is_one_line(folder, registered):
     class BrokenLoss(PairLoss):
         def forward(self, step):
-            return {'l_broken': step.student.maps[7]}
+            return {'l_broken': step.student.features[7]}
 
     registered(LOSS_REGISTRY, BrokenLoss)
     assert refused(options(folder, broken_opt={'type': 'BrokenLoss'})).startswith(
@@ -247,7 +247,7 @@ def test_image_losses_that_write_into_images_change_no_other_loss(folder, regist
 def test_a_distilling_loss_that_writes_into_maps_is_refused(folder, registered):
     class WritingMapsLoss(DistillLoss):
         def forward(self, step):
-            return {'l_maps': scaled_in_place(step.teacher.maps[1]).mean() * step.output.mean()}
+            return {'l_maps': scaled_in_place(step.teacher.features[1]).mean() * step.output.mean()}
 
     registered(LOSS_REGISTRY, WritingMapsLoss)
     assert refused(options(folder, maps_opt={'type': 'WritingMapsLoss'})).startswith(

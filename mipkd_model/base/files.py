@@ -11,7 +11,7 @@ CHUNK = 1 << 20
 
 
 @contextmanager
-def put_in_place(file):
+def atomic_write(file):
     """Give a path to write to; it becomes ``file`` when the block ends well, and is removed when it does not.
 
     Whenever the power goes, ``file`` is the whole one from before or the whole one from after.
@@ -24,10 +24,10 @@ def put_in_place(file):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        reach_disk(temporary)
+        fsync(temporary)
         os.replace(temporary, file)
         with suppress(OSError):  # not every file system can do so for folders
-            reach_disk(file.parent)
+            fsync(file.parent)
     except OSError as error:
         raise UserError(f'{file}: cannot be written ({error.strerror or error}); is there room and may you write '
                         'there?') from None
@@ -59,7 +59,7 @@ def check_writable(file, option):
     raise UserError(f'{file}: cannot be written, for {why}; name another place by {option}')
 
 
-def reach_disk(path):
+def fsync(path):
     """Wait until a file's content, or what a folder lists, is on the disk.
 
     Raises:
@@ -75,7 +75,7 @@ def reach_disk(path):
 
 def write_json(content, file):
     """Write plain data as JSON in place of ``file``. Returns its path."""
-    with put_in_place(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + '\n',
                              encoding='utf-8')
     return Path(file)

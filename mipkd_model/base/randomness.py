@@ -15,7 +15,7 @@ def seed_of(*parts):
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], 'little') >> 1
 
 
-class Draws:
+class StepRandom:
     """Choices of one pass through the networks.
 
     A step's batch may be shared by several processes, and passed in several parts. Routes are the same for all of it,

@@ -12,7 +12,7 @@ from mipkd_arch.base.checkpoint import (
 )
 from mipkd_arch.base.errors import command
 
-from .files import put_in_place
+from .files import atomic_write
 
 ARE_SIZES_THOSE = 'Are the sizes in the option file those the weights were trained with?'
 
@@ -82,7 +82,7 @@ def save_atomically(content, path):
     """
     buffer = io.BytesIO()  # torch's own writer has no errno for a full disk, only a RuntimeError
     torch.save(content, buffer)
-    with put_in_place(path) as temporary, open(temporary, 'wb') as file, buffer.getbuffer() as saved:
+    with atomic_write(path) as temporary, open(temporary, 'wb') as file, buffer.getbuffer() as saved:
         file.write(saved)
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, one_line, one_of
 
-from ..base.files import check_writable, put_in_place
+from ..base.files import atomic_write, check_writable
 from ..config import plugins
 from ..config.checks import find_in_options
 from ..config.command_line import complete
@@ -210,7 +210,7 @@ def _write_page(out):
         print(text_of_page(), end='')
         return
     check_writable(out, '--out')
-    with put_in_place(out) as file:
+    with atomic_write(out) as file:
         file.write_text(text_of_page(), encoding='utf-8')
     print(out)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mipkd_arch.base.errors import UserError, one_of
 
-from ..base.files import check_writable, put_in_place
+from ..base.files import atomic_write, check_writable
 from ..evaluation.records import find_records, record_files
 from ..experiments.ablations import ABLATIONS
 from ..experiments.methods import VARIANTS
@@ -41,7 +41,7 @@ def table(args):
     else:
         text = grid_text(grids, args.format, colours=not args.out and sys.stdout.isatty())
     if args.out:
-        with put_in_place(args.out) as file:
+        with atomic_write(args.out) as file:
             file.write_text(text, encoding='utf-8')
         print(args.out)
     else:

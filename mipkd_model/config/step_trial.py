@@ -8,7 +8,7 @@ import torch
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.size_probe import trial_images
 
-from ..base.randomness import Draws
+from ..base.randomness import StepRandom
 from ..losses import DistillLoss
 
 FEW, SMALL = 2, 16  # samples, and side of lq in pixels
@@ -73,7 +73,7 @@ def _failure(distiller, batch, side, scale, only=None):
     lq, gt = trial_images(batch, side, side), trial_images(batch, side * scale, side * scale)
     where, total = None, 0
     try:
-        step = distiller.look(lq, gt, Draws(0, 1, torch.device('cpu')))
+        step = distiller.look(lq, gt, StepRandom(0, 1, torch.device('cpu')))
         for name in distiller.losses:
             where = f'train.{name}_opt'
             if only in (None, 'train', where):
@@ -92,7 +92,7 @@ def _failing_network(distiller, lq):
     """The option of the network that fails on lq."""
     padded = distiller.pad(lq)
     try:
-        distiller.teach(padded)
+        distiller.teacher_forward(padded)
     except Exception:  # any failure
         return 'network_t'
     return 'network_g'

@@ -12,7 +12,7 @@ import torch
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import on_no_memory
 
-from ..base.files import put_in_place
+from ..base.files import atomic_write
 from .dataset_check import ImageCheck, check_image
 from .metrics import needs_gt, score
 
@@ -173,5 +173,5 @@ def compared_means(scores, bicubic, name):
 def _write_image(image, file):
     written, png = cv2.imencode('.png', image[..., ::-1])
     assert written, 'PNG takes any image of 8 bits'
-    with put_in_place(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_bytes(png)

@@ -38,5 +38,5 @@ class ATLoss(DistillLoss):
         self.distance = CRITERIA[one_of('at_opt.criterion', criterion, tuple(CRITERIA))]
 
     def forward(self, step):
-        distances = [self.distance(attention(f_s), attention(f_t)) for f_s, f_t in step.map_pairs]
+        distances = [self.distance(attention(f_s), attention(f_t)) for f_s, f_t in step.feature_pairs]
         return {'l_at': self.loss_weight * torch.stack(distances).sum()}

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, mix_traces
-from mipkd_arch.staged_view import StagedView, Trace, crop_to
+from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, mix_features
+from mipkd_arch.staged_view import StagedOutput, StagedView, crop_to
 
-from ..base.randomness import Draws
+from ..base.randomness import StepRandom
 
 CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
 """What a loss may take as the distance of two maps, by the name of its option ``criterion``; means over elements."""
@@ -20,32 +20,32 @@ CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
 class DistillStep:
     """One step: the images, what both networks made of them, and the means to go on from there."""
     lq: torch.Tensor
-    """Input (N, 3, H, W) in [0, 1], as the dataset gave it; the traces are those of a padded copy where needed."""
+    """Input (N, 3, H, W) in [0, 1], as the dataset gave it; the passes are those of a padded copy where needed."""
     gt: torch.Tensor
     """Ground truth (N, 3, upscale * H, upscale * W) in [0, 1]."""
     views: Mapping[str, StagedView]
     """Student and teacher by role, cut into equally many stages."""
-    traces: Mapping[str, Trace]
+    passes: Mapping[str, StagedOutput]
     """Their maps and outputs by role; the teacher's carry no gradient."""
     mixers: Sequence[FeaturePriorMixer]
     """One per position."""
-    draws: Draws
+    rng: StepRandom
     """The step's random choices."""
 
     @property
     def student(self):
-        """The student's trace."""
-        return self.traces[STUDENT]
+        """The student's features and output."""
+        return self.passes[STUDENT]
 
     @property
     def teacher(self):
-        """The teacher's trace."""
-        return self.traces[TEACHER]
+        """The teacher's features and output, without gradient."""
+        return self.passes[TEACHER]
 
     @property
-    def map_pairs(self):
+    def feature_pairs(self):
         """Maps of student and teacher, (N, C_S, H, W) and (N, C_T, H, W), of one position after the other."""
-        return zip(self.student.maps, self.teacher.maps, strict=True)
+        return zip(self.student.features, self.teacher.features, strict=True)
 
     @cached_property
     def output(self):
@@ -60,21 +60,21 @@ class DistillStep:
     @cached_property
     def mixed(self):
         """The blended maps of all positions, made once for whichever losses ask for them."""
-        return mix_traces(self.mixers, self.student, self.teacher, self.draws.uniform)
+        return mix_features(self.mixers, self.student, self.teacher, self.rng.uniform)
 
     def versions(self):
         """How often each image and map has been written into: whole numbers that change with the next time."""
         tensors = [self.lq, self.gt]
-        for trace in self.traces.values():
-            tensors += [] if trace is None else [*trace.maps, trace.output]
+        for passed in self.passes.values():
+            tensors += [] if passed is None else [*passed.features, passed.output]
         return [tensor._version for tensor in tensors]
 
-    def teach(self, lq):
+    def teacher_forward(self, lq):
         """What the teacher makes of another lq (N, 3, H, W) of any size: an image, float32, without gradient."""
         with torch.no_grad():
             return self.views[TEACHER](lq).float()
 
-    def learn(self, lq):
+    def student_forward(self, lq):
         """What the student makes of another lq (N, 3, H, W) of any size: an image, float32."""
         return self.views[STUDENT](lq).float()
 
@@ -85,7 +85,7 @@ class DistillLoss(nn.Module):
     ``forward`` takes a ``DistillStep`` and returns a dict of scalar losses by name, already weighted. Arguments of
     the constructor are the options of its block in the option file; ``loss_weight`` 0 leaves the loss out of the run.
     """
-    needs_maps = True
+    needs_features = True
     """Whether the loss looks at feature maps, for which both networks need a staged view."""
     needs_mixers = False
     """Whether the loss uses the prior mixers, so that they are built."""

@@ -45,8 +45,8 @@ class CrossKDLoss(DistillLoss):
         self.adapter = nn.Conv2d(views[STUDENT].num_feat, views[TEACHER].num_feat, 1)
 
     def forward(self, step):
-        teacher, f_s = step.views[TEACHER], step.student.maps[self.position]
-        u_t = spread(step.teacher.maps[self.position])
+        teacher, f_s = step.views[TEACHER], step.student.features[self.position]
+        u_t = spread(step.teacher.features[self.position])
         feature = self.adapter(f_s / spread(f_s).to(f_s.dtype)) * u_t.to(f_s.dtype)
         for stage in range(self.position, len(teacher.stages)):
             feature = teacher.run_stage(stage, feature)

@@ -69,7 +69,7 @@ class CSDLoss(DistillLoss):
         weights (str): torchvision's checkpoint of VGG19. Default: where ``mipkd teacher get VGG19`` puts it.
         num_negatives (int): negatives of each image, at most; a batch of N has N - 1. Default: 10.
     """
-    needs_maps = False
+    needs_features = False
     min_batch = 2  # negatives are other images of the batch
 
     def __init__(self, *, loss_weight=0.784, weights=VGG19, num_negatives=10):

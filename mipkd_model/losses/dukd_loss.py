@@ -74,7 +74,7 @@ class DUKDLoss(DistillLoss):
         consistency (bool): whether the zoomed-in input of the student is changed by F. Default: True.
         consistency_prob (float): probability of each change. Default: 0.3.
     """
-    needs_maps = False
+    needs_features = False
 
     def __init__(self, *, loss_weight=1., zoom_in=True, zoom_out=True, consistency=True, consistency_prob=0.3):
         super().__init__()
@@ -94,11 +94,11 @@ class DUKDLoss(DistillLoss):
     def forward(self, step):
         losses = {}
         if self.zoom_in:
-            lq = random_crops(step.gt, *step.lq.shape[-2:], step.draws.numbers_of_samples('dukd', len(step.gt)))
-            numbers = step.draws.numbers('dukd')
+            lq = random_crops(step.gt, *step.lq.shape[-2:], step.rng.numbers_of_samples('dukd', len(step.gt)))
+            numbers = step.rng.numbers('dukd')
             names = [name for name in CHANGES if self.consistency and numbers.random() < self.consistency_prob]
-            image = undo(step.learn(change(lq, names)), names)
-            losses['l_zoom_in'] = self.loss_weight * F.l1_loss(image, step.teach(lq))
+            image = undo(step.student_forward(change(lq, names)), names)
+            losses['l_zoom_in'] = self.loss_weight * F.l1_loss(image, step.teacher_forward(lq))
         if self.zoom_out:
             scale = step.views[STUDENT].upscale
             height, width = (side // scale for side in step.lq.shape[-2:])
@@ -107,6 +107,7 @@ class DUKDLoss(DistillLoss):
                                 f'by {scale}')
             gt = step.lq[..., :height * scale, :width * scale]
             lq = bicubic(gt, height, width)
-            image = step.learn(lq)
-            losses['l_zoom_out'] = self.loss_weight * (F.l1_loss(image, step.teach(lq)) + F.l1_loss(image, gt))
+            image = step.student_forward(lq)
+            distance = F.l1_loss(image, step.teacher_forward(lq)) + F.l1_loss(image, gt)
+            losses['l_zoom_out'] = self.loss_weight * distance
         return losses

@@ -42,5 +42,5 @@ class FAKDLoss(DistillLoss):
         self.loss_weight = number_in('fakd_opt.loss_weight', loss_weight, 0)
 
     def forward(self, step):
-        distances = [F.l1_loss(affinity(f_s), affinity(f_t)) for f_s, f_t in step.map_pairs]
+        distances = [F.l1_loss(affinity(f_s), affinity(f_t)) for f_s, f_t in step.feature_pairs]
         return {'l_fakd': self.loss_weight * torch.stack(distances).sum()}

@@ -49,7 +49,7 @@ class FitNetLoss(DistillLoss):
 
     def forward(self, step):
         distances = []
-        for position, (f_s, f_t) in enumerate(step.map_pairs):
+        for position, (f_s, f_t) in enumerate(step.feature_pairs):
             u_t = spread(f_t)
             if self.variant == 'regressor':
                 imitation = self.regressors[position](f_s / spread(f_s).to(f_s.dtype)).float()

@@ -80,7 +80,7 @@ class FeaturePriorLoss(DistillLoss):
 
     def forward(self, step):
         feature, autoencoder = [], []
-        for mixer, mixed, f_s, f_t in zip(step.mixers, step.mixed, step.student.maps, step.teacher.maps, strict=True):
+        for mixer, mixed, (f_s, f_t) in zip(step.mixers, step.mixed, step.feature_pairs, strict=True):
             feature.append(self._distance(mixer, TEACHER, mixed.decoded(TEACHER), f_t))
             if self.autoencoder_weight:
                 autoencoder.append(self._distance(mixer, TEACHER, mixer.decode(mixed.z_t, TEACHER), f_t))
@@ -124,9 +124,9 @@ class BlockPriorLoss(DistillLoss):
             views = {**views, TEACHER: views[TEACHER].recomputed()}
         stages = len(views[STUDENT].stages)
         length = stages if self.assembly == 'chain' else stages + 1
-        route = step.draws.route(length, self.student_prob, STUDENT, TEACHER)
-        outputs = ASSEMBLIES[self.assembly](views, step.mixers, step.traces, step.mixed, route,
-                                            step.draws.uniform)
+        route = step.rng.route(length, self.student_prob, STUDENT, TEACHER)
+        outputs = ASSEMBLIES[self.assembly](views, step.mixers, step.passes, step.mixed, route,
+                                            step.rng.uniform)
         target = step.teacher.output.float()
         distances = [F.l1_loss(output.float(), target) for output in outputs]
         return {'l_block': self.loss_weight * torch.stack(distances).mean()}

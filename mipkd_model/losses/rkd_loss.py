@@ -66,7 +66,7 @@ class RKDLoss(DistillLoss):
 
     def forward(self, step):
         terms = []
-        for f_s, f_t in step.map_pairs:
+        for f_s, f_t in step.feature_pairs:
             (distances_s, cosines_s), (distances_t, cosines_t) = relations(f_s), relations(f_t)
             terms.append(self.distance_weight * F.smooth_l1_loss(distances_s, distances_t)
                          + self.angle_weight * F.smooth_l1_loss(cosines_s, cosines_t))

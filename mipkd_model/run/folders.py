@@ -10,7 +10,7 @@ from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.dist_util import master_only
 
-from ..base.files import put_in_place
+from ..base.files import atomic_write
 from ..base.locks import lock
 from .states import states_in
 
@@ -136,5 +136,5 @@ def copy_opt_file(opt_file, experiments_root):
     if copy.exists() and copy.samefile(source):
         return
     head = f'# {time.strftime("%Y-%m-%d %H:%M:%S")}\n# {shlex.join(sys.argv)}\n\n'
-    with put_in_place(copy) as temporary:
+    with atomic_write(copy) as temporary:
         temporary.write_bytes(head.encode() + source.read_bytes())

@@ -11,7 +11,7 @@ import torch
 from mipkd_arch.base.checkpoint import WeightsError, load_plain
 from mipkd_arch.base.errors import UserError
 
-from ..base.files import put_in_place
+from ..base.files import atomic_write
 
 FORMAT = 'mipkd state 1'
 SEAL = b'\nmipkd state sha256 '
@@ -53,7 +53,7 @@ def write_state(state, folder, keep):
     torch.save({'format': FORMAT, **state}, buffer)
     file = Path(folder, f'{state["iter"]}.state')
     # The view is released here even on an error: CPython 3.12.1 crashes where the garbage collector finds one.
-    with put_in_place(file) as temporary, open(temporary, 'wb') as sealed, buffer.getbuffer() as content:
+    with atomic_write(file) as temporary, open(temporary, 'wb') as sealed, buffer.getbuffer() as content:
         sealed.write(content)
         sealed.write(_seal(content))
     older = [other for iteration, other in states_in(folder).items() if iteration < state['iter']]

@@ -60,7 +60,7 @@ def needs_teacher(opt, losses):
 
 def make_views(opt, student, teacher, losses):
     """Views of student and teacher (None without one), cut where a loss looks inside."""
-    looking = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_maps]
+    looking = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_features]
     views = [None if network is None else _make_view(opt, label, network, looking)
              for label, network in (('g', student), ('t', teacher))]
     counts = [len(view.stages) for view in views if view is not None]

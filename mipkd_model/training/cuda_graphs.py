@@ -63,7 +63,7 @@ class GraphedGradients:
         Raises:
             UserError: the step cannot be captured.
         """
-        draws = self.gradients.draws(iteration, generator=self.generator)
+        rng = self.gradients.rng(iteration, generator=self.generator)
         self.gradients.distiller.set_iteration(iteration)
         if self.batch is None:
             self.batch = lq.clone(), gt.clone()
@@ -74,45 +74,45 @@ class GraphedGradients:
             held.copy_(given)
         active = tuple(self.gradients.distiller.active)
         if active not in self.routes:
-            self.routes[active] = self._routes_of(draws)
-        taken = active, *(tuple(draws.route(*route)) for route in self.routes[active])
+            self.routes[active] = self._routes_of(rng)
+        taken = active, *(tuple(rng.route(*route)) for route in self.routes[active])
         if taken not in self.graphs:
-            self.graphs[taken] = self._captured(draws)
+            self.graphs[taken] = self._captured(rng)
         (names, losses, gradients), replay = self.graphs[taken]
-        self.generator.manual_seed(draws.mask_seed)
+        self.generator.manual_seed(rng.mask_seed)
         replay()
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient  # None for those that this route does not reach
         return dict(zip(names, torch.stack(losses), strict=True))
 
-    def _pass(self, draws):
+    def _pass(self, rng):
         """Names and values of the losses, and the gradients of all weights."""
         for weight in self.weights:
             weight.grad = None
-        losses = self.gradients.of_part(*self.batch, draws)
+        losses = self.gradients.of_part(*self.batch, rng)
         return list(losses), list(losses.values()), [weight.grad for weight in self.weights]
 
-    def _routes_of(self, draws):
+    def _routes_of(self, rng):
         """Find out what a step of the losses that take part decides on the host, where a graph cannot look."""
-        self.generator.manual_seed(draws.mask_seed)
+        self.generator.manual_seed(rng.mask_seed)
         with torch.random.fork_rng(devices=self._devices):
-            self._pass(draws)
-        if draws.purposes:
-            raise UserError(f'train.cuda_graphs: the loss that draws numbers for {draws.purposes[0]!r} does something '
+            self._pass(rng)
+        if rng.purposes:
+            raise UserError(f'train.cuda_graphs: the loss that draws numbers for {rng.purposes[0]!r} does something '
                             'else in each step, which a graph cannot; set cuda_graphs: false')
-        routes = list(draws.routes)
+        routes = list(rng.routes)
         ways = 2**sum(length for length, *_ in routes)
         if ways > MAX_GRAPHS:
             raise UserError(f'train.cuda_graphs: {ways} routes are a graph each, and {MAX_GRAPHS} are allowed; cut '
                             'into fewer stages by train.cuts_g and cuts_t, or set cuda_graphs: false')
         return routes
 
-    def _captured(self, draws):
+    def _captured(self, rng):
         with torch.random.fork_rng(devices=self._devices):  # for drop paths: only replays count
-            self.capture.warm_up(lambda: self._pass(draws))
-        self.generator.manual_seed(draws.mask_seed)
+            self.capture.warm_up(lambda: self._pass(rng))
+        self.generator.manual_seed(rng.mask_seed)
         try:
-            return self.capture(lambda: self._pass(draws), self.generator)
+            return self.capture(lambda: self._pass(rng), self.generator)
         except RuntimeError as error:  # anything that a capture forbids, such as waiting for the GPU
             raise UserError(f'train.cuda_graphs: this step cannot be captured ({reason_of(error)}); set cuda_graphs: '
                             'false') from error

@@ -63,17 +63,17 @@ class Distiller(nn.Module):
         return any(name == 'kd' or isinstance(self.losses[name], DistillLoss) for name in self.active)
 
     @torch.no_grad()
-    def teach(self, lq):
-        """The teacher's trace of a padded lq, or None without a teacher."""
+    def teacher_forward(self, lq):
+        """The teacher's features and output for a padded lq, or None without a teacher."""
         view = self.views[TEACHER]
-        return None if view is None else view.trace(lq)
+        return None if view is None else view.forward_features(lq)
 
     @torch.no_grad()
     def calibrate(self, lq):
         """Measure the spread of both networks' maps on a batch; once, before the first step."""
         lq = self.pad(lq)
-        traces = [self.views[role].trace(lq) for role in (STUDENT, TEACHER)]
-        for mixer, feature_s, feature_t in zip(self.mixers, *(trace.maps for trace in traces), strict=True):
+        passes = [self.views[role].forward_features(lq) for role in (STUDENT, TEACHER)]
+        for mixer, feature_s, feature_t in zip(self.mixers, *(passed.features for passed in passes), strict=True):
             mixer.calibrate(feature_s, feature_t)
 
     def set_iteration(self, iteration):
@@ -85,18 +85,18 @@ class Distiller(nn.Module):
                 self.factors[name] = torch.zeros((), device=next(self.student.parameters()).device)
             self.factors[name].fill_(factor)
 
-    def forward(self, lq, gt, draws):
+    def forward(self, lq, gt, rng):
         """Compute the losses of one step.
 
         Args:
             lq (Tensor): (N, 3, H, W) in [0, 1].
             gt (Tensor): (N, 3, upscale * H, upscale * W) in [0, 1].
-            draws (Draws): the step's random choices.
+            rng (StepRandom): the step's random choices.
 
         Returns:
             dict[str, Tensor]: scalar losses by name, weighted; the step's loss is their sum.
         """
-        step, losses = self.look(lq, gt, draws), {}
+        step, losses = self.look(lq, gt, rng), {}
         for name in self.active:
             found = self.losses_of(name, step)
             if name in self.factors:
@@ -107,13 +107,13 @@ class Distiller(nn.Module):
             losses.update(found)
         return losses
 
-    def look(self, lq, gt, draws):
+    def look(self, lq, gt, rng):
         """Run both networks; arguments as for ``forward``. Returns the ``DistillStep`` that losses look at."""
         padded = self.pad(lq)
         # The teacher first: what it needs in between is free again when the student's maps are kept.
-        taught = self.teach(padded) if self.asks_teacher else None
-        traces = {STUDENT: self.views[STUDENT].trace(padded), TEACHER: taught}
-        return DistillStep(lq, gt, self.views, traces, self.mixers, draws)
+        taught = self.teacher_forward(padded) if self.asks_teacher else None
+        passes = {STUDENT: self.views[STUDENT].forward_features(padded), TEACHER: taught}
+        return DistillStep(lq, gt, self.views, passes, self.mixers, rng)
 
     def losses_of(self, name, step):
         """What the loss of that name makes of a step: scalars by name, weighted.

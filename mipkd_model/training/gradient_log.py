@@ -6,7 +6,7 @@ from pathlib import Path
 
 from basicsr.utils import get_root_logger
 
-from ..base.files import put_in_place
+from ..base.files import atomic_write
 from .loss_gradients import REFERENCE, LossGradient
 
 NAME = 'gradients.csv'
@@ -27,7 +27,7 @@ def write_gradients(folder: str | Path, iteration: int, found: Mapping[str, Loss
     file = Path(folder, NAME)
     before = [row for row in read_gradients(folder) if row[0] < iteration]
     rows = before + [(iteration, name, gradient.norm, gradient.cosine) for name, gradient in found.items()]
-    with put_in_place(file) as temporary, temporary.open('w', newline='', encoding='utf-8') as stream:
+    with atomic_write(file) as temporary, temporary.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         writer.writerows((number, name, f'{norm:.6g}', f'{cosine:.4f}') for number, name, norm, cosine in rows)

@@ -1,7 +1,7 @@
 """Forward and backward of one training step: from a batch to losses by name, and to gradients."""
 import torch
 
-from ..base.randomness import Draws
+from ..base.randomness import StepRandom
 from ..distributed.all_reduce import average
 from .precision import autocast
 
@@ -25,10 +25,10 @@ class Gradients:
         self.precision, self.parts = options.precision, options.accumulate
         self.seed, self.rank, self.world_size = seed, rank, world_size
 
-    def draws(self, iteration, part=0, generator=None):
-        """The random choices of a part of this process's batch, see ``Draws``."""
+    def rng(self, iteration, part=0, generator=None):
+        """The random choices of a part of this process's batch, see ``StepRandom``."""
         share = self.rank * self.parts + part, self.world_size * self.parts
-        return Draws(self.seed, iteration, self.device, share, generator)
+        return StepRandom(self.seed, iteration, self.device, share, generator)
 
     def __call__(self, lq, gt, iteration):
         """Run a step's forward and backward.
@@ -49,16 +49,16 @@ class Gradients:
         """What the passes of a step take, one after the other: arguments of ``losses_of``; as for ``__call__``."""
         self.distiller.set_iteration(iteration)
         for index, part in enumerate(zip(lq.chunk(self.parts), gt.chunk(self.parts), strict=True)):
-            yield *part, self.draws(iteration, index)
+            yield *part, self.rng(iteration, index)
 
-    def losses_of(self, lq, gt, draws):
+    def losses_of(self, lq, gt, rng):
         """Losses of one part, as they add up to those of the batch; arguments as for ``Distiller``."""
         with autocast(self.precision, self.device):
-            losses = self.distiller(lq, gt, draws)
+            losses = self.distiller(lq, gt, rng)
         return {name: loss / self.parts for name, loss in losses.items()} if self.parts > 1 else losses
 
-    def of_part(self, lq, gt, draws):
+    def of_part(self, lq, gt, rng):
         """Forward and backward of one part; arguments as for ``Distiller``."""
-        losses = self.losses_of(lq, gt, draws)
+        losses = self.losses_of(lq, gt, rng)
         torch.stack(list(losses.values())).sum().backward()
         return {name: loss.detach() for name, loss in losses.items()}

@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from ...base.files import reach_disk
+from ...base.files import fsync
 from .. import DataError
 from ..lmdb_check import is_sound
 from ..names import check_name, normal
@@ -109,7 +109,7 @@ def write_raw_lmdb(path, entries):
         (part / 'lock.mdb').unlink(missing_ok=True)
         os.replace(part, path)
         with suppress(OSError):  # not every file system can do so for folders
-            reach_disk(path.parent)
+            fsync(path.parent)
 
 
 @contextmanager

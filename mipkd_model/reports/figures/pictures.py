@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from mipkd_arch.base.errors import UserError, near_miss, one_of
 
-from ...base.files import check_writable, put_in_place
+from ...base.files import atomic_write, check_writable
 from ...data.bicubic import imresize
 from ...data.images import read_image
 from ...data.stores import open_store
@@ -89,7 +89,7 @@ def save_figure(figure, out, png_dpi=None):
     """
     if out.suffix == '.png' and png_dpi:
         figure.dpi = png_dpi
-    with put_in_place(out) as temporary, style():
+    with atomic_write(out) as temporary, style():
         pixels = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
         figure.savefig(temporary, format=out.suffix[1:], metadata=SUFFIXES[out.suffix], bbox_inches='tight',
                        pad_inches=0.02, **pixels)
