@@ -1,25 +1,27 @@
 """Networks of mipkd: staged views, student architectures and prior mixers.
 
-Every file ``*_arch.py`` of this folder is imported here, as in BasicSR, and so registers its networks and views.
+Importing this package registers its networks in BasicSR's ``ARCH_REGISTRY`` (see ``registration``).
 """
+import importlib
 import sys
-from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .base.threads import set_thread_defaults
+from .registration import register, register_with_basicsr
+
+if TYPE_CHECKING:
+    from .staged_view import StagedView, StagedViewError, has_view, register_view, staged_view
+
+__all__ = ['StagedView', 'StagedViewError', 'has_view', 'register', 'register_view', 'staged_view']
 
 if 'torch' not in sys.modules:  # OpenMP reads these variables when torch is loaded
     set_thread_defaults()
+register_with_basicsr('mipkd_arch')
 
-from .compat import garbage_kept, prepare
 
-with garbage_kept():
-    prepare()  # before anything below imports BasicSR
-
-from . import basicsr_views as views  # noqa: F401  (registers the views of BasicSR's own networks)
-from .staged_view import StagedView, StagedViewError, has_view, register_view, staged_view
-
-for _file in sorted(Path(__file__).parent.glob('*_arch.py')):
-    import_module(f'{__name__}.{_file.stem}')
-
-__all__ = ['StagedView', 'StagedViewError', 'has_view', 'register_view', 'staged_view']
+def __getattr__(name: str) -> Any:
+    """Import public names when they are asked for, for they need torch."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    register('mipkd_arch')
+    return getattr(importlib.import_module('.staged_view', __name__), name)

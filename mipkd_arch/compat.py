@@ -33,7 +33,7 @@ def garbage_kept():
             gc.enable()
 
 
-def _supply_distutils():
+def supply_distutils():
     """``basicsr.archs.arch_util`` imports ``distutils``, which Python 3.12 removed; setuptools brings it back."""
     try:
         importlib.import_module('distutils.version')
@@ -72,7 +72,7 @@ def prepare():
     _import('cv2', 'pip install opencv-python-headless, which needs no libraries of a desktop')
     _import('lmdb', 'pip install lmdb')
     supply()
-    _supply_distutils()
+    supply_distutils()
     # BasicSR's SwinIR asks for it in a way that torch warns of each time one is built.
     warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)
     basicsr = _import('basicsr', INSTALL_HINT)

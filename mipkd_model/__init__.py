@@ -1,10 +1,29 @@
-"""Training parts of mipkd. Importing this package registers everything in BasicSR's registries."""
-import mipkd_arch  # noqa: F401  (first: it makes BasicSR importable)
+"""Losses, training and evaluation of mipkd.
 
-from .data import paired_dataset  # noqa: F401
-from .losses import DistillLoss, DistillStep
-from .mipkd_model import MiPKDModel
-from .networks.build import load_network
+Importing this package registers everything in BasicSR's registries (see ``mipkd_arch.registration``).
+"""
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mipkd_arch.registration import register, register_with_basicsr
+
 from .version import __version__
 
-__all__ = ['DistillLoss', 'DistillStep', 'MiPKDModel', '__version__', 'load_network']
+if TYPE_CHECKING:
+    from .losses.base import DistillLoss, DistillStep
+    from .mipkd_model import MiPKDModel
+    from .networks.build import load_network
+
+__all__ = ['DistillLoss', 'DistillStep', 'MiPKDModel', '__version__', 'load_network', 'register']
+_MODULES = {'DistillLoss': 'losses.base', 'DistillStep': 'losses.base', 'MiPKDModel': 'mipkd_model',
+            'load_network': 'networks.build'}
+
+register_with_basicsr('mipkd_model')
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are asked for, for they need torch."""
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    register()
+    return getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)

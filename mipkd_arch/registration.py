@@ -1,0 +1,89 @@
+"""Registers mipkd's networks, losses, datasets and models in BasicSR's registries.
+
+Importing ``mipkd_arch`` or ``mipkd_model`` is enough: what they have is registered at once where BasicSR is loaded
+already, and otherwise as soon as it is imported. Until then nothing imports torch, which takes seconds, so that commands
+that need no network answer at once. Code of mipkd that looks up a class by its name calls ``register`` first.
+"""
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from .compat import garbage_kept, prepare, supply_distutils
+
+FILES = {'mipkd_arch': ('basicsr_views.py', '*_arch.py'),
+         'mipkd_model': ('data/*_dataset.py', 'losses/*_loss.py', '*_model.py')}
+"""Files that register something, by package. The endings are BasicSR's own."""
+_registered: set[str] = set()
+
+
+def register(*packages: str) -> None:
+    """Import BasicSR and every module that registers something; the second call does nothing.
+
+    Args:
+        packages: 'mipkd_arch' for networks and their views, 'mipkd_model' for losses, datasets and the model. Default:
+            both.
+
+    Raises:
+        InstallError: BasicSR, or a package that it needs, is missing.
+    """
+    for package in packages or FILES:
+        if package not in _registered:
+            _registered.add(package)
+            with garbage_kept():
+                prepare()
+                _import_files(package)
+
+
+def _import_files(package: str) -> None:
+    folder = Path(__file__).parents[1] / package
+    for pattern in FILES[package]:
+        for file in sorted(folder.glob(pattern)):
+            importlib.import_module('.'.join([package, *file.relative_to(folder).with_suffix('').parts]))
+
+
+def register_with_basicsr(package: str) -> None:
+    """Register a package now if BasicSR is loaded, else when it is imported."""
+    if 'basicsr' not in sys.modules:
+        sys.meta_path.insert(0, _BasicSRFinder(package))
+    elif not _imported_from_here():
+        register(package)
+
+
+def _imported_from_here() -> bool:
+    """Whether a module of mipkd is being imported. It is not ready for the modules that ``register`` imports."""
+    frame = sys._getframe()  # the only way to see who imports; CPython has it in every version
+    while frame := frame.f_back:
+        name = str(frame.f_globals.get('__name__'))
+        if frame.f_code.co_name == '<module>' and name.startswith(('mipkd_arch.', 'mipkd_model.')):
+            return True
+    return False
+
+
+class _BasicSRFinder(MetaPathFinder):
+    """Sees the first import of BasicSR: supplies what it lacks, and registers a package afterwards."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != 'basicsr':
+            return None
+        sys.meta_path.remove(self)
+        supply_distutils()
+        spec = importlib.util.find_spec('basicsr')
+        if spec is None or not spec.has_location or spec.loader is None or _imported_from_here():
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_register(module: ModuleType) -> None:
+            load(module)
+            register(self.package)
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec
