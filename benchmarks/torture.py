@@ -43,7 +43,8 @@ from torture_parts.part import run_case
 from torture_parts.world import ROOT, World
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, exit_status, number_in, one_of
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError, number_in, one_of
 
 PARTS = {part.NAME: part for part in (kills, options, databases)}
 

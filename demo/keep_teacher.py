@@ -11,7 +11,7 @@ sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
 from mipkd_arch.base.checkpoint import find_state_dict, read_checkpoint  # noqa: E402
-from mipkd_arch.base.errors import command_status  # noqa: E402
+from mipkd_arch.base.cli import command_status  # noqa: E402
 from mipkd_model.base.weights import save_atomically  # noqa: E402
 
 

@@ -27,7 +27,8 @@ import photographs  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from mipkd_arch.base.errors import UserError, command_status  # noqa: E402
+from mipkd_arch.base.cli import command_status  # noqa: E402
+from mipkd_arch.base.errors import UserError  # noqa: E402
 from mipkd_model.base.weights import load_weights, save_atomically  # noqa: E402
 from mipkd_model.config.checks import read_options  # noqa: E402
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, command, command_status
+from mipkd_arch.base.cli import command_status
+from mipkd_arch.base.errors import UserError, command
 
 from ..config.checks import check_blocks, read_options
 from ..data import DataError
