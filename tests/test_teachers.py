@@ -23,7 +23,8 @@ from mipkd_model.commands.teacher import measure
 from mipkd_model.config.checks import check_call
 from mipkd_model.data.paired_dataset import PairedSRDataset
 from mipkd_model.networks import zoo as teachers
-from mipkd_model.networks.zoo import OFFICIAL, OfficialWeights, Row, get_weights, how_to_get_weights
+from mipkd_model.networks.catalog import OFFICIAL, OfficialWeights, Row, how_to_get_weights
+from mipkd_model.networks.zoo import get_weights
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -205,7 +206,7 @@ def test_a_folder_below_a_file_is_one_line(edsr, tmp_path):
 def test_an_unknown_name_is_one_line_with_the_closest(capsys):
     assert main(['teacher', 'get', 'RCAN_BX4']) == 1
     error, = capsys.readouterr().err.splitlines()
-    assert error.startswith("error: teacher: 'RCAN_BX4' is not known (did you mean 'RCAN_BIX4'?)")
+    assert error.startswith("error: teacher: 'RCAN_BX4' is unknown (did you mean 'RCAN_BIX4'?)")
 
 
 def test_the_help_lists_all_names(capsys):
@@ -254,7 +255,7 @@ def test_missing_weights_of_a_run_have_the_command_that_trains_them(tmp_path, mo
     Path('options').mkdir()
     Path('options/train_EDSR_x2.yml').write_text('name: train_EDSR_x2\n')
     assert how_to_get_weights(path) == ('Train it first: mipkd train -opt options/train_EDSR_x2.yml')
-    assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Mend the path')
+    assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Correct the path')
 
 
 @pytest.fixture
@@ -302,7 +303,7 @@ REFUSED = {
     'weights are missing': (['EDSR_Lx2'], 'experiments/pretrained_models/EDSR_Lx2_f256b32_DIV2K_official-be38e77d.pth: '
                                           'is not there. Fetch it: mipkd teacher get EDSR_Lx2'),
     'a network for features': (['VGG19'], 'VGG19: cannot be verified by PSNR'),
-    'an unknown name': (['EDSR'], "teacher: 'EDSR' is not known"),
+    'an unknown name': (['EDSR'], "teacher: 'EDSR' is unknown"),
     'data are missing': (['EDSR_Lx2', '--weights', 'file', '--data', 'datasets/benchmark/Set5'],
                          '--data: datasets/benchmark/Set5/HR is not there. Fetch the benchmark sets: '
                          'mipkd data benchmark'),

@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
-from mipkd_model.base.weights import load_weights, plain_state_dict, save_atomically
+from mipkd_model.base.weights import load_weights, plain_state_dict, save_checkpoint
 
 
 class Payload:
@@ -207,7 +207,7 @@ def test_strictly_missing_and_unknown_keys_are_counted_and_change_nothing(tmp_pa
 def test_weights_of_networks_without_a_common_name_are_refused_even_when_not_strict(tmp_path, strict):
     path = saved(tmp_path / 'net.pth', {'params': torch.nn.Linear(3, 3).state_dict()})
     message = refusal(load_weights, tiny.edsr(), path, strict=strict)
-    assert 'has no weight of EDSR' in message and 'it holds weight, bias' in message and 'conv_first.weight' in message
+    assert 'has no weight of EDSR' in message and 'it has weight, bias' in message and 'conv_first.weight' in message
 
 
 @pytest.mark.parametrize('source', [tiny.rcan, tiny.swinir])
@@ -264,7 +264,7 @@ def test_swinir_weights_of_another_window_are_refused(tmp_path):
 
 def test_a_saved_checkpoint_loads_again(tmp_path):
     network, source = tiny.edsr(), tiny.edsr()
-    save_atomically({'params': plain_state_dict(source)}, tmp_path / 'net.pth')
+    save_checkpoint({'params': plain_state_dict(source)}, tmp_path / 'net.pth')
     load_weights(network, tmp_path / 'net.pth')
     assert same(network, source.state_dict())
     assert [file.name for file in tmp_path.iterdir()] == ['net.pth']
@@ -272,10 +272,10 @@ def test_a_saved_checkpoint_loads_again(tmp_path):
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / 'net.pth'
-    save_atomically({'params': plain_state_dict(tiny.edsr())}, path)
+    save_checkpoint({'params': plain_state_dict(tiny.edsr())}, path)
     before = path.read_bytes()
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        save_atomically({'params': plain_state_dict(tiny.edsr()), 'extra': lambda: None}, path)
+        save_checkpoint({'params': plain_state_dict(tiny.edsr()), 'extra': lambda: None}, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ['net.pth']
 
