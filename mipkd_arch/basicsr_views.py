@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def swinir_view(net: SwinIR) -> StagedView:
 
     def tail(deep: Tensor, shallow: Tensor, lq: Tensor | None = None) -> Tensor:
         image = deep + shallow
-        if restores:
+        if lq is not None:  # as ``lq_in_tail`` says
             image = normalized(lq) + net.conv_last(image)
         elif net.upsampler == 'pixelshuffle':
             image = net.conv_last(net.upsample(net.conv_before_upsample(image)))
@@ -79,7 +80,8 @@ def swinir_view(net: SwinIR) -> StagedView:
             image = net.conv_last(net.lrelu(net.conv_hr(image)))
         return image / net.img_range + net.mean
 
-    blocks = {f'layers.{i}': partial(block, layer=layer, first=i == 0) for i, layer in enumerate(net.layers)}
+    blocks: dict[str, Callable[[Tensor], Tensor]] = {
+        f'layers.{i}': partial(block, layer=layer, first=i == 0) for i, layer in enumerate(net.layers)}
     blocks['conv_after_body'] = close
     # Blocks shrink their window where img_size is smaller than it, so the constructor's argument may not be the truth.
     window = net.layers[0].residual_group.blocks[0].window_size

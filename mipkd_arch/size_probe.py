@@ -78,12 +78,9 @@ def _probe(network: nn.Module) -> NetworkProbe:
             upscale, _ = _upscale_at(network, multiple * times, multiple * (times + 1))
             if upscale:
                 return NetworkProbe(multiple, upscale)
-        upscale, reason = _upscale_at(network, LAST, LAST)
-    kind = type(network).__name__
-    if upscale:
-        raise UserError(f'{kind} takes an image of {LAST}x{LAST}, but none of unequal sides that was tried; pad the '
-                        'input and crop the output in its forward')
-    raise UserError(f'{kind} does not super-resolve an image of {LAST}x{LAST} ({reason})')
+        _, reason = _upscale_at(network, LAST, LAST)
+    raise UserError(f'{type(network).__name__} does not super-resolve an image of {LAST}x{LAST} '
+                    f'({reason or "though none of unequal sides; pad the input and crop the output in its forward"})')
 
 
 def _upscale_at(network: nn.Module, height: int, width: int) -> tuple[int, str]:

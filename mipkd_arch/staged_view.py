@@ -96,8 +96,8 @@ class StagedView:
         """The tail's image for deep features (N, C, H, W), with the skip connections of a forward pass."""
         return self._image(deep, passed.features[0], passed.lq)
 
-    def _image(self, deep: Tensor, shallow: Tensor, lq: Tensor) -> Tensor:
-        return self.tail(deep, shallow, lq.clone()) if self.lq_in_tail else self.tail(deep, shallow)
+    def _image(self, deep: Tensor, shallow: Tensor, lq: Tensor | None) -> Tensor:
+        return self.tail(deep, shallow, lq.clone()) if self.lq_in_tail and lq is not None else self.tail(deep, shallow)
 
     def __call__(self, lq: Tensor) -> Tensor:
         """Super-resolve lq (N, C_in, H, W) of any size."""

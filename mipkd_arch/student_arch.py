@@ -22,12 +22,12 @@ class EDSRStudent(EDSR):
     """EDSR compressed in width: 64 channels instead of 256, all 32 blocks.
 
     Args:
-        num_in_ch, num_out_ch: channels of lq and of the output, which are in [0, 1].
-        num_feat: channels of the body.
+        num_in_ch, num_out_ch: channels of lq and of the output.
+        num_feat: width of the body.
         num_block: residual blocks.
         upscale: 2^n or 3; 1 for images that keep their size.
         res_scale: factor of each block's residual.
-        img_range: range in which the body works.
+        img_range: range in which the body works; lq and output are in [0, 1].
         rgb_mean: mean of the training images, in [0, 1].
     """
 
@@ -62,10 +62,11 @@ class SwinIRStudent(SwinIR):
     Args:
         img_size: LR size the attention masks are prepared for; other sizes work and cost a little more.
         in_chans: channels of lq and of the output.
-        embed_dim: channels of the body; divisible by every entry of num_heads.
-        depths, num_heads: blocks and attention heads in each group.
+        embed_dim: width of the body; divisible by every entry of num_heads.
+        depths: blocks in each group.
+        num_heads: attention heads in each group.
         window_size: side of the attention windows.
-        mlp_ratio: channels of the MLP over embed_dim.
+        mlp_ratio: width of the MLP over embed_dim.
         drop_path_rate: stochastic depth while training; off in eval mode.
         upscale: 2, 3, 4 or 8; 1 for images that keep their size.
         img_range: range in which the body works.

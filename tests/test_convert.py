@@ -222,7 +222,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_p
     torch.save({'params': edsr_pytorch()}, tmp_path / 'x.pt')
     monkeypatch.setattr('os.access', lambda path, mode: False)
     assert main(['teacher', 'convert', str(tmp_path / 'x.pt')]) == 1
-    why = f'cannot be written, for {tmp_path} is not writable; set another place by --out'
+    why = f'cannot be written, for {tmp_path} is not a writable folder; set another place by --out'
     assert capsys.readouterr().err == f'error: {tmp_path}/x_basicsr.pth: {why}\n'
     assert main(['teacher', 'get', 'EDSR_Lx4', '--out', str(tmp_path / 'new')]) == 1
     assert 'set another place by --out' in capsys.readouterr().err and not (tmp_path / 'new').exists()

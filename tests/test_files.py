@@ -86,11 +86,11 @@ def test_what_can_be_written_is_known_before_and_leaves_nothing(tmp_path, monkey
     (tmp_path / 'file').touch()
     check_writable(tmp_path / 'new/deep/x.pth', '--out')
     for path, why in ((tmp_path / 'folder', 'it is a folder'),
-                      (tmp_path / 'file/x', f'{tmp_path / "file"} is no folder')):
+                      (tmp_path / 'file/x', f'{tmp_path / "file"} is not a writable folder')):
         with pytest.raises(UserError) as caught:
             check_writable(path, '--out')
         assert str(caught.value) == f'{path}: cannot be written, for {why}; set another place by --out'
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
-    with pytest.raises(UserError, match=f'{tmp_path} is not writable; set another place by --out'):
+    with pytest.raises(UserError, match=f'{tmp_path} is not a writable folder; set another place by --out'):
         check_writable(tmp_path / 'x', '--out')
     assert sorted(os.listdir(tmp_path)) == ['file', 'folder']

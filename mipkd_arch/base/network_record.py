@@ -32,7 +32,9 @@ def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
 
 def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     """The option block that a checkpoint has of its network; None where it has none that can be built here."""
-    block = checkpoint.get('network') if isinstance(checkpoint, dict) else None
+    if not isinstance(checkpoint, dict):
+        return None
+    block = checkpoint.get('network')
     if not isinstance(block, dict) or not isinstance(block.get('type'), str) or block['type'] not in ARCH_REGISTRY:
         return None
     sound = type(checkpoint.get('scale')) is int and all(

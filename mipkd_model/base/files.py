@@ -41,25 +41,19 @@ def atomic_write(file: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_writable(file: str | os.PathLike, option: str) -> None:
-    """Check that a file can be written, before the work whose result it gets; its folder need not exist.
+    """Check, before the work whose result it gets, that a file can be written; its folder need not exist.
 
     Args:
         option: that sets another place, for the message.
 
     Raises:
-        UserError: it is a folder, or in one that cannot be written to.
+        UserError: it is a folder, or in one that is not writable.
     """
     file = Path(file)
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
-    if file.is_dir():
-        why = 'it is a folder'
-    elif not folder.is_dir():
-        why = f'{folder} is no folder'
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = f'{folder} is not writable'
-    else:
-        return
-    raise UserError(f'{file}: cannot be written, for {why}; set another place by {option}')
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        why = 'it is a folder' if file.is_dir() else f'{folder} is not a writable folder'
+        raise UserError(f'{file}: cannot be written, for {why}; set another place by {option}')
 
 
 def fsync(path: str | os.PathLike) -> None:

@@ -36,8 +36,8 @@ def seed_generators(*parts: object) -> None:
 class StepRandom:
     """Random choices of one forward and backward pass.
 
-    A step's batch may be split over several processes and into several parts. Routes are the same for all of it, and a
-    sample has the mask, and the numbers, that it would have in one pass of the whole batch.
+    Where a step's batch is split over processes and into parts, routes are the same for all of it, and a sample has the
+    mask, and the numbers, that it would have in one pass of the whole batch.
 
     Args:
         seed: the run's ``manual_seed``.
@@ -77,10 +77,7 @@ class StepRandom:
         return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
     def numbers(self, purpose: str) -> random.Random:
-        """The generator of a purpose, the same at each call and in all passes of the step.
-
-        What is drawn for a sample comes from ``numbers_of_samples``.
-        """
+        """The generator of a purpose, the same at each call and in all passes of the step."""
         self.purposes.append(purpose)
         return random.Random(seed_of(purpose, *self._key))
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mipkd_arch.base.checkpoint import read_checkpoint
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.failures import on_no_memory
 from mipkd_arch.base.network_record import check_record, recorded_network
 from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
@@ -26,7 +26,6 @@ from basicsr.utils.registry import ARCH_REGISTRY, Registry
 from ..base.weights import load_weights
 
 MAX_LISTED = 4
-MAX_TRIED = 40  # options that are left out in turn to find the wrong one: each is a network built
 
 
 def build_from_options(where: str, block: Mapping[str, Any], registry: Registry) -> Any:
@@ -35,31 +34,11 @@ def build_from_options(where: str, block: Mapping[str, Any], registry: Registry)
     kind = registry.get(arguments.pop('type'))
     try:
         with on_no_memory(lambda asked: f'{where}: there is not enough memory to build it{asked}; lower its sizes'):
-            return kind(**deepcopy(arguments))
+            return kind(**arguments)
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {kind.__name__} refuses these options ({reason_of(error)})'
-                        f'{_wrong_option(where, kind, arguments)}') from None
-
-
-def _wrong_option(where: str, kind: type, arguments: Mapping[str, Any]) -> str:
-    """The option without which a class can be built, as the end of a message; empty unless it is a single one."""
-    parameters = inspect.signature(kind).parameters
-    optional = [name for name in arguments if name in parameters
-                and parameters[name].default is not inspect.Parameter.empty][:MAX_TRIED]
-    wrong = []
-    for name in optional:
-        try:
-            kind(**deepcopy({key: value for key, value in arguments.items() if key != name}))
-            wrong.append(name)
-        except Exception:  # any class, any failure
-            continue
-    if len(wrong) != 1:
-        return ''
-    name, = wrong
-    return (f'; {where}.{name}: {shown(arguments[name])} is the reason, and its default, '
-            f'{shown(parameters[name].default)}, works')
+        raise UserError(f'{where}: {kind.__name__} refuses these options ({reason_of(error)})') from None
 
 
 def with_path(error: UserError) -> UserError:
@@ -97,10 +76,9 @@ def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | N
 
 
 def load_network(file: str, param_key: str | None = None) -> nn.Module:
-    """Build the network that a checkpoint records, with its weights; its sizes need not be known.
+    """Build the network that a checkpoint of a training or of ``mipkd teacher convert`` records, with its weights.
 
     Args:
-        file: a checkpoint that a training or ``mipkd teacher convert`` has written.
         param_key: which weights of the file; None takes the average where there is one, else ``params``.
 
     Returns:

@@ -35,9 +35,9 @@ class OfficialWeights:
     """A few words for the help text."""
     file: str
     """Name of the file that ``get_weights`` makes."""
-    network: dict[str, Any] | None
-    """Block for ``network_t``, of a SpandrelNetwork without its ``file``; None: not a super-resolution network."""
-    scale: int | None = None
+    network: dict[str, Any]
+    """Block for ``network_t``, of a SpandrelNetwork without its ``file``; empty: not a super-resolution network."""
+    scale: int = 1
     """Factor between lq and the output."""
     url: str = ''
     """Address of the file, or of a zip file with ``member`` in it."""
@@ -101,7 +101,7 @@ OFFICIAL = {
     'DAT_light_x2': _dat_light(2, '3888bf067c1a3790adb64210e108690859f4900ffd158fe39a2cfe057ae8300c', 38.24),
     'DAT_light_x3': _dat_light(3, 'dfb99deab865db05771080c73c50a06b67c9499c3a27ca64ab3729fa573d5cfe', 34.76),
     'DAT_light_x4': _dat_light(4, 'e18223fc41500e72e6bd576f2a576eae0818f58fa8cc8646a2233f5faf7d0f74', 32.57),
-    'VGG19': OfficialWeights('features for perceptual losses, no teacher; torchvision', 'vgg19-dcbb9e9d.pth', None,
+    'VGG19': OfficialWeights('features for perceptual losses, no teacher; torchvision', 'vgg19-dcbb9e9d.pth', {},
                              url='https://download.pytorch.org/models/vgg19-dcbb9e9d.pth', sha256='dcbb9e9d'),
 }
 

@@ -24,7 +24,7 @@ def official_network(official: OfficialWeights, file: str | PurePath) -> nn.Modu
     Raises:
         UserError: keys or shapes are not those of the network.
     """
-    block, path = {**(official.network or {})}, {}
+    block, path = dict(official.network), {}
     if block['type'] == 'SpandrelNetwork':
         block['file'] = str(file)
     else:
@@ -90,7 +90,7 @@ def _download_package(package: str, folder: str) -> Path:
 
 
 def _check_network(official: OfficialWeights, file: Path, origin: Path) -> None:
-    if official.network is None or official.network['type'] == 'SpandrelNetwork':
+    if not official.network or official.network['type'] == 'SpandrelNetwork':
         return  # the hash suffices, and spandrel need not be installed for a download
     try:
         official_network(official, file)
