@@ -16,7 +16,6 @@ from .base.errors import UserError, reason_of
 
 MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
 SMALL, SIDE = 8, 16  # sides of the images in pixels; most networks take the smaller ones
-LAST = 48  # a multiple of all usual windows, for the message
 STEPS = 0.7548776662466927, 0.5698402909980532, 0.3819660112501051, 0.2360679774997897  # irrational: nothing repeats
 
 
@@ -74,13 +73,12 @@ def probe_network(network: nn.Module) -> NetworkProbe:
 def _probe(network: nn.Module) -> NetworkProbe:
     with in_eval_mode(network):
         for multiple, side in ((1, SMALL), *((multiple, SIDE) for multiple in MULTIPLES)):
-            times = -(-side // multiple)
-            upscale, _ = _upscale_at(network, multiple * times, multiple * (times + 1))
+            height = side + -side % multiple
+            width = height + multiple
+            upscale, reason = _upscale_at(network, height, width)
             if upscale:
                 return NetworkProbe(multiple, upscale)
-        _, reason = _upscale_at(network, LAST, LAST)
-    raise UserError(f'{type(network).__name__} does not super-resolve an image of {LAST}x{LAST} '
-                    f'({reason or "though none of unequal sides; pad the input and crop the output in its forward"})')
+    raise UserError(f'{type(network).__name__} does not super-resolve an image of {width}x{height} ({reason})')
 
 
 def _upscale_at(network: nn.Module, height: int, width: int) -> tuple[int, str]:

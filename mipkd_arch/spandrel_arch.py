@@ -16,29 +16,12 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from .base.checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .base.errors import UserError, reason_of
-from .base.network_record import recorded_network
+from .base.network_record import load_recorded
 from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
 from .staged_view import crop_to, has_view, pad
 
 if TYPE_CHECKING:  # an optional package
     from spandrel import ImageModelDescriptor
-
-
-def _recorded(checkpoint: Any, file: Path) -> nn.Module | None:
-    """The network that a checkpoint of this package records, with its weights; None without a record."""
-    block = recorded_network(checkpoint)
-    if block is None:
-        return None
-    arguments = {name: value for name, value in block.items() if name != 'type'}
-    try:
-        network = ARCH_REGISTRY.get(block['type'])(**arguments)
-        network.load_state_dict(find_state_dict(checkpoint, file))
-    except UserError:
-        raise
-    except Exception as error:  # any class, any failure
-        raise UserError(f'{file}: the {block["type"]} that it records does not take its weights ({reason_of(error)}); '
-                        'save it again') from None
-    return network
 
 
 def _open(checkpoint: Any, file: Path) -> ImageModelDescriptor:
@@ -84,7 +67,7 @@ class SpandrelNetwork(nn.Module):
         super().__init__()
         path = Path(file).expanduser()
         checkpoint = read_checkpoint(path)  # not spandrel's own reader, which would run a TorchScript program
-        network = _recorded(checkpoint, path)
+        network = load_recorded(checkpoint, path)
         self.one_by_one = False
         self.size_requirements: Any = None
         if network is not None:

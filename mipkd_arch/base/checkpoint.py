@@ -178,9 +178,6 @@ def _contents(checkpoint: object) -> str:
 def _check_values(tensor: torch.Tensor, name: str, path: object) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != 'cpu':
         raise WeightsError(f'{path}: {name} is sparse, quantized or without content (meta); save plain tensors')
-    if not tensor.numel():
-        raise WeightsError(f'{path}: {name} has no values (its shape is {list(tensor.shape)}); download or save the '
-                           'file again')
     # Networks compute in float32, where a large float64 is infinite.
     values = tensor.float() if tensor.is_floating_point() else tensor
     if wrong := int((~values.isfinite()).sum()):

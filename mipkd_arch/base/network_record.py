@@ -10,9 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from .errors import UserError, shown
+from .checkpoint import find_state_dict
+from .errors import UserError, reason_of, shown
 
 OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*')
 """Arguments by which networks of the same weights may differ: masks are prepared for one size and serve all."""
@@ -42,14 +45,33 @@ def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     return block if sound and not _brings_weights(block) else None
 
 
-def check_record(where: str, block: Mapping[str, Any], checkpoint: object, path: object) -> None:
-    """Check that an option block describes the network that a checkpoint records; without a record it passes.
+def load_recorded(checkpoint: object, file: object, param_key: str | None = None) -> nn.Module | None:
+    """The network that a checkpoint of this package records, with its weights; None without a record.
 
     Args:
-        where: path of the block.
-        block: ``type`` and arguments.
         checkpoint: what ``read_checkpoint`` returned.
-        path: its file, for the message.
+        file: its name, for messages.
+        param_key: see ``find_state_dict``.
+
+    Raises:
+        UserError: the network cannot be built, or its weights do not fit.
+    """
+    block = recorded_network(checkpoint)
+    if block is None:
+        return None
+    try:
+        network = ARCH_REGISTRY.get(block['type'])(**{key: value for key, value in block.items() if key != 'type'})
+        network.load_state_dict(find_state_dict(checkpoint, file, param_key))
+    except UserError:
+        raise
+    except Exception as error:  # any class, any failure
+        raise UserError(f'{file}: the {block["type"]} that it records does not take its weights ({reason_of(error)}); '
+                        'save it again') from None
+    return network
+
+
+def check_record(where: str, block: Mapping[str, Any], checkpoint: object, path: object) -> None:
+    """Check that an option block at ``where`` describes the network that a checkpoint records, if it records one.
 
     Raises:
         UserError: an argument differs.

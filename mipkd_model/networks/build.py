@@ -16,7 +16,7 @@ from torch import nn
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.failures import on_no_memory
-from mipkd_arch.base.network_record import check_record, recorded_network
+from mipkd_arch.base.network_record import check_record, load_recorded
 from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
 from mipkd_arch.staged_view import StagedView, StagedViewError, has_view, size_multiple, staged_view
 from mipkd_arch.view_check import check_view
@@ -87,13 +87,10 @@ def load_network(file: str, param_key: str | None = None) -> nn.Module:
     Raises:
         UserError: the file cannot be read, does not record its network, or the two do not fit.
     """
-    checkpoint = read_checkpoint(file)
-    block = recorded_network(checkpoint)
-    if block is None:
+    network = load_recorded(read_checkpoint(file), file, param_key)
+    if network is None:
         raise UserError(f'{file}: does not record of which network its weights are, or one that is not registered; '
                         'build that by its class, and load them by mipkd_model.base.weights.load_weights')
-    network = build_from_options(str(file), block, ARCH_REGISTRY)
-    load_weights(network, file, param_key=param_key, checkpoint=checkpoint)
     return network.eval()
 
 
@@ -125,10 +122,8 @@ def check_upscale(opt: Mapping[str, Any], label: str, network: nn.Module, upscal
         return
     parameters = inspect.signature(type(network)).parameters
     option = 'scale' if 'scale' in parameters and 'upscale' not in parameters else 'upscale'
-    if opt[where].get(option) == scale:
-        raise UserError(f'{where}.{option}: {scale}, but so built, {type(network).__name__} makes images {upscale} '
-                        f'times as large; set another {option} and scale, or take another network')
-    raise UserError(f'{where}.{option}: {upscale} is not the scale: {scale} of the option file')
+    made = f', which {type(network).__name__} makes,' if opt[where].get(option) == scale else ''
+    raise UserError(f'{where}.{option}: {upscale}{made} is not the scale: {scale} of the option file')
 
 
 def check_image(opt: Mapping[str, Any], label: str, network: nn.Module, view: StagedView | None = None) -> None:
