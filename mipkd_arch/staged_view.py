@@ -75,14 +75,14 @@ class StagedView:
 
     def run_stage(self, index: int, feature: Tensor) -> Tensor:
         """Run stage ``index`` on features (N, C, H, W)."""
-        if self.activation_checkpointing:
-            return checkpoint(self._run_blocks, index, feature, use_reentrant=False, preserve_rng_state=False)
-        return self._run_blocks(index, feature)
+        def run(feature: Tensor) -> Tensor:
+            for name in self.stages[index]:
+                feature = self.blocks[name](feature)
+            return feature
 
-    def _run_blocks(self, index: int, feature: Tensor) -> Tensor:
-        for name in self.stages[index]:
-            feature = self.blocks[name](feature)
-        return feature
+        if self.activation_checkpointing:
+            return checkpoint(run, feature, use_reentrant=False, preserve_rng_state=False)
+        return run(feature)
 
     def forward_features(self, lq: Tensor) -> StagedOutput:
         """Run the whole network on lq (N, C_in, H, W), sized to ``size_multiple``, and keep the features."""

@@ -13,6 +13,7 @@ from mipkd_arch.base.checkpoint import Weights, WeightsError, find_state_dict, r
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.network_record import network_record
 
+from ..base.files import atomic_write
 from ..base.weights import EDSR_PYTORCH_KEYS, is_of_edsr_pytorch, save_checkpoint
 from .build import make_network
 from .catalog import RGB_MEAN
@@ -157,15 +158,6 @@ def _upscale(state: Weights) -> int:
     return math.prod(math.isqrt(shape[0] // shape[1]) for shape in shapes)
 
 
-def unchecked_name(target: Path) -> Path:
-    """Where the content of ``target`` is until it is checked, in the same folder, which is made; else a UserError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{target}: its folder cannot be made ({error.strerror}); choose another by --out') from None
-    return target.with_name(f'{target.stem}.unchecked{target.suffix}')
-
-
 def convert_file(file: str | os.PathLike, out: str | os.PathLike,
                  res_scale: float | None = None) -> tuple[dict[str, Any], list[str]]:
     """Write a checkpoint as BasicSR has it, ``{'params': ...}`` with its names, and the record of its network.
@@ -199,17 +191,14 @@ def convert_file(file: str | os.PathLike, out: str | os.PathLike,
         if 'res_scale' not in block:
             raise UserError(f'--res-scale: {block["type"]} has no res_scale; leave it out')
         block, assumed = {**block, 'res_scale': res_scale}, [key for key in assumed if key != 'res_scale']
-    unchecked = unchecked_name(out)
-    try:
+    with atomic_write(out) as unchecked:
         save_checkpoint({'params': state, **network_record(block, block['upscale'])}, unchecked)
-        make_network({'network_t': block, 'path': {'pretrain_network_t': unchecked}}, 't')
-        unchecked.replace(out)
-    except UserError as error:
-        reason = str(error).removeprefix(f'{unchecked}: ')
-        raise WeightsError(f'{file}: seems to be of a variant of {block["type"]} that BasicSR does not have '
-                           f'({reason}); {SPANDREL}') from None
-    finally:
-        unchecked.unlink(missing_ok=True)
+        try:
+            make_network({'network_t': block, 'path': {'pretrain_network_t': unchecked}}, 't')
+        except UserError as error:
+            reason = str(error).removeprefix(f'{unchecked}: ')
+            raise WeightsError(f'{file}: seems to be of a variant of {block["type"]} that BasicSR does not have '
+                               f'({reason}); {SPANDREL}') from None
     return block, assumed
 
 

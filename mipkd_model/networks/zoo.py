@@ -9,13 +9,14 @@ from pathlib import Path, PurePath
 from torch import nn
 
 from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.network_record import network_record
 
 from ..base.weights import save_checkpoint
 from ..data.prepare.download import DownloadError, check_sum, fetch, unpack_member
 from .build import make_network
 from .catalog import FOLDER, OfficialWeights, official_weights
-from .convert import basicsr_names, unchecked_name
+from .convert import basicsr_names
 
 
 def official_network(official: OfficialWeights, file: str | PurePath) -> nn.Module:
@@ -33,17 +34,13 @@ def official_network(official: OfficialWeights, file: str | PurePath) -> nn.Modu
 
 
 def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
-    """Download published weights into ``folder``, and resume a download; an existing file is only checked.
+    """Download published weights, by a key of ``OFFICIAL``, into ``folder``, and resume a download.
 
-    Args:
-        name: a key of ``OFFICIAL``.
-
-    Returns:
-        Path of the checkpoint.
+    An existing file is only checked. Returns the path of the checkpoint.
 
     Raises:
-        UserError: unknown name, no connection, or a file that is not the published one. Nothing new has the final name
-            then.
+        UserError: unknown name, no connection, or a file that is not the published one, under its final name only where
+            it had that before.
     """
     official = official_weights(name)
     target = Path(folder) / official.file
@@ -52,7 +49,11 @@ def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
             check_sum(target, official.sha256, 'sha256')
         _check_network(official, target, target)
         return target
-    unchecked = unchecked_name(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'{target}: its folder cannot be made ({error.strerror}); choose another by --out') from None
+    unchecked = target.with_name(f'{target.stem}.unchecked{target.suffix}')
     origin = _download(official, unchecked)
     _check_network(official, unchecked, origin)
     unchecked.replace(target)
