@@ -1,4 +1,4 @@
-"""Networks that the spandrel library opens, as teachers: any of its architectures, from a checkpoint file alone.
+"""Networks that the spandrel library opens, as teachers: any of its architectures, from a checkpoint file.
 
 spandrel reads the architecture and all sizes from the names and shapes of the weights, so an option file names only
 the file. Such a network always serves losses that compare images; it serves losses that compare features where a
@@ -55,7 +55,7 @@ def _open(checkpoint: Any, file: Path) -> ImageModelDescriptor:
 
 @ARCH_REGISTRY.register()
 class SpandrelNetwork(nn.Module):
-    """A network opened from its checkpoint alone, by the spandrel library or by what the checkpoint records of it.
+    """A network opened from its checkpoint, by the spandrel library or by what the checkpoint records of it.
 
     Args:
         file: a checkpoint that spandrel can open, ``.pth``, ``.pt`` or ``.safetensors``; or one of this package,
@@ -80,7 +80,7 @@ class SpandrelNetwork(nn.Module):
         self.upscale = opened.scale
         self.size_requirements = opened.size_requirements
         # What spandrel does around some networks, as it must: scale the input and output, add a noise level, take the
-        # image out of several outputs. Its public call does so, too, but clips and keeps no gradient.
+        # image out of several outputs. Its public call clips and keeps no gradient, hence the private one, of 0.4.
         self.call = opened._call_fn
         self.one_by_one = not has_view(self) and not self._takes_batches()
 
@@ -96,8 +96,8 @@ class SpandrelNetwork(nn.Module):
     def forward(self, lq: Tensor) -> Tensor:
         """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
         # A staged view pads by itself, and must give what is given here.
-        alone = has_view(self) or self.size_requirements is None
-        right, bottom = (0, 0) if alone else self.size_requirements.get_padding(*lq.shape[:-3:-1])
+        unpadded = has_view(self) or self.size_requirements is None
+        right, bottom = (0, 0) if unpadded else self.size_requirements.get_padding(*lq.shape[:-3:-1])
         padded = pad(lq, bottom, right)
         padded = padded.clone() if padded is lq else padded  # some networks write into their input
         images = [self.call(self.wrapped, image) for image in (padded.split(1) if self.one_by_one else [padded])]

@@ -175,7 +175,7 @@ def crop_to(output: Tensor, lq: Tensor, upscale: int) -> Tensor:
 
 
 def whole_view(network: nn.Module, upscale: int, size_multiple: int = 1) -> StagedView:
-    """A view of a network as one block, without features; for losses that compare images alone."""
+    """A view of a network as one block, without features; for losses that compare only images."""
     return StagedView(network, head=lambda lq: lq, blocks={'': network}, tail=lambda deep, shallow: deep,
                       num_feat=0, upscale=upscale, size_multiple=size_multiple)
 

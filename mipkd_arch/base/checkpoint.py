@@ -35,7 +35,7 @@ class WeightsError(UserError):
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """Read a checkpoint of torch's format or of safetensors', told apart by their content, onto the CPU.
+    """Read a checkpoint of torch's or safetensors' format, which its content shows, onto the CPU.
 
     Raises:
         WeightsError: as ``load_plain``, or there is no such file, or it may not be read.
@@ -77,11 +77,11 @@ def load_plain(stream: BinaryIO, name: object) -> Any:
     except UserError:
         raise
     except Exception as error:  # a damaged file can make the readers fail in any way
-        # torch says so since 2.6, the oldest version that this package takes.
+        # The message of torch 2.6, the oldest version that this package supports, and later.
         foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'GLOBAL ([\w.]+)', str(error))
         if foreign:
             raise WeightsError(f'{name}: holds {key_text(foreign[1])}, which is neither a tensor nor plain data, and '
-                               'loading it could run code; whoever made the file should save the weights alone: '
+                               'loading it could run code; whoever made the file should save only the weights: '
                                "torch.save({'params': network.state_dict()}, 'new.pth')") from None
         raise WeightsError(f'{name}: cannot be read as a checkpoint; it is damaged or truncated, or was saved with a '
                            'pickle_protocol other than 2; download or save it again') from None
@@ -167,11 +167,11 @@ def _contents(checkpoint: object) -> str:
     keys = list(_nested_weights(checkpoint))
     if keys:
         return (f'{has}; name {" or ".join(map(key_text, keys[:MOST_LISTED]))} by path.param_key_g (of a teacher: '
-                "param_key_t), or save it alone as 'params'")
+                "param_key_t), or save only that as 'params'")
     for content in (checkpoint, *checkpoint.values()):
         if isinstance(content, dict) and any(map(torch.is_tensor, content.values())):
             name = next(name for name, value in content.items() if not _is_state_dict({name: value}))
-            return f'the entry {key_text(name)} is {type(content[name]).__name__}; save the named tensors alone'
+            return f'the entry {key_text(name)} is {type(content[name]).__name__}; save only the named tensors'
     return has
 
 

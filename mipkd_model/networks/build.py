@@ -42,7 +42,7 @@ def build_from_options(where: str, block: Mapping[str, Any], registry: Registry)
 
 
 def with_path(error: UserError) -> UserError:
-    """A mistake by the whole path of the option: losses and mixers name theirs by their block alone."""
+    """The error with the full path of its option: losses and mixers begin theirs with the name of their block."""
     return UserError(f'train.{error}') if re.match(r'[A-Za-z]\w*_opt\.', str(error)) else error
 
 
@@ -54,7 +54,7 @@ def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | N
         label: 'g' or 't'.
 
     Returns:
-        The network, on the CPU, and a sentence on what was loaded, None where nothing was.
+        The network, on the CPU, and a sentence on what was loaded, or None.
 
     Raises:
         UserError: the network cannot be built, or the weights do not fit it.
