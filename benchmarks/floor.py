@@ -34,7 +34,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import exit_status, number_in
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import number_in
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.experiments.networks import PAIRS, SCALES
 from mipkd_model.experiments.runs import Pair, Run, parse_pair

@@ -30,7 +30,8 @@ import cv2  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from mipkd_arch.base.errors import UserError, exit_status  # noqa: E402
+from mipkd_arch.base.cli import exit_status  # noqa: E402
+from mipkd_arch.base.errors import UserError  # noqa: E402
 from mipkd_model.data.bicubic import shrink  # noqa: E402
 from mipkd_model.data.images import list_images, read_image  # noqa: E402
 from mipkd_model.data.paired_dataset import PairedSRDataset  # noqa: E402

@@ -33,7 +33,8 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, exit_status, number_in
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError, number_in
 from mipkd_model.config.checks import check_blocks, check_keys, read_options
 from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.networks.build import make_network

@@ -38,7 +38,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, exit_status, number_in
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError, number_in
 from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_keys, check_options
 from mipkd_model.evaluation.origin import device_name

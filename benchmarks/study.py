@@ -26,7 +26,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 import yaml
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, exit_status
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 

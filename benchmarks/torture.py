@@ -1,12 +1,11 @@
 """Tries to lose a training, to get code run, and to get damaged input taken.
 
-Four parts, whose cases follow from the seed:
+Three parts, whose cases follow from the seed:
 
   kills        trainings, one of them of two processes, are killed at random moments and right at changes of files, by
                SIGKILL of all their processes, SIGTERM and SIGINT, and started again with --auto_resume until they end;
                all final weights must be those of the undisturbed run, bit by bit
   options      mutated option files and command lines are given to basicsr/train.py and basicsr/test.py
-  checkpoints  mutated weights and training states are given to trainings and to mipkd teacher convert
   databases    mutated LMDBs are given to trainings and to datasets/verify.py
 
 Input that is bad must be refused by one line and an exit status other than 0, whatever it is: no traceback, no hang, no
@@ -38,15 +37,16 @@ import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and 
 
 # isort: split
 import torch
-from torture_parts import checkpoints, databases, kills, options
+from torture_parts import databases, kills, options
 from torture_parts.judge import KINDS
 from torture_parts.part import run_case
 from torture_parts.world import ROOT, World
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, exit_status, number_in, one_of
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError, number_in, one_of
 
-PARTS = {part.NAME: part for part in (kills, options, checkpoints, databases)}
+PARTS = {part.NAME: part for part in (kills, options, databases)}
 
 
 def run_part(part, world, args, wanted):
@@ -151,7 +151,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seed', type=int, default=0, help='decides all cases (default: %(default)s)')
     for name, default, what in (('kills', 30, 'kills of a training'), ('options', 1000, 'option files'),
-                                ('checkpoints', 300, 'checkpoints and states'), ('databases', 300, 'LMDBs')):
+                                ('databases', 300, 'LMDBs')):
         parser.add_argument(f'--{name}', type=int, default=default, metavar='N',
                             help=f'number of {what} (default: %(default)s)')
     parser.add_argument('--only', metavar='PART,...', help=f'only these parts, of {", ".join(PARTS)}')

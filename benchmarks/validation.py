@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import exit_status, number_in
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import number_in
 from mipkd_arch.student_arch import EDSRStudent
 from mipkd_model.evaluation.evaluate import evaluate, mean_scores
 from mipkd_model.evaluation.metrics import score, usual_metrics

@@ -11,14 +11,14 @@ sys.path.append(str(ROOT))
 
 import mipkd_model  # noqa: E402, F401
 from mipkd_arch.base.checkpoint import find_state_dict, read_checkpoint  # noqa: E402
-from mipkd_arch.base.errors import command_status  # noqa: E402
-from mipkd_model.base.weights import save_atomically  # noqa: E402
+from mipkd_arch.base.cli import command_status  # noqa: E402
+from mipkd_model.base.weights import save_checkpoint  # noqa: E402
 
 
 def keep(args):
     """Write the averaged weights."""
     weights = find_state_dict(read_checkpoint(args.checkpoint), args.checkpoint, 'params_ema')
-    save_atomically({'params': weights}, args.out)
+    save_checkpoint({'params': weights}, args.out)
     print(f'{args.out}: {sum(value.numel() for value in weights.values()):,d} parameters')
 
 

@@ -27,8 +27,9 @@ import photographs  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from mipkd_arch.base.errors import UserError, command_status  # noqa: E402
-from mipkd_model.base.weights import load_weights, save_atomically  # noqa: E402
+from mipkd_arch.base.cli import command_status  # noqa: E402
+from mipkd_arch.base.errors import UserError  # noqa: E402
+from mipkd_model.base.weights import load_weights, save_checkpoint  # noqa: E402
 from mipkd_model.config.checks import read_options  # noqa: E402
 
 from basicsr.archs import build_network  # noqa: E402
@@ -82,7 +83,7 @@ def demo(args):
 
     torch.manual_seed(opt['manual_seed'])
     before = opt['path']['pretrain_network_g']
-    save_atomically({'params': build_network(opt['network_g']).state_dict()}, before)
+    save_checkpoint({'params': build_network(opt['network_g']).state_dict()}, before)
     scratch = train(SCRATCH, 'scratch', args.force_yml)
     after = train(OPTIONS, 'distil', args.force_yml)
     networks = {'before': network(opt['network_g'], before),

@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mipkd_arch.base.errors import command_status
+from mipkd_arch.base.cli import command_status
 
 from .commands import check, data, environment, figure, launch, options, profile, table, teacher
 

@@ -15,7 +15,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .base.seeding import seed_generators
+from .base.randomness import seed_generators
 from .distributed.all_reduce import same_everywhere
 from .evaluation.recording import doubts, tested_origin, trained_origin
 from .evaluation.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed

@@ -1,15 +1,9 @@
 """Checkpoint files of either format, sound, damaged or made to do harm: weights, or one line."""
-import argparse
 import io
 import os
-import re
 import struct
 import warnings
-import zipfile
-from collections import defaultdict
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +12,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, load_plain, read_checkpoint
+from mipkd_arch.base.checkpoint import WeightsError, load_plain, read_checkpoint
 from mipkd_model.base.weights import load_weights
 
 refusal = partial(refusals.refusal, kind=WeightsError)
@@ -99,36 +93,14 @@ def test_a_torchscript_program_is_refused(tmp_path):
     assert 'TorchScript program, which is code' in refusal(read_checkpoint, tmp_path / 'net.pt')
 
 
-@pytest.mark.parametrize('zipped', [True, False])
-def test_a_tensor_of_more_values_than_the_file_has_is_refused(tmp_path, zipped):
-    path = saved(tmp_path / 'net.pth', {'w': torch.zeros(1).expand(10**12)}, _use_new_zipfile_serialization=zipped)
-    assert 'declares tensors of 4000000000000 bytes' in refusal(read_checkpoint, path)
-
-
-def test_a_file_of_packed_parts_is_refused_since_it_may_unpack_to_any_size(tmp_path):
-    path = saved(tmp_path / 'net.pth', {'w': torch.zeros(10**6)})
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    assert path.stat().st_size < 10**5
-    assert 'packed, overlapping or doubled' in refusal(read_checkpoint, path)
-
-
-class Subclass(torch.Tensor):
-    pass
-
-
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('make', [
     torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, lambda plain: plain.to('meta'),
-    lambda plain: plain.as_subclass(Subclass), lambda plain: torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8)],
-    ids=['sparse', 'csr', 'meta', 'subclass', 'quantised'])
+    lambda plain: torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8)], ids=['sparse', 'csr', 'meta', 'quantized'])
 def test_tensors_of_a_special_kind_are_refused(tmp_path, make):
     path = saved(tmp_path / 'net.pth', {'params': {'w': make(torch.eye(3))}})
-    message = refusal(read_checkpoint, path)
-    assert 'sparse, quantised, without content (meta), of another class' in message and 'could run code' not in message
+    message = refusal(load_weights, tiny.edsr(), path)
+    assert 'w is sparse, quantized or without content (meta)' in message and 'could run code' not in message
 
 
 def test_a_flipped_bit_in_a_weight_is_found(tmp_path):
@@ -143,12 +115,6 @@ def test_a_flipped_bit_in_a_weight_is_found(tmp_path):
 def test_a_pipe_is_refused_without_waiting_for_who_writes_to_it(tmp_path):
     os.mkfifo(tmp_path / 'net.pth')
     assert 'no such checkpoint file' in refusal(read_checkpoint, tmp_path / 'net.pth')
-
-
-def test_a_loop_of_links_is_refused(tmp_path):
-    (tmp_path / 'net.pth').symlink_to(tmp_path / 'other.pth')
-    (tmp_path / 'other.pth').symlink_to(tmp_path / 'net.pth')
-    assert 'cannot be read (Too many levels of symbolic links)' in refusal(read_checkpoint, tmp_path / 'net.pth')
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may read anything')
@@ -196,7 +162,7 @@ def test_bytes_and_complex_numbers_beside_the_weights_are_plain_data(tmp_path, v
 def test_a_pickle_protocol_that_torch_does_not_read_is_named(tmp_path, protocol, zipped):
     path = saved(tmp_path / 'net.pth', {'w': torch.ones(2)}, pickle_protocol=protocol,
                  _use_new_zipfile_serialization=zipped)
-    assert 'pickle_protocol=4, but torch reads' in refusal(read_checkpoint, path)
+    assert 'saved with a pickle_protocol other than 2' in refusal(read_checkpoint, path)
 
 
 def test_a_file_without_checksums_is_read(tmp_path):
@@ -210,23 +176,9 @@ def test_a_file_without_checksums_is_read(tmp_path):
 
 
 def test_a_zip_file_of_something_else_is_called_what_it_is(tmp_path):
-    np.savez(tmp_path / 'arrays.pth', weight=np.ones(3))
-    assert 'archive of NumPy arrays' in refusal(read_checkpoint, tmp_path / 'arrays.pth.npz')
-    saved(tmp_path / 'net.pth', {})
-    for name, says in (('net.pth', 'zip file that has net.pth in it; unpack'), ('a.txt', 'not a checkpoint of torch')):
-        with zipfile.ZipFile(tmp_path / 'some.zip', 'w') as archive:
-            archive.write(tmp_path / 'net.pth', name)
-        assert says in refusal(read_checkpoint, tmp_path / 'some.zip')
-
-
-@pytest.mark.parametrize('foreign', [argparse.Namespace(lr=1), np.float64(1), Path('a'), datetime.now(),
-                                     defaultdict(list)], ids=lambda value: type(value).__name__)
-def test_a_line_saves_the_weights_without_what_is_foreign_beside_them(tmp_path, monkeypatch, foreign):
-    saved(tmp_path / 'FILE', {'args': foreign, 'state_dict': {'w': torch.ones(2)}})
-    line = re.fullmatch(r'.*: python -c "(.*)"', refusal(read_checkpoint, tmp_path / 'FILE'))[1]
-    monkeypatch.chdir(tmp_path)
-    exec(line)
-    assert read_checkpoint(tmp_path / 'new.pth')['params']['w'].tolist() == [1, 1]
+    np.savez(tmp_path / 'arrays.npz', weight=np.ones(3))
+    message = refusal(read_checkpoint, tmp_path / 'arrays.npz')
+    assert 'is a zip file, but not a checkpoint of torch (it has weight.npy); unpack it first' in message
 
 
 # ---------------------------------------------------------------- values and names
@@ -251,27 +203,7 @@ def test_weights_that_are_no_floats_are_refused(tmp_path, dtype):
         load_weights, tiny.edsr(), saved(tmp_path / 'net.pth', weights))
 
 
-def test_a_weight_without_values_is_refused():
-    assert 'conv_first.weight has no values (its shape is [1000000000, 0])' in refusal(
-        find_state_dict, {'conv_first.weight': torch.empty(10**9, 0)}, 'net.pth')
-
-
 @pytest.mark.parametrize('key', ['a\x1b[2J\nb', 'x' * 10**5, 5, ('a', 'b')], ids=['control', 'long', 'int', 'tuple'])
 def test_names_from_a_file_cannot_break_a_message(tmp_path, key):
     for content in ({key: torch.ones(1)}, {'params': {key: torch.ones(1)}}, {key: 1}):
         assert len(refusal(load_weights, tiny.edsr(), saved(tmp_path / 'net.pth', content))) < 500
-
-
-def test_a_file_that_has_a_part_twice_is_refused(tmp_path):
-    file = tmp_path / 'twice.pth'
-    torch.save({'params': {'weight': torch.ones(4)}}, file)
-    with zipfile.ZipFile(file, 'a') as archive, pytest.warns(UserWarning, match='Duplicate name'):
-        archive.writestr(next(name for name in archive.namelist() if name.endswith('data/0')), bytes(16))
-    assert 'doubled parts' in refusals.refusal(read_checkpoint, file, kind=WeightsError)
-
-
-def test_a_file_with_something_before_it_is_refused(tmp_path):
-    file = tmp_path / 'behind.pth'
-    torch.save({'params': {'weight': torch.ones(4)}}, file)
-    file.write_bytes(file.read_bytes()[:64] + file.read_bytes())
-    assert 'bytes before its first part' in refusals.refusal(read_checkpoint, file, kind=WeightsError)

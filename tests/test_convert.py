@@ -130,7 +130,7 @@ def test_the_command_prints_what_belongs_into_the_option_file(tmp_path, capsys):
     torch.save({'model': edsr_pytorch()}, tmp_path / 'edsr_x4.pt')
     assert main(['teacher', 'convert', str(tmp_path / 'edsr_x4.pt')]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith('# not to be read off the weights, taken as usual: res_scale; --res-scale sets another')
+    assert printed.startswith('# not in the weights, assumed as usual: res_scale; --res-scale sets another')
     opt = yaml.safe_load(printed)
     assert opt['network_t'] == {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 6, 'num_block': 3,
                                 'upscale': 4, 'res_scale': 1, 'img_range': 255., 'rgb_mean': [0.4488, 0.4371, 0.404]}
@@ -163,7 +163,7 @@ def without(key):
 
 REFUSED = {
     'an unknown network': (lambda: {'conv.weight': torch.zeros(3)},
-                           'is of no network that is known here (it holds conv.weight, ...); known are EDSR and RCAN'),
+                           'is of no known network (it has conv.weight, ...); known are EDSR and RCAN'),
     'another mean': (lambda: edsr_pytorch() | {'sub_mean.bias': torch.full((3, ), -127.5)},
                      'bias of sub_mean: [-127.5, -127.5, -127.5]'),
     'no mean': (lambda: without('sub_mean'), 'bias of sub_mean: absent'),
@@ -173,10 +173,10 @@ REFUSED = {
     'a layer too few': (lambda: without('body.1.body.0.bias'),
                         'does not fit EDSR: 1 missing in the file (first body.1.conv1.bias)'),
     'known names of other shapes': (lambda: {key: torch.ones(1) for key in tiny.edsr().state_dict()},
-                                    'is of no network that is known here'),
+                                    'is of no known network'),
     'a SwinIR of nearest+conv at x2': (
         lambda: {key: value for key, value in tiny.swinir(upsampler='nearest+conv').state_dict().items()
-                 if 'conv_up2' not in key}, 'nearest+conv at x2, which BasicSR has at x4 alone; networks that the'),
+                 if 'conv_up2' not in key}, 'nearest+conv at x2, which BasicSR has only at x4; networks that the'),
     'a SwinIR against noise in gray images': (
         lambda: tiny.swinir(1, upsampler='', in_chans=1).state_dict(), 'of 1 channels, and networks here take RGB'),
 }
@@ -222,7 +222,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_p
     torch.save({'params': edsr_pytorch()}, tmp_path / 'x.pt')
     monkeypatch.setattr('os.access', lambda path, mode: False)
     assert main(['teacher', 'convert', str(tmp_path / 'x.pt')]) == 1
-    why = f'cannot be written, for nothing may be written in {tmp_path}; name another place by --out'
+    why = f'cannot be written, for {tmp_path} is not a writable folder; set another place by --out'
     assert capsys.readouterr().err == f'error: {tmp_path}/x_basicsr.pth: {why}\n'
     assert main(['teacher', 'get', 'EDSR_Lx4', '--out', str(tmp_path / 'new')]) == 1
-    assert 'name another place by --out' in capsys.readouterr().err and not (tmp_path / 'new').exists()
+    assert 'set another place by --out' in capsys.readouterr().err and not (tmp_path / 'new').exists()

@@ -4,14 +4,14 @@ import json
 import pytest
 import torch
 
-from mipkd_model.base.weights import save_atomically
+from mipkd_model.base.weights import save_checkpoint
 from mipkd_model.evaluation import recording
 from mipkd_model.evaluation.origin import RUN_FORMAT
 
 
 def trained(folder, total, rate, method='MiPKD'):
     """Write what a run of that length and learning rate leaves, as far as a test looks at it."""
-    save_atomically({'params': {'w': torch.ones(1)}}, folder / 'models/net_g_latest.pth')
+    save_checkpoint({'params': {'w': torch.ones(1)}}, folder / 'models/net_g_latest.pth')
     run = {'format': RUN_FORMAT, 'name': folder.name, 'seed': 0, 'total_iter': total,
            'table': {'pair': 'EDSR', 'method': method}, 'options': {'train.optim_g.lr': rate}}
     (folder / 'run.json').write_text(json.dumps(run))
@@ -50,5 +50,5 @@ def test_a_trial_under_the_name_of_a_run_that_was_moved_away_is_noticed(run, tot
 
 
 def test_weights_that_no_run_describes_are_not_doubted(tmp_path):
-    save_atomically({'params': {'w': torch.ones(1)}}, tmp_path / 'models/net_g_latest.pth')
+    save_checkpoint({'params': {'w': torch.ones(1)}}, tmp_path / 'models/net_g_latest.pth')
     assert said(tmp_path, 'FAKD') == []

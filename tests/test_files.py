@@ -7,7 +7,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.base.files import atomic_write, check_writable, write_json
-from mipkd_model.base.weights import save_atomically
+from mipkd_model.base.weights import save_checkpoint
 from mipkd_model.evaluation.records import RecordError, read_json
 
 
@@ -35,15 +35,15 @@ def on_a_full_disk(function, *args, room=10_000):
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_older_one_and_says_so_in_one_line(tmp_path):
     path = tmp_path / 'net.pth'
-    save_atomically({'w': torch.ones(3)}, path)
+    save_checkpoint({'w': torch.ones(3)}, path)
     before = path.read_bytes()
-    message = on_a_full_disk(save_atomically, {'w': torch.rand(10**5)}, path)
+    message = on_a_full_disk(save_checkpoint, {'w': torch.rand(10**5)}, path)
     assert message.startswith(f'{path}: cannot be written (File too large)') and message.isprintable()
     assert path.read_bytes() == before and os.listdir(tmp_path) == ['net.pth']
 
 
 def test_a_checkpoint_that_fits_is_saved_under_the_same_limit(tmp_path):
-    assert on_a_full_disk(save_atomically, {'w': torch.ones(3)}, tmp_path / 'net.pth') == 'no error'
+    assert on_a_full_disk(save_checkpoint, {'w': torch.ones(3)}, tmp_path / 'net.pth') == 'no error'
     assert torch.load(tmp_path / 'net.pth', weights_only=True)['w'].tolist() == [1, 1, 1]
 
 
@@ -86,11 +86,11 @@ def test_what_can_be_written_is_known_before_and_leaves_nothing(tmp_path, monkey
     (tmp_path / 'file').touch()
     check_writable(tmp_path / 'new/deep/x.pth', '--out')
     for path, why in ((tmp_path / 'folder', 'it is a folder'),
-                      (tmp_path / 'file/x', f'{tmp_path / "file"} is no folder')):
+                      (tmp_path / 'file/x', f'{tmp_path / "file"} is not a writable folder')):
         with pytest.raises(UserError) as caught:
             check_writable(path, '--out')
-        assert str(caught.value) == f'{path}: cannot be written, for {why}; name another place by --out'
+        assert str(caught.value) == f'{path}: cannot be written, for {why}; set another place by --out'
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
-    with pytest.raises(UserError, match=f'nothing may be written in {tmp_path}; name another place by --out'):
+    with pytest.raises(UserError, match=f'{tmp_path} is not a writable folder; set another place by --out'):
         check_writable(tmp_path / 'x', '--out')
     assert sorted(os.listdir(tmp_path)) == ['file', 'folder']

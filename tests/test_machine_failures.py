@@ -9,7 +9,8 @@ import runs
 import torch
 from refusals import refusal
 
-from mipkd_arch.base.errors import UserError, exit_status
+from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import failure_of_machine, is_out_of_memory, on_no_memory
 from mipkd_model.cli import main
 from mipkd_model.evaluation.evaluate import evaluate

@@ -20,7 +20,7 @@ from mipkd_model.experiments.runs import ENTRY, Pair, Run, chosen_runs, parse_pa
 from mipkd_model.experiments.testing_file import text_of_test
 from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
-from mipkd_model.networks.zoo import OFFICIAL
+from mipkd_model.networks.catalog import OFFICIAL
 from mipkd_model.training.build import make_losses, make_views
 from mipkd_model.training.distiller import Distiller
 

@@ -7,8 +7,6 @@ from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
 from mipkd_model.networks.build import make_network
 
-from basicsr.utils.registry import ARCH_REGISTRY
-
 EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 3}
 SWINIR = {'type': 'SwinIRStudent', 'upscale': 2, 'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2]}
 RULES = [
@@ -45,34 +43,3 @@ def test_what_a_network_can_have_is_not_refused(tmp_path, block):
     opt['network_g'] = dict(block)
     check_options(opt, True)
     make_network(opt, 'g')
-
-
-class Picky:
-    def __init__(self, *, low=1, high=2, depth=3, widths=(1, 2)):
-        if low > high:
-            raise ValueError('low is above high')
-        [None] * depth
-        range(*widths)
-        if depth == 7:
-            raise ValueError('7')
-
-
-@pytest.fixture
-def picky():
-    ARCH_REGISTRY.register(Picky)
-    yield lambda **arguments: refusal(make_network, {'network_g': {'type': 'Picky', **arguments}, 'path': {}}, 'g',
-                                      kind=UserError)
-    ARCH_REGISTRY._obj_map.pop('Picky')
-
-
-def test_the_option_at_fault_is_found_of_any_class(picky):
-    start = 'network_g: Picky refuses these options ('
-    assert picky(depth=7, low=1) == f'{start}7); network_g.depth: 7 is at fault, and its default, 3, would do'
-    assert picky(low=2, high=1).endswith('; low: 2 and high: 1 do not go together, and the default of one of them '
-                                         'would do')
-    assert picky(low=5, depth=7, high=4) == f'{start}low is above high)'
-
-
-def test_whole_numbers_that_are_written_with_a_point_are_pointed_out(picky):
-    assert picky(depth=4.0).endswith('network_g.depth: 4.0 is not of whole numbers: write 4')
-    assert picky(widths=[1.0, 5]).endswith('network_g.widths: [1.0, 5] is not of whole numbers: write [1, 5]')

@@ -142,7 +142,7 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
      'path.pretrain_network_t: w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth is not there. Fetch it: '
      'mipkd teacher get EDSR_Lx4 --out w'),
     (lambda o: o['path'].update(pretrain_network_g='mine.pth'),
-     'path.pretrain_network_g: mine.pth is not there. Mend the path'),
+     'path.pretrain_network_g: mine.pth is not there. Correct the path'),
     (lambda o: o['path'].update(pretrain_network_g='experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth'),
      'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first; '
      'its option file is written by: mipkd options --name train_FAKD_EDSR_x2 --out options/train_FAKD_EDSR_x2.yml'),

@@ -107,7 +107,7 @@ def test_a_network_that_cannot_run_is_one_line(folder, registered, reason):
     registered(ARCH_REGISTRY, BrokenNet)
     opt = options(folder, losses=('kd_opt', ))
     opt['network_g'] = {'type': 'BrokenNet'}
-    said = f'network_g: BrokenNet makes no image of one of 48x48 ({reason or "AssertionError"})'
+    said = f'network_g: BrokenNet does not super-resolve an image of 128x64 ({reason or "AssertionError"})'
     assert refused(opt) == said
 
 

@@ -129,7 +129,7 @@ def test_a_student_may_start_from_one_of_other_sizes_where_it_is_not_strict(tmp_
     opt = {'network_g': {**runs.FAMILIES['EDSR'], 'upscale': 4},
            'path': {'pretrain_network_g': str(file), 'strict_load_g': False}}
     _, report = make_network(opt, 'g')
-    assert 'keep their start values' in report
+    assert 'keep their initial values' in report
 
 
 @pytest.mark.parametrize('record', [{}, {'network': 5}, {'network': {'type': 'Absent'}, 'scale': 2},
@@ -140,7 +140,7 @@ def test_a_file_that_names_no_network_loads_as_before(tmp_path, record):
     torch.save({'params': network.state_dict(), **record}, tmp_path / 'net.pth')
     assert load_weights(tiny.edsr(), tmp_path / 'net.pth') == ([], [])
     assert recorded_network(read_checkpoint(tmp_path / 'net.pth')) is None
-    assert 'does not say of which network' in refusal(mipkd_model.load_network, tmp_path / 'net.pth', kind=UserError)
+    assert 'does not record of which network' in refusal(mipkd_model.load_network, tmp_path / 'net.pth', kind=UserError)
 
 
 def test_weights_that_are_not_of_the_network_that_a_file_names_are_one_line(tmp_path):

@@ -13,7 +13,7 @@ from mipkd_model.data.hints import how_to_get
 from mipkd_model.experiments.option_file import how_written
 from mipkd_model.experiments.runs import parse_run
 from mipkd_model.experiments.testing_file import text_of_test
-from mipkd_model.networks.zoo import OFFICIAL, how_to_get_weights
+from mipkd_model.networks.catalog import OFFICIAL, how_to_get_weights
 from mipkd_model.training.build import make_losses
 
 

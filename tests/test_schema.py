@@ -156,15 +156,11 @@ def test_a_launcher_says_the_first_and_how_to_see_all(tmp_path, monkeypatch):
         f'scale: 0 is not a whole number from 1 to 64 (and 1 more; mipkd check {file} lists all)')
 
 
-SIZES = {'EDSR': {'num_feat': 60000}, 'deep EDSR': {'num_block': 60000, 'num_feat': 1}}
-
-
-@pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
-def test_a_network_that_would_eat_the_machine_is_refused_within_seconds(good, sizes):
+def test_a_network_that_would_eat_the_machine_is_refused_within_seconds(good):
     opt, start = deepcopy(good), time.process_time()
-    opt['network_g'].update(sizes)
+    opt['network_g'].update({'num_feat': 60000})
     line = refusal(check_networks, opt, True, kind=UserError)
-    assert line.startswith('network_g: ') and 'mend its sizes' in line and time.process_time() - start < 30
+    assert line.startswith('network_g: ') and 'lower its sizes' in line and time.process_time() - start < 30
 
 
 @pytest.mark.parametrize('path, value', [('datasets.train.num_worker_per_gpu', 10**6),

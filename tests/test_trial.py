@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mipkd_arch import StagedView, register_view, staged_view
-from mipkd_arch.size_probe import in_eval_mode, takes_batches, trial_images, tried
+from mipkd_arch.size_probe import in_eval_mode, probe_network, takes_batches, trial_images
 from mipkd_arch.staged_view import size_multiple
 from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.evaluation.metrics import score
@@ -44,7 +44,7 @@ class Halving(nn.Module):
 
 @pytest.mark.parametrize('scale, multiple', [(1, 4), (2, 2), (4, 1)])
 def test_the_multiple_that_an_rrdbnet_needs_is_found(scale, multiple):
-    assert (tried(rrdb(scale)).size_multiple, tried(rrdb(scale)).upscale) == (multiple, scale)
+    assert (probe_network(rrdb(scale)).size_multiple, probe_network(rrdb(scale)).upscale) == (multiple, scale)
 
 
 @pytest.mark.parametrize('multiple', [1, 3, 6, 16, 32])
@@ -58,7 +58,7 @@ def test_the_multiple_that_a_users_network_needs_is_found(multiple):
 def test_a_network_that_is_tried_draws_no_random_numbers():
     network = MSRResNet(num_feat=8, num_block=1, upscale=2)
     before = torch.get_rng_state()
-    tried(network)
+    probe_network(network)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(trial_images(2, 8, 9), trial_images(2, 8, 9)) and trial_images(2, 8, 9).std() > 0.2
 
@@ -299,18 +299,19 @@ def a_view(**faults):
 
 
 FAULTS = {
-    'no skip': ({'tail': lambda net: lambda deep, shallow: net.last(deep)}, 'is not the network: their images differ'),
+    'no skip': ({'tail': lambda net: lambda deep, shallow: net.last(deep)},
+                'does not match the network: their images differ'),
     'a slightly other skip': ({'tail': lambda net: lambda deep, shallow: net.last(deep + 1.01 * shallow)},
-                              'is not the network: their images differ by up to'),
-    'num_feat': ({'num_feat': lambda net: 64}, 'num_feat: 64 it must be (1, 64, 8, 9)'),
+                              'does not match the network: their images differ by up to'),
+    'num_feat': ({'num_feat': lambda net: 64}, 'num_feat: 64 they must be (1, 64, 8, 9)'),
     'upscale': ({'upscale': lambda net: 3}, 'network_{}.upscale: 3 is not the scale: 2'),
     'a head of another size': ({'head': lambda net: lambda lq: F.avg_pool2d(net.first(lq), 2)}, 'after the head for'),
-    'a tail of another size': ({'tail': lambda net: lambda deep, shallow: deep}, 'mend its tail'),
+    'a tail of another size': ({'tail': lambda net: lambda deep, shallow: deep}, 'fix its tail'),
     'a block that fails': ({'blocks': lambda net: {f'body.{i}': nn.Conv2d(5, 5, 1) for i in range(3)}},
                            'fails where the network does not ('),
     'a block that writes': ({'blocks': lambda net: {
         f'body.{i}': lambda x, block=block: x.copy_(torch.relu(block(x))) for i, block in enumerate(net.body)}},
-        'has a block, body.0, that writes into the map it is given'),
+        'has a block, body.0, that writes into its input'),
     'no such attribute': ({'num_feat': lambda net: net.width}, 'cannot be made ('),
 }
 

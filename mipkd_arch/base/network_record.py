@@ -1,55 +1,80 @@
-"""What a checkpoint says of the network that its weights are of, so that nobody has to type its sizes again.
+"""What a checkpoint records of the network that its weights are of, so that nobody has to repeat its sizes.
 
-Beside the weights a checkpoint of this package has ``network``, an option block with all arguments, and ``scale``.
-Whatever reads weights by their key, as BasicSR and spandrel do, sees neither.
+Next to the weights a checkpoint of this package has ``network``, an option block with all arguments, and ``scale``.
+Readers that take weights by their key, as BasicSR and spandrel do, ignore both.
 """
+from __future__ import annotations
+
 import inspect
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from .errors import UserError, shown
+from .checkpoint import find_state_dict
+from .errors import UserError, reason_of, shown
 
 OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*')
 """Arguments by which networks of the same weights may differ: masks are prepared for one size and serve all."""
 
 
-def network_record(block, scale):
-    """What a checkpoint of a network is to have beside its weights.
+def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
+    """The entries ``network`` and ``scale`` of a checkpoint; none for a network that is opened from a file of its own.
 
     Args:
-        block (dict): the network's option block.
-        scale (int): factor between lq and output.
-
-    Returns:
-        dict: plain data, ``network`` and ``scale``; empty for a network that is opened from a file of its own.
+        block: the network's option block.
+        scale: factor between lq and output.
     """
-    if getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False):
+    if _brings_weights(block):
         return {}
     return {'network': {'type': block['type'], **_arguments(block)}, 'scale': scale}
 
 
-def recorded_network(checkpoint):
+def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     """The option block that a checkpoint has of its network; None where it has none that can be built here."""
-    block = checkpoint.get('network') if isinstance(checkpoint, dict) else None
+    if not isinstance(checkpoint, dict):
+        return None
+    block = checkpoint.get('network')
     if not isinstance(block, dict) or not isinstance(block.get('type'), str) or block['type'] not in ARCH_REGISTRY:
         return None
     sound = type(checkpoint.get('scale')) is int and all(
         isinstance(name, str) and _is_plain(value) for name, value in block.items())
-    return block if sound and not getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False) else None
+    return block if sound and not _brings_weights(block) else None
 
 
-def check_record(where, block, checkpoint, path):
-    """Check that an option block is of the network that a checkpoint says its weights are of.
+def load_recorded(checkpoint: object, file: object, param_key: str | None = None) -> nn.Module | None:
+    """The network that a checkpoint of this package records, with its weights; None without a record.
 
     Args:
-        where (str): path of the block.
-        block (dict): ``type`` and arguments.
-        checkpoint: what ``read_checkpoint`` gave; one without a record passes.
-        path: its file, for the message.
+        checkpoint: what ``read_checkpoint`` returned.
+        file: its name, for messages.
+        param_key: see ``find_state_dict``.
 
     Raises:
-        UserError: an argument is another one.
+        UserError: the network cannot be built, or its weights do not fit.
+    """
+    block = recorded_network(checkpoint)
+    if block is None:
+        return None
+    try:
+        network = ARCH_REGISTRY.get(block['type'])(**{key: value for key, value in block.items() if key != 'type'})
+        network.load_state_dict(find_state_dict(checkpoint, file, param_key))
+    except UserError:
+        raise
+    except Exception as error:  # any class, any failure
+        raise UserError(f'{file}: the {block["type"]} that it records does not take its weights ({reason_of(error)}); '
+                        'save it again') from None
+    return network
+
+
+def check_record(where: str, block: Mapping[str, Any], checkpoint: object, path: object) -> None:
+    """Check that an option block at ``where`` describes the network that a checkpoint records, if it records one.
+
+    Raises:
+        UserError: an argument differs.
     """
     record = recorded_network(checkpoint)
     if record is None:
@@ -65,20 +90,23 @@ def check_record(where, block, checkpoint, path):
                             f'{name}: {shown(known[name])}; set that, or name other weights')
 
 
-def _arguments(block):
-    """All arguments of a block that are plain data, those left to their defaults among them, in the class's order."""
+def _brings_weights(block: Mapping[str, Any]) -> bool:
+    return getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False)
+
+
+def _arguments(block: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a block that are plain data, its class's defaults among them, in the class's order."""
     parameters = inspect.signature(ARCH_REGISTRY.get(block['type'])).parameters
-    defaults = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    given = {name: value for name, value in {**defaults, **block}.items() if name != 'type' and _is_plain(value)}
-    order = [*(name for name in parameters if name in given), *(name for name in given if name not in parameters)]
-    return {name: _listed(given[name]) for name in order}
+    defaults = {name: p.default for name, p in parameters.items()}  # no default is no plain data
+    return {name: _listed(value) for name, value in {**defaults, **block}.items()
+            if name != 'type' and _is_plain(value)}
 
 
-def _listed(value):
+def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _is_plain(value):
+def _is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return value is None or type(value) in (bool, int, float, str)

@@ -1,9 +1,13 @@
-"""Files that are whole or not there."""
+"""Files that are either complete or absent."""
+from __future__ import annotations
+
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mipkd_arch.base.errors import UserError
 
@@ -11,10 +15,10 @@ CHUNK = 1 << 20
 
 
 @contextmanager
-def atomic_write(file):
-    """Give a path to write to; it becomes ``file`` when the block ends well, and is removed when it does not.
+def atomic_write(file: str | os.PathLike) -> Iterator[Path]:
+    """Yield a path to write to; it becomes ``file`` when the block succeeds, and is removed when it fails.
 
-    Whenever the power goes, ``file`` is the whole one from before or the whole one from after.
+    After a power failure, ``file`` is the complete old or the complete new one.
 
     Raises:
         UserError: the folder cannot be made, or the file not be written.
@@ -29,43 +33,32 @@ def atomic_write(file):
         with suppress(OSError):  # not every file system can do so for folders
             fsync(file.parent)
     except OSError as error:
-        raise UserError(f'{file}: cannot be written ({error.strerror or error}); is there room and may you write '
-                        'there?') from None
+        raise UserError(f'{file}: cannot be written ({error.strerror or error}); check the free space and the '
+                        'permissions there') from None
     finally:
         with suppress(OSError):  # where nothing can be written, nothing is there
             temporary.unlink(missing_ok=True)
 
 
-def check_writable(file, option):
-    """Check that a file can be written, before the work whose result it gets.
+def check_writable(file: str | os.PathLike, option: str) -> None:
+    """Check, before the work whose result it gets, that a file can be written; its folder need not exist.
 
     Args:
-        file: what is to be written; its folder may be made then.
-        option (str): that names another place, for the message.
+        option: that sets another place, for the message.
 
     Raises:
-        UserError: it is a folder, or lies where nothing may be written.
+        UserError: it is a folder, or in one that is not writable.
     """
     file = Path(file)
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
-    if file.is_dir():
-        why = 'it is a folder'
-    elif not folder.is_dir():
-        why = f'{folder} is no folder'
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        why = f'nothing may be written in {folder}'
-    else:
-        return
-    raise UserError(f'{file}: cannot be written, for {why}; name another place by {option}')
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        why = 'it is a folder' if file.is_dir() else f'{folder} is not a writable folder'
+        raise UserError(f'{file}: cannot be written, for {why}; set another place by {option}')
 
 
-def fsync(path):
-    """Wait until a file's content, or what a folder lists, is on the disk.
-
-    Raises:
-        OSError: it cannot get there.
-    """
-    # Windows syncs what can be written to alone, and no folders; others have folders be read alone.
+def fsync(path: str | os.PathLike) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk; an ``OSError`` where that fails."""
+    # Windows can sync only what is open for writing, and no folders; others open folders only for reading.
     handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -73,15 +66,15 @@ def fsync(path):
         os.close(handle)
 
 
-def write_json(content, file):
-    """Write plain data as JSON in place of ``file``. Returns its path."""
+def write_json(content: Any, file: str | os.PathLike) -> Path:
+    """Write plain data as JSON by ``atomic_write``. Returns its path."""
     with atomic_write(file) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + '\n',
                              encoding='utf-8')
     return Path(file)
 
 
-def file_sha256(file):
+def file_sha256(file: str | os.PathLike) -> str:
     """Hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()
     with Path(file).expanduser().open('rb') as content:

@@ -1,70 +1,87 @@
-"""Random choices of one training step, as a function of (seed, iteration).
+"""Random choices as a function of (seed, iteration), so that a resumed run draws what an uninterrupted one draws.
 
-Nothing is carried over from step to step, so a resumed run draws what an uninterrupted one would have drawn. Each
-purpose has a stream of its own, so that a loss that is added or taken away changes nothing for the others.
+Each purpose has a stream of its own, so a loss that is added or removed changes nothing for the others.
 """
+from __future__ import annotations
+
 import hashlib
 import random
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TypeVar
 
+import numpy as np
 import torch
 
+Role = TypeVar('Role')
 
-def seed_of(*parts):
-    """63-bit seed from the parts; hashing keeps neighbouring iterations unrelated."""
+
+def seed_of(*parts: object) -> int:
+    """63-bit seed from the parts; hashing keeps neighboring iterations unrelated."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], 'little') >> 1
 
 
-class StepRandom:
-    """Choices of one pass through the networks.
+def seed_generators(*parts: object) -> None:
+    """Seed the global generators of torch, NumPy and Python, which networks, losses and datasets of others use.
 
-    A step's batch may be shared by several processes, and passed in several parts. Routes are the same for all of it,
-    and a sample has the mask, and the numbers, that it would have if all of it were passed at once.
+    Done before each step and each sample, what they draw is a function of the parts: no generator has to be saved for
+    a run to be resumed, and what is drawn in between, as by a validation, changes nothing.
+    """
+    seed = seed_of(*parts)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class StepRandom:
+    """Random choices of one forward and backward pass.
+
+    Where a step's batch is split over processes and into parts, routes are the same for all of it, and a sample has the
+    mask, and the numbers, that it would have in one pass of the whole batch.
 
     Args:
-        seed (int): the run's ``manual_seed``.
-        iteration (int): the training iteration.
-        device (torch.device): where masks are drawn.
-        share (tuple[int, int]): which of how many equal shares of the step's samples this pass has.
-        generator (torch.Generator | None): to draw masks from, on the device, seeded with ``mask_seed`` by whoever
-            gives it. None: one of its own.
+        seed: the run's ``manual_seed``.
+        iteration: the training iteration.
+        device: where masks are drawn.
+        share: (i, n) where this pass has the i-th of n equal shares of the step's samples.
+        generator: to draw masks from, on the device, seeded with ``mask_seed`` by the caller; None: one of its own.
 
     Attributes:
-        mask_seed (int): what masks are drawn from.
-        routes (list[tuple]): the arguments of each ``route`` so far.
-        purposes (list[str]): those of ``numbers`` and ``numbers_of_samples`` so far.
+        mask_seed: seed of the masks.
+        routes: the arguments of each ``route`` so far.
+        purposes: those of ``numbers`` and ``numbers_of_samples`` so far.
     """
 
-    def __init__(self, seed, iteration, device, share=(0, 1), generator=None):
-        self._key, self._share, self._device, self._given = (seed, iteration), share, device, generator
+    def __init__(self, seed: int, iteration: int, device: torch.device, share: tuple[int, int] = (0, 1),
+                 generator: torch.Generator | None = None) -> None:
+        self._key = seed, iteration
+        self._device, self._share, self._given = device, share, generator
         self.mask_seed = seed_of('masks', *self._key)
-        self.routes, self.purposes = [], []
+        self.routes: list[tuple] = []
+        self.purposes: list[str] = []
 
     @cached_property
-    def _generator(self):
+    def _generator(self) -> torch.Generator:
         return self._given or torch.Generator(self._device).manual_seed(self.mask_seed)
 
-    def uniform(self, shape):
+    def uniform(self, shape: Sequence[int]) -> torch.Tensor:
         """Random numbers in [0, 1), float32, of shape (N, ...) for the N samples of this pass."""
         index, count = self._share
         numbers = torch.rand(count * shape[0], *shape[1:], generator=self._generator, device=self._device)
         return numbers[index * shape[0]:(index + 1) * shape[0]]
 
-    def route(self, length, student_prob, student, teacher):
+    def route(self, length: int, student_prob: float, student: Role, teacher: Role) -> list[Role]:
         """Draw ``length`` roles, each the student's with probability ``student_prob``; the same ones each time."""
         self.routes.append((length, student_prob, student, teacher))
         stream = random.Random(seed_of('routes', *self._key))
         return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
-    def numbers(self, purpose):
-        """A ``random.Random`` of the step for a purpose named by a string; it starts alike each time.
-
-        All passes of the step have the same one; what is drawn for a sample comes from ``numbers_of_samples``.
-        """
+    def numbers(self, purpose: str) -> random.Random:
+        """The generator of a purpose, the same at each call and in all passes of the step."""
         self.purposes.append(purpose)
         return random.Random(seed_of(purpose, *self._key))
 
-    def numbers_of_samples(self, purpose, count):
+    def numbers_of_samples(self, purpose: str, count: int) -> list[random.Random]:
         """As ``numbers``, one for each of the ``count`` samples of this pass, by its place in the step's batch."""
         self.purposes.append(purpose)
         first = self._share[0] * count

@@ -1,9 +1,16 @@
 """Weights of a network: loaded from a checkpoint file, and saved."""
+from __future__ import annotations
+
 import io
+import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import nn
 
 from mipkd_arch.base.checkpoint import (
+    Weights,
     WeightsError,
     find_state_dict,
     key_text,
@@ -14,71 +21,79 @@ from mipkd_arch.base.errors import command
 
 from .files import atomic_write
 
-ARE_SIZES_THOSE = 'Are the sizes in the option file those the weights were trained with?'
-
 # Buffers that SwinIR computes from its window and img_size. A checkpoint made for another img_size carries others.
 DERIVED = ('attn_mask', 'relative_position_index')
+_OUTER = {'head.0.weight', 'tail.0.0.weight', 'tail.1.weight'}
+EDSR_PYTORCH_KEYS = {'EDSR': {*_OUTER, 'body.0.body.0.weight'},
+                     'RCAN': {*_OUTER, 'body.0.body.0.body.3.conv_du.0.weight'}}
+"""Some names of EDSR and RCAN in EDSR-PyTorch, which ``mipkd teacher convert`` renames."""
 
 
-def load_weights(network, path, *, strict=True, param_key=None, checkpoint=None):
+def is_of_edsr_pytorch(weights: Mapping[str, object]) -> bool:
+    """Whether weights have the names of EDSR-PyTorch."""
+    return any(keys <= weights.keys() for keys in EDSR_PYTORCH_KEYS.values())
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike, *, strict: bool = True, param_key: str | None = None,
+                 checkpoint: Any = None) -> tuple[list[str], list[str]]:
     """Load a checkpoint file into a network.
 
     Args:
-        network (nn.Module): the bare network.
-        path: checkpoint file.
-        strict (bool): every key must be there with the right shape; otherwise those of equal name and shape are
-            taken, as in starting an x4 student from the x2 one.
-        param_key (str | None): see ``find_state_dict``.
-        checkpoint: its content, where it has been read already.
+        network: the bare network.
+        strict: every key must be there with the right shape; otherwise those of equal name and shape are loaded, as in
+            starting an x4 student from the x2 one.
+        param_key: see ``find_state_dict``.
+        checkpoint: the content of the file, where it has been read already.
 
     Returns:
-        tuple[list[str], list[str]]: keys of the network that were not loaded, keys of the file that were not used
-        (both empty when strict).
+        Keys of the network that were not loaded, and keys of the file that were not used; both empty when strict.
 
     Raises:
-        WeightsError: nothing of the network is changed then.
+        WeightsError: the file cannot be read or does not fit; the network is unchanged then.
     """
-    kind = type(network).__name__
+    kind, own = type(network).__name__, network.state_dict()
     found = find_state_dict(read_checkpoint(path) if checkpoint is None else checkpoint, path, param_key)
-    own = network.state_dict()
     found = without_trainer(found, lambda weights: not own.keys().isdisjoint(weights))
-    derived = {key: own[key] for key in own if key.rpartition('.')[2] in DERIVED}
     found = {key: value for key, value in found.items() if key.rpartition('.')[2] not in DERIVED}
+    needed = [key for key in own if key.rpartition('.')[2] not in DERIVED]
 
-    missing = [key for key in own if key not in found and key not in derived]
+    missing = [key for key in needed if key not in found]
     unknown = [key for key in found if key not in own]
     misfits = [key for key in found if key in own and found[key].shape != own[key].shape]
-    if len(missing) == len(own) - len(derived):
-        from ..networks.convert import is_of_edsr_pytorch  # which itself loads weights
-
-        holds = ', '.join(map(key_text, list(found)[:4]))
+    if len(missing) == len(needed):
         remedy = f'; rename them by: {command("mipkd", "teacher", "convert", path)}' if is_of_edsr_pytorch(
             without_trainer(found, is_of_edsr_pytorch)) else ''
-        raise WeightsError(f'{path}: has no weight of {kind} by name; it holds {holds}, ...; '
-                           f'{kind} has {", ".join(list(own)[:4])}, ...{remedy}')
+        raise WeightsError(f'{path}: has no weight of {kind} by name; it has '
+                           f'{", ".join(map(key_text, list(found)[:4]))}, ...; {kind} has {", ".join(list(own)[:4])}, '
+                           f'...{remedy}')
     for key in found:
         if key in own and found[key].is_floating_point() != own[key].is_floating_point():
             raise WeightsError(f'{path}: {key} is of {found[key].dtype}, but of {own[key].dtype} in {kind}; save the '
                                'weights as the network has them')
     if strict and (missing or unknown or misfits):
-        parts = []
-        if misfits:
-            key = misfits[0]
-            parts.append(f'{len(misfits)} of another shape (first {key}: {list(found[key].shape)} in the file, '
-                         f'{list(own[key].shape)} in the network)')
-        parts += [f'{len(keys)} {word} (first {key_text(keys[0])})'
-                  for keys, word in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
-        raise WeightsError(f'{path}: does not fit {kind}: {"; ".join(parts)}. {ARE_SIZES_THOSE}')
-    taken = {key: value for key, value in found.items() if key in own and key not in misfits}
-    network.load_state_dict({**own, **taken})
+        raise WeightsError(f'{path}: does not fit {kind}: {_differences(own, found, missing, unknown, misfits)}; check '
+                           'the sizes of the network')
+    fitting = {key: value for key, value in found.items() if key in own and key not in misfits}
+    network.load_state_dict({**own, **fitting})
     return missing + misfits, unknown + misfits
 
 
-def save_atomically(content, path):
-    """Write a checkpoint under a temporary name and put it in place only when it is complete.
+def _differences(own: Weights, found: Weights, missing: list[str], unknown: list[str], misfits: list[str]) -> str:
+    parts = []
+    if misfits:
+        key = misfits[0]
+        parts.append(f'{len(misfits)} of another shape (first {key}: {list(found[key].shape)} in the file, '
+                     f'{list(own[key].shape)} in the network)')
+    parts += [f'{len(keys)} {words} (first {key_text(keys[0])})'
+              for keys, words in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
+    return '; '.join(parts)
+
+
+def save_checkpoint(content: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Write a checkpoint by ``torch.save``; its name is there only when it is complete.
 
     Raises:
-        UserError: it cannot be written; an older file of that name stays as it is.
+        UserError: it cannot be written; an older file of that name is unchanged.
     """
     buffer = io.BytesIO()  # torch's own writer has no errno for a full disk, only a RuntimeError
     torch.save(content, buffer)
@@ -86,6 +101,6 @@ def save_atomically(content, path):
         file.write(saved)
 
 
-def plain_state_dict(network):
-    """State dict on the CPU in plain memory layout, as a BasicSR checkpoint holds it."""
+def plain_state_dict(network: nn.Module) -> Weights:
+    """State dict on the CPU in contiguous memory layout, as a BasicSR checkpoint has it."""
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}

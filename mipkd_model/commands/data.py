@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, command, command_status
+from mipkd_arch.base.cli import command_status
+from mipkd_arch.base.errors import UserError, command
 
 from ..config.checks import check_blocks, read_options
 from ..data import DataError
@@ -18,7 +19,8 @@ from ..data.prepare.download import fetch, unpack
 from ..data.prepare.layouts import find_hr, find_lr
 from ..data.prepare.pack import PackError, pack_pairs
 from ..data.prepare.verify import Pair, find_pairs, verify
-from ..networks.zoo import OFFICIAL, get_weights, how_to_get_weights, named_weights
+from ..networks.catalog import OFFICIAL, how_to_get_weights, named_weights
+from ..networks.zoo import get_weights
 
 RENAMED = {'B100': 'BSD100'}
 EXAMPLES = """examples:

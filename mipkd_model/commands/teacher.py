@@ -1,56 +1,69 @@
-"""``mipkd teacher``: fetch published weights, convert those of other code bases, check them on Set5."""
+"""``mipkd teacher``: fetch published weights, convert those of other code bases, verify them on Set5.
+
+What imports torch is imported by the functions that need it, so that help is shown at once.
+"""
+from __future__ import annotations
+
 import argparse
 from functools import partial
 from pathlib import Path
-
-import torch
-import yaml
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from mipkd_arch.base.errors import UserError, command
-from mipkd_arch.staged_view import size_multiple
 
 from ..base.files import check_writable
 from ..data.hints import how_to_get
-from ..data.paired_dataset import PairedSRDataset
-from ..evaluation.evaluate import evaluate, mean_scores
-from ..evaluation.metrics import usual_metrics
-from ..evaluation.restore import restorer
-from ..networks.convert import convert_file
-from ..networks.zoo import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
+from ..networks.catalog import FOLDER, OFFICIAL, how_to_get_weights, official_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..data.paired_dataset import PairedSRDataset
 
 SET5 = 'datasets/benchmark/Set5'
 
 
-def get(args):
-    """Fetch published weights and print where they are."""
+def get(args: argparse.Namespace) -> None:
+    """Fetch published weights and print their path."""
+    from ..networks.zoo import get_weights
     file = Path(args.out, official_weights(args.name).file)
     if not file.exists():
         check_writable(file, '--out')
     print(get_weights(args.name, args.out))
 
 
-def convert(args):
-    """Write a checkpoint anew and print what belongs into the option file."""
+def convert(args: argparse.Namespace) -> None:
+    """Write a checkpoint with BasicSR's names and print the lines for the option file."""
+    import yaml
+
+    from ..networks.convert import convert_file
     file = Path(args.file)
     out = Path(args.out) if args.out else file.with_name(f'{file.stem}_basicsr.pth')
     check_writable(out, '--out')
     block, assumed = convert_file(file, out, args.res_scale)
     if assumed:
         hint = '; --res-scale sets another res_scale' if 'res_scale' in assumed else ''
-        print(f'# not to be read off the weights, taken as usual: {", ".join(assumed)}{hint}')
+        print(f'# not in the weights, assumed as usual: {", ".join(assumed)}{hint}')
     text = yaml.safe_dump({'network_t': block}, sort_keys=False, default_flow_style=None, width=float('inf'))
     print(f'{text}path:\n  pretrain_network_t: {out}')
 
 
-def measure(network, dataset, y_channel):
+def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> list[float]:
     """Mean PSNR in dB and SSIM of a network over a dataset, on images rounded to 8 bits, borders of ``scale`` left out.
 
     Args:
-        network (nn.Module): takes lq (1, 3, H, W) in [0, 1].
-        dataset (PairedSRDataset): whole images.
-        y_channel (bool): measure on Y of YCbCr, else on RGB.
+        network: takes lq (1, 3, H, W) in [0, 1].
+        dataset: whole images.
+        y_channel: measure on Y of YCbCr, else on RGB.
     """
+    import torch
+    from tqdm import tqdm
+
+    from mipkd_arch.staged_view import size_multiple
+
+    from ..evaluation.evaluate import evaluate, mean_scores
+    from ..evaluation.metrics import usual_metrics
+    from ..evaluation.restore import restorer
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     restore = restorer(network.eval().to(device), dataset.scale, size_multiple(network))
     results = evaluate(restore, dataset, usual_metrics(dataset.scale, y_channel), dataset.scale, device,
@@ -58,22 +71,25 @@ def measure(network, dataset, y_channel):
     return list(mean_scores([result.scores for result in results]).values())
 
 
-def verify(args):
-    """Measure published weights on Set5 and compare with the known figures."""
+def verify(args: argparse.Namespace) -> None:
+    """Measure published weights on Set5 and compare with the published figures."""
     official = official_weights(args.name)
     known = official.set5
     if known is None:
-        raise UserError(f'{args.name}: cannot be verified by PSNR, it does not super-resolve; its hash is checked by: '
+        raise UserError(f'{args.name}: cannot be verified by PSNR, it does not super-resolve; its hash is verified by: '
                         f'mipkd teacher get {args.name}')
     file = Path(args.weights or Path(FOLDER, official.file))
     if not file.is_file():
         raise UserError(f'{file}: is not there. {how_to_get_weights(file)}')
-    folders = [Path(args.data) / part for part in ('HR', f'LR_bicubic/X{official.scale}')]
-    for folder in folders:
+    gt, lq = (Path(args.data) / part for part in ('HR', f'LR_bicubic/X{official.scale}'))
+    for folder in (gt, lq):
         if not folder.is_dir():
             raise UserError(f'--data: {folder} is not there. {how_to_get(folder, official.scale)}')
+
+    from ..data.paired_dataset import PairedSRDataset
+    from ..networks.zoo import official_network
     dataset = PairedSRDataset({'type': PairedSRDataset.__name__, 'phase': 'test', 'scale': official.scale,
-                               'dataroot_gt': str(folders[0]), 'dataroot_lq': str(folders[1])})
+                               'dataroot_gt': str(gt), 'dataroot_lq': str(lq)})
     psnr, ssim = measure(official_network(official, file), dataset, known.y_channel)
     print(f'{args.name} on {len(dataset)} images of {args.data}, {"Y" if known.y_channel else "RGB"}, border of '
           f'{official.scale} pixels left out')
@@ -82,41 +98,40 @@ def verify(args):
     if not abs(psnr - known.psnr) <= known.tolerance:  # NaN is wrong, too
         raise UserError(f'{file}: gives {psnr:.4f} dB, which is more than {known.tolerance} dB from the known '
                         f'{known.psnr} dB; check the images: {command("mipkd", "data", "verify", args.data)}, or '
-                        f'fetch the weights anew: {command("mipkd", "teacher", "get", args.name)}')
+                        f'fetch the weights again: {command("mipkd", "teacher", "get", args.name)}')
 
 
-def add(commands):
-    """Add the parsers of ``mipkd teacher``."""
+def add(commands: Any) -> None:
+    """Add the parsers of ``mipkd teacher`` to those of all commands."""
     parser = commands.add_parser('teacher', help='weights of teachers', description='Weights of teachers.',
                                  epilog='example: mipkd teacher get EDSR_Lx4')
     parts = parser.add_subparsers(title='commands', required=True)
     names = '\n'.join(f'  {name:<13} {official.about}' for name, official in OFFICIAL.items())
 
-    command = parts.add_parser(
+    part = parts.add_parser(
         'get', help='fetch published weights', formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Fetch published weights from their public address, check them and give them BasicSR\'s names.\n'
-                    'A download that was cut off goes on where it stopped.',
-        epilog=f'names:\n{names}\n\nexample: mipkd teacher get EDSR_Lx4')
-    command.add_argument('name', help='which weights, see below')
-    command.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')
-    command.set_defaults(run=get)
+        description='Fetch published weights from their public address, verify them and give them BasicSR\'s names.\n'
+                    'An interrupted download is resumed.', epilog=f'names:\n{names}\n\n'
+                                                                  'example: mipkd teacher get EDSR_Lx4')
+    part.add_argument('name', help='which weights, see below')
+    part.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')
+    part.set_defaults(run=get)
 
-    command = parts.add_parser(
+    part = parts.add_parser(
         'convert', help='give weights of other code bases BasicSR\'s names',
         description='Write a checkpoint of an EDSR, RCAN or SwinIR as BasicSR has it, its sizes read off the weights, '
                     'and print the lines for the option file.', epilog='example: mipkd teacher convert edsr_x4.pt')
-    command.add_argument('file', metavar='FILE', help='the checkpoint')
-    command.add_argument('--out', metavar='FILE', help='the file to write (default: beside it, NAME_basicsr.pth)')
-    command.add_argument('--res-scale', type=float, metavar='X',
-                         help='the network\'s res_scale, which the weights do not tell (default: 0.1 for EDSR of 256 '
-                              'channels, else 1)')
-    command.set_defaults(run=convert)
+    part.add_argument('file', metavar='FILE', help='the checkpoint')
+    part.add_argument('--out', metavar='FILE', help='the file to write (default: NAME_basicsr.pth in the same folder)')
+    part.add_argument('--res-scale', type=float, metavar='X', help='the network\'s res_scale, which the weights do not '
+                      'have (default: 0.1 for EDSR of 256 channels, else 1)')
+    part.set_defaults(run=convert)
 
-    command = parts.add_parser(
-        'verify', help='check published weights by their figures on Set5',
-        description='Measure published weights on Set5 and compare with the known figures.',
+    part = parts.add_parser(
+        'verify', help='verify published weights by their figures on Set5',
+        description='Measure published weights on Set5 and compare with the published figures.',
         epilog='example: mipkd teacher verify DAT_light_x4')
-    command.add_argument('name', help='which weights, as for get')
-    command.add_argument('--weights', metavar='FILE', help=f'their file (default: in {FOLDER})')
-    command.add_argument('--data', default=SET5, metavar='DIR', help=f'Set5, with HR and LR_bicubic (default: {SET5})')
-    command.set_defaults(run=verify)
+    part.add_argument('name', help='which weights, as for get')
+    part.add_argument('--weights', metavar='FILE', help=f'their file (default: in {FOLDER})')
+    part.add_argument('--data', default=SET5, metavar='DIR', help=f'Set5, with HR and LR_bicubic (default: {SET5})')
+    part.set_defaults(run=verify)

@@ -14,7 +14,7 @@ from ..data.hints import how_to_get
 from ..data.paired_dataset import PairedSRDataset
 from ..evaluation.metrics import OURS
 from ..losses.csd_loss import VGG19
-from ..networks.zoo import how_to_get_weights, named_weights
+from ..networks.catalog import how_to_get_weights, named_weights
 from .blocks import class_of
 from .findings import Findings
 

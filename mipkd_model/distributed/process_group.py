@@ -15,7 +15,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from mipkd_arch.base import errors
+from mipkd_arch.base import cli, errors
 from mipkd_arch.base.errors import UserError, one_of, reason_of
 
 from .launcher_env import Place, find_place
@@ -119,12 +119,12 @@ def stop():
 
 
 def exit_status(function, *args):
-    """As ``mipkd_arch.base.errors.exit_status``, for one process of several.
+    """As ``mipkd_arch.base.cli.exit_status``, for one process of several.
 
     The one that fails says why, and the others, in one line each, that they have lost it. Of a mistake that is made
     before the processes have met, each machine has one line.
     """
-    return errors.exit_status(_with_others, function, *args)
+    return cli.exit_status(_with_others, function, *args)
 
 
 def _with_others(function, *args):
@@ -141,7 +141,7 @@ def _with_others(function, *args):
             raise
         # A library may wait for processes that are gone when this one takes it down.
         faulthandler.dump_traceback_later(EXIT, exit=True, file=open(os.devnull, 'w'))
-        if not isinstance(error, UserError) and not is_of_exchange(error) and (line := errors.failure_line(error)):
+        if not isinstance(error, UserError) and not is_of_exchange(error) and (line := cli.failure_line(error)):
             error = UserError(line)
         told = not isinstance(error, UserError) or isinstance(error, _Told)
         if not told and not distributed.is_initialized() and place.local_rank:

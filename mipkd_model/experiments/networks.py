@@ -6,7 +6,7 @@ from functools import cache
 import torch
 
 from ..networks.build import make_network
-from ..networks.zoo import FOLDER, OFFICIAL
+from ..networks.catalog import FOLDER, OFFICIAL
 
 SCALES = (2, 3, 4)
 

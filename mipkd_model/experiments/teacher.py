@@ -6,8 +6,8 @@ from mipkd_arch.base.checkpoint import find_state_dict, read_checkpoint, without
 from mipkd_arch.base.errors import UserError, command, one_line, printable
 
 from ..networks.build import make_network
+from ..networks.catalog import OFFICIAL
 from ..networks.convert import KNOWN, is_of_edsr_pytorch, network_of
-from ..networks.zoo import OFFICIAL
 from .networks import teacher_block, teacher_key
 
 

@@ -121,7 +121,7 @@ class BlockPriorLoss(DistillLoss):
     def forward(self, step):
         views = step.views
         if self.recompute:
-            views = {**views, TEACHER: views[TEACHER].recomputed()}
+            views = {**views, TEACHER: views[TEACHER].with_activation_checkpointing()}
         stages = len(views[STUDENT].stages)
         length = stages if self.assembly == 'chain' else stages + 1
         route = step.rng.route(length, self.student_prob, STUDENT, TEACHER)

@@ -1,18 +1,23 @@
-"""Checkpoints of other code bases: which network they are of, and the names that BasicSR gives to their weights."""
+"""Checkpoints of other code bases: which network they are of, and their weights by BasicSR's names."""
+from __future__ import annotations
+
 import math
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint, without_trainer
+from mipkd_arch.base.checkpoint import Weights, WeightsError, find_state_dict, read_checkpoint, without_trainer
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.network_record import network_record
 
-from ..base.weights import ARE_SIZES_THOSE, save_atomically
+from ..base.files import atomic_write
+from ..base.weights import EDSR_PYTORCH_KEYS, is_of_edsr_pytorch, save_checkpoint
 from .build import make_network
+from .catalog import RGB_MEAN
 
-RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in [0, 1]; EDSR, RCAN and SwinIR subtract it first and add it last
 KNOWN = "EDSR and RCAN with EDSR-PyTorch's names; EDSR, RCAN and SwinIR with BasicSR's"
 SPANDREL = ('networks that the spandrel library can open need no conversion: '
             'network_t: {type: SpandrelNetwork, file: ...}')
@@ -27,9 +32,6 @@ BODY = {
              r'body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.': r'body.\1.residual_group.\2.rcab.3.attention.3.',
              r'body\.(\d+)\.body\.\d+\.(?=weight|bias)': r'body.\1.conv.'},
 }
-EDSR_PYTORCH_KEYS = {kind: {'head.0.weight', 'tail.0.0.weight', 'tail.1.weight', first} for kind, first in (
-    ('EDSR', 'body.0.body.0.weight'), ('RCAN', 'body.0.body.0.body.3.conv_du.0.weight'))}
-
 RCAB = 'body.0.residual_group.0.rcab'
 RSTB = 'layers.0.residual_group.blocks.0'
 # What each network of BasicSR has, and what its sizes are read from.
@@ -39,38 +41,33 @@ RCAN_KEYS = {*OUTER_KEYS, f'{RCAB}.0.weight', f'{RCAB}.3.attention.1.weight'}
 SWINIR_KEYS = {'conv_first.weight', f'{RSTB}.attn.relative_position_bias_table', f'{RSTB}.mlp.fc1.weight'}
 
 
-def is_of_edsr_pytorch(state):
-    """Whether weights have the names that EDSR-PyTorch gives them, which ``basicsr_names`` changes."""
-    return any(keys <= state.keys() for keys in EDSR_PYTORCH_KEYS.values())
-
-
-def basicsr_names(state, where):
-    """Give the weights of an EDSR or RCAN the names they have in BasicSR.
+def basicsr_names(state: Weights, where: object) -> tuple[Weights, float | None]:
+    """Give the weights of an EDSR or RCAN of EDSR-PyTorch the names they have in BasicSR.
 
     Args:
-        state (dict[str, Tensor]): weights with EDSR-PyTorch's names; those with any other names are left as they are.
+        state: weights; those with any other names are returned as they are.
         where: their file, for messages.
 
     Returns:
-        tuple[dict[str, Tensor], float | None]: the renamed weights, without the layers that subtract and add the
-        mean, which BasicSR does by itself; and the range that the network works in, None where nothing was renamed.
+        The weights without the layers that subtract and add the mean, which BasicSR does by itself; and the range that
+        the network works in, None where nothing was renamed.
 
     Raises:
-        WeightsError: the mean is another one than BasicSR's.
+        WeightsError: the mean is not BasicSR's.
     """
     kind = next((kind for kind, keys in EDSR_PYTORCH_KEYS.items() if keys <= state.keys()), None)
     if kind is None:
         return state, None
-    img_range = _range_of_mean(state, where)
-    names, renamed = {**OUTER, **BODY[kind]}, {}
+    renamed = {}
     for key, value in state.items():
         if not key.startswith(('sub_mean.', 'add_mean.')):
-            matches = (re.sub(f'^{old}', new, key) for old, new in names.items() if re.match(old, key))
+            matches = (re.sub(f'^{old}', new, key) for old, new in {**OUTER, **BODY[kind]}.items()
+                       if re.match(old, key))
             renamed[next(matches, key)] = value
-    return renamed, img_range
+    return renamed, _range_of_mean(state, where)
 
 
-def _range_of_mean(state, where):
+def _range_of_mean(state: Weights, where: object) -> float:
     """Range that the layers ``sub_mean`` and ``add_mean`` work in: weight (3, 3, 1, 1) identity, bias (3) -+mean."""
     mean, identity = torch.tensor(RGB_MEAN), torch.eye(3).view(3, 3, 1, 1)
     shifts = [state.get(f'{layer}_mean.{part}', torch.zeros(0)).float()
@@ -82,31 +79,31 @@ def _range_of_mean(state, where):
             return img_range
     found = [round(x, 4) for x in shifts[1].flatten().tolist()] or 'absent'
     raise WeightsError(f'{where}: its layers sub_mean and add_mean are not those of the mean {list(RGB_MEAN)} in a '
-                       f'range of 255 or 1, which alone is converted (bias of sub_mean: {found}); {SPANDREL}')
+                       f'range of 255 or 1, the only ones that are converted (bias of sub_mean: {found}); {SPANDREL}')
 
 
-def network_of(state):
+def network_of(state: Weights) -> tuple[dict[str, Any], list[str]] | None:
     """Read a network's sizes off its weights.
 
     Args:
-        state (dict[str, Tensor]): weights with BasicSR's names.
+        state: weights with BasicSR's names.
 
     Returns:
-        tuple[dict, list[str]] | None: the block for ``network_t`` and which of its options are not in the weights, but
-        taken as they usually are; None for a network that is not known.
+        The block for ``network_t``, and which of its options are not in the weights but assumed as usual; None for an
+        unknown network.
     """
     try:
-        return _sizes(state)
+        if SWINIR_KEYS <= state.keys():
+            return _swinir(state), ['img_range']
+        for kind, keys in (('EDSR', EDSR_KEYS), ('RCAN', RCAN_KEYS)):
+            if keys <= state.keys():
+                return _residual_cnn(kind, state), ['res_scale', 'img_range', 'rgb_mean']
     except (ValueError, IndexError, ZeroDivisionError, AttributeError):  # the names of a known one, other shapes
-        return None
+        pass
+    return None
 
 
-def _sizes(state):
-    if SWINIR_KEYS <= state.keys():
-        return _swinir(state)
-    kind = 'EDSR' if EDSR_KEYS <= state.keys() else 'RCAN' if RCAN_KEYS <= state.keys() else None
-    if kind is None:
-        return None
+def _residual_cnn(kind: str, state: Weights) -> dict[str, Any]:
     num_feat, num_in_ch = state['conv_first.weight'].shape[:2]
     block = {'type': kind, 'num_in_ch': num_in_ch, 'num_out_ch': len(state['conv_last.weight']), 'num_feat': num_feat}
     if kind == 'EDSR':
@@ -114,94 +111,78 @@ def _sizes(state):
     else:
         block |= {'num_group': _count(state, 'body'), 'num_block': _count(state, 'body.0.residual_group'),
                   'squeeze_factor': num_feat // len(state[f'{RCAB}.3.attention.1.weight'])}
-    # EDSR's authors scale by 0.1 at 256 channels, for training to be stable, and by 1 in smaller ones; RCAN's by 1.
-    block |= {'upscale': _upscale(state), 'res_scale': 0.1 if kind == 'EDSR' and num_feat == 256 else 1,
-              'img_range': 255., 'rgb_mean': list(RGB_MEAN)}
-    return block, ['res_scale', 'img_range', 'rgb_mean']
+    # EDSR's authors scale by 0.1 at 256 channels, for a stable training, and by 1 in smaller ones; RCAN's by 1.
+    return block | {'upscale': _upscale(state), 'res_scale': 0.1 if kind == 'EDSR' and num_feat == 256 else 1,
+                    'img_range': 255., 'rgb_mean': list(RGB_MEAN)}
 
 
-def _swinir(state):
+def _swinir(state: Weights) -> dict[str, Any]:
     embed_dim, in_chans = state['conv_first.weight'].shape[:2]
     groups = range(_count(state, 'layers'))
     table = 'layers.{}.residual_group.blocks.0.attn.relative_position_bias_table'
     window = (math.isqrt(len(state[table.format(0)])) + 1) // 2  # the table has (2 * window - 1)^2 rows
-    # Blocks of odd index shift their windows; the mask for it is (windows, window^2, window^2).
-    mask = state.get('layers.0.residual_group.blocks.1.attn_mask')
-    img_size = None if mask is None else math.isqrt(len(mask)) * window
-    position = state.get('absolute_pos_embed')  # (1, img_size^2, embed_dim)
-    if position is not None:
-        img_size = math.isqrt(position.shape[1])
-    if 'conv_up1.weight' in state:
-        upsampler, upscale = 'nearest+conv', 2**len([key for key in state if re.fullmatch(r'conv_up\d\.weight', key)])
-    elif 'conv_before_upsample.0.weight' in state and 'upsample.0.weight' in state:
-        upsampler, upscale = 'pixelshuffle', _upscale(state)
-    elif 'upsample.0.weight' in state:
-        upsampler, upscale = 'pixelshuffledirect', math.isqrt(len(state['upsample.0.weight']) // in_chans)
-    else:  # one that takes noise or JPEG artifacts out
-        upsampler, upscale = '', 1
-    block = {'type': 'SwinIR', 'upscale': upscale, 'img_size': img_size, 'in_chans': in_chans, 'embed_dim': embed_dim,
+    upsampler, upscale = _swinir_upsampler(state, in_chans)
+    block = {'type': 'SwinIR', 'upscale': upscale, 'in_chans': in_chans, 'embed_dim': embed_dim,
              'depths': [_count(state, f'layers.{i}.residual_group.blocks') for i in groups],
              'num_heads': [state[table.format(i)].shape[1] for i in groups], 'window_size': window,
              # Its authors' networks for JPEG artifacts have windows of 7 pixels, and work in another range.
              'mlp_ratio': len(state[f'{RSTB}.mlp.fc1.weight']) / embed_dim,
              'img_range': 255. if not upsampler and window == 7 else 1., 'upsampler': upsampler,
              'resi_connection': '1conv' if 'conv_after_body.weight' in state else '3conv'}
-    if position is not None:
-        block['ape'] = True
-    if img_size is None:
-        del block['img_size']
-    return block, ['img_range']
+    if 'layers.0.residual_group.blocks.1.attn_mask' in state:  # (windows, window^2, window^2), of shifted windows
+        block['img_size'] = math.isqrt(len(state['layers.0.residual_group.blocks.1.attn_mask'])) * window
+    if 'absolute_pos_embed' in state:  # (1, img_size^2, embed_dim)
+        block |= {'img_size': math.isqrt(state['absolute_pos_embed'].shape[1]), 'ape': True}
+    return block
 
 
-def _count(state, prefix):
+def _swinir_upsampler(state: Weights, in_chans: int) -> tuple[str, int]:
+    """Upsampler and upscale of a SwinIR."""
+    if 'conv_up1.weight' in state:
+        return 'nearest+conv', 2**len([key for key in state if re.fullmatch(r'conv_up\d\.weight', key)])
+    if 'conv_before_upsample.0.weight' in state and 'upsample.0.weight' in state:
+        return 'pixelshuffle', _upscale(state)
+    if 'upsample.0.weight' in state:
+        return 'pixelshuffledirect', math.isqrt(len(state['upsample.0.weight']) // in_chans)
+    return '', 1  # against noise or JPEG artifacts
+
+
+def _count(state: Weights, prefix: str) -> int:
     """How many numbered modules there are below ``prefix``."""
     return len({key[len(prefix) + 1:].partition('.')[0] for key in state if key.startswith(f'{prefix}.')})
 
 
-def _upscale(state):
+def _upscale(state: Weights) -> int:
     """Factor of the pixel shuffles of ``upsample``, each behind a convolution to factor^2 as many channels."""
     shapes = [value.shape for key, value in state.items() if re.fullmatch(r'upsample\.\d+\.weight', key)]
     return math.prod(math.isqrt(shape[0] // shape[1]) for shape in shapes)
 
 
-def unchecked_name(target):
-    """Make the folder of ``target`` and give the name beside it under which its content lies until it is checked.
-
-    Raises:
-        UserError: the folder cannot be made.
-    """
-    target = Path(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{target}: its folder cannot be made ({error.strerror}); choose another by --out') from None
-    return target.with_name(f'{target.stem}.unchecked{target.suffix}')
-
-
-def convert_file(file, out, res_scale=None):
-    """Write a checkpoint anew as BasicSR has it, ``{'params': ...}`` with its names.
+def convert_file(file: str | os.PathLike, out: str | os.PathLike,
+                 res_scale: float | None = None) -> tuple[dict[str, Any], list[str]]:
+    """Write a checkpoint as BasicSR has it, ``{'params': ...}`` with its names, and the record of its network.
 
     Args:
         file: a checkpoint of a known network.
         out: where it goes; nothing may be there.
-        res_scale (float | None): the network's, since it cannot be read off the weights; None takes the usual one.
+        res_scale: the network's, since it cannot be read off the weights; None takes the usual one.
 
     Returns:
-        tuple[dict, list[str]]: as ``network_of``.
+        As ``network_of``.
 
     Raises:
-        UserError: the network is not known, or ``out`` is there already. Nothing is written then.
+        UserError: the network is unknown, or ``out`` exists. Nothing is written then.
     """
     out = Path(out)
     if out.exists():
-        raise UserError(f'{out}: is there already and is not overwritten; name another with --out, or remove it')
+        raise UserError(f'{out}: exists already and is not overwritten; name another with --out, or remove it')
     state = without_trainer(find_state_dict(read_checkpoint(file), file),
                             lambda weights: is_of_edsr_pytorch(weights) or network_of(weights) is not None)
     state, img_range = basicsr_names(state, file)
     found = network_of(state)
     if found is None:
-        raise WeightsError(f'{file}: is of no network that is known here (it holds {", ".join(list(state)[:3])}, ...); '
-                           f'known are {KNOWN}; {SPANDREL}')
+        raise WeightsError(f'{file}: is of no known network (it has {", ".join(list(state)[:3])}, ...); known are '
+                           f'{KNOWN}; {SPANDREL}')
     block, assumed = found
     _check_variant(block, file)
     if img_range is not None:
@@ -210,28 +191,22 @@ def convert_file(file, out, res_scale=None):
         if 'res_scale' not in block:
             raise UserError(f'--res-scale: {block["type"]} has no res_scale; leave it out')
         block, assumed = {**block, 'res_scale': res_scale}, [key for key in assumed if key != 'res_scale']
-    unchecked = unchecked_name(out)
-    try:
-        save_atomically({'params': state, **network_record(block, block['upscale'])}, unchecked)
-        make_network({'network_t': block, 'path': {'pretrain_network_t': unchecked}}, 't')
-        unchecked.replace(out)
-    except WeightsError as error:
-        reason = str(error).removeprefix(f'{unchecked}: ').removesuffix(ARE_SIZES_THOSE).rstrip('. ')
-        raise WeightsError(f'{file}: {reason}; it may be a variant of {block["type"]} that BasicSR does not have: '
-                           f'{SPANDREL}') from None
-    except UserError as error:
-        raise WeightsError(f'{file}: holds weights of a {block["type"]} that cannot be built here ({error}); '
-                           f'{SPANDREL}') from None
-    finally:
-        unchecked.unlink(missing_ok=True)
+    with atomic_write(out) as unchecked:
+        save_checkpoint({'params': state, **network_record(block, block['upscale'])}, unchecked)
+        try:
+            make_network({'network_t': block, 'path': {'pretrain_network_t': unchecked}}, 't')
+        except UserError as error:
+            reason = str(error).removeprefix(f'{unchecked}: ')
+            raise WeightsError(f'{file}: seems to be of a variant of {block["type"]} that BasicSR does not have '
+                               f'({reason}); {SPANDREL}') from None
     return block, assumed
 
 
-def _check_variant(block, file):
+def _check_variant(block: dict[str, Any], file: object) -> None:
     """Check that BasicSR has a SwinIR of that kind, and that it takes RGB images."""
     if block.get('upsampler') == 'nearest+conv' and block['upscale'] != 4:
         raise WeightsError(f'{file}: is of a SwinIR with upsampler: nearest+conv at x{block["upscale"]}, which BasicSR '
-                           f'has at x4 alone; {SPANDREL}')
+                           f'has only at x4; {SPANDREL}')
     if block.get('upsampler') == '' and block['in_chans'] != 3:
         raise WeightsError(f'{file}: is of a SwinIR for images of {block["in_chans"]} channels, and networks here take '
-                           'RGB; take the one for colour images')
+                           'RGB; take the one for color images')

@@ -14,8 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from basicsr.data import build_dataloader, build_dataset
 
-from ..base.randomness import seed_of
-from ..base.seeding import seed_generators
+from ..base.randomness import seed_generators, seed_of
 from ..data.paired_dataset import PairedSRDataset, Sample
 from .resuming import check_same_samples
 from .signals import outlast_signals

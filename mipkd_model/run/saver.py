@@ -11,7 +11,7 @@ from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from ..base.weights import plain_state_dict, save_atomically
+from ..base.weights import plain_state_dict, save_checkpoint
 from ..distributed.process_group import agree
 from ..evaluation.origin import write_run
 from ..training.optimizer import adopt_layout, check_entries
@@ -105,7 +105,7 @@ class SavedTraining:
         content.update(network_record(self.opt['network_g'], self.opt['scale']))
         label = 'latest' if current_iter == -1 else current_iter
         with self._last_state_named():
-            save_atomically(content, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+            save_checkpoint(content, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
     def save_training_state(self, epoch, current_iter):
         """Save what ``resume_training`` needs; ``current_iter`` -1 is the end of the run."""

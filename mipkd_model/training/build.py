@@ -3,7 +3,7 @@
 The launchers build everything once before a run starts, to find mistakes; MiPKDModel builds it to train.
 """
 from mipkd_arch.base.errors import UserError, reason_of
-from mipkd_arch.size_probe import tried
+from mipkd_arch.size_probe import probe_network
 from mipkd_arch.staged_view import NoStagedView, StagedViewError, has_view, staged_view, whole_view
 
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -73,7 +73,7 @@ def make_views(opt, student, teacher, losses):
 def _make_view(opt, label, network, looking):
     try:
         if not looking and not has_view(network):
-            found = tried(network)
+            found = probe_network(network)
             view = whole_view(network, found.upscale, found.size_multiple)
         else:
             view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if looking else 1)

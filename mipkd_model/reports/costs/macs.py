@@ -21,7 +21,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from ...config.checks import check_call
 from ...networks.build import make_network
-from ...networks.zoo import how_to_get_weights
+from ...networks.catalog import how_to_get_weights
 
 LR_SIZE = 256  # as usual for the compared pairs
 INPUT_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels')  # what BasicSR's networks call them
