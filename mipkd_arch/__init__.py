@@ -11,9 +11,9 @@ from .base.threads import set_thread_defaults
 if 'torch' not in sys.modules:  # OpenMP reads these variables when torch is loaded
     set_thread_defaults()
 
-from .compat import garbage_kept, prepare
+from .compat import gc_disabled, prepare
 
-with garbage_kept():
+with gc_disabled():
     prepare()  # before anything below imports BasicSR
 
 from . import basicsr_views as views  # noqa: F401  (registers the views of BasicSR's own networks)

@@ -15,7 +15,7 @@ from mipkd_model.cli import main
 from mipkd_model.evaluation.evaluate import evaluate
 from mipkd_model.networks import machine
 from mipkd_model.run import signals as stopping
-from mipkd_model.run.memory import memory_of_steps
+from mipkd_model.run.step_limits import memory_of_steps
 
 CPU = torch.device('cpu')
 NO_MEMORY = '[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can\'t allocate memory: you tried to allocate ' \

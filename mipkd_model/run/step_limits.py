@@ -1,0 +1,78 @@
+"""Contexts of each training step that name the options which help when memory or processors are short."""
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from mipkd_arch.base.failures import on_no_memory
+
+from basicsr.utils import get_root_logger
+
+from .states import states_in
+
+PERIOD = 30.0
+"""Seconds of steps that are measured together; any machine is busy for a moment."""
+SHARE = 0.6
+"""Of these seconds, processor time below which a process waits for others most of the time."""
+
+
+def memory_of_steps(opt: dict[str, Any], iteration: int) -> AbstractContextManager[None]:
+    """Context of a step.
+
+    Raises:
+        UserError: memory ran out; it names the options that decide about it.
+    """
+    def message(asked: str) -> str:
+        train, data = opt['train'], opt['datasets']['train']
+        parts, batch, side = train.get('accumulate', 1), data['batch_size_per_gpu'], data.get('gt_size')
+        crops = f'{batch} crops of {side}x{side}' if side else f'{batch} samples'
+        remedies = [f'lower gt_size: {side}' if side else 'use smaller networks']
+        if batch > 1:
+            remedies.insert(0, f'lower datasets.train.batch_size_per_gpu: {batch}')
+        if batch > parts:
+            state = next(iter(states_in(opt['path'].get('training_states', '')).values()), None)
+            resume = f' (with --auto_resume, since {state} exists)' if state else ''
+            remedies.insert(0, f'raise train.accumulate: {parts}, which splits a batch into so many parts{resume}')
+        return f'iteration {iteration:,}: not enough memory for a step of {crops}{asked}; {", or ".join(remedies)}'
+
+    return on_no_memory(message)
+
+
+class Pace:
+    """Context of each step on a CPU; warns once if steps take far longer than what is computed in them.
+
+    With more threads than processors, in all processes together, a process waits for its own threads.
+
+    Args:
+        device: of the training. On a GPU nothing is measured, since the processor waits there by design.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.active = device.type == 'cpu'
+        self.wall = self.computed = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self.add(time.perf_counter() - self._start[0], time.process_time() - self._start[1])
+
+    def add(self, wall: float, computed: float) -> None:
+        """Count a step that took ``wall`` seconds, and ``computed`` seconds of processor time of all its threads."""
+        self.wall += wall
+        self.computed += computed
+        if not self.active or self.wall < PERIOD:
+            return
+        if self.computed < SHARE * self.wall:
+            self.active = False
+            get_root_logger().warning(
+                f'In {self.wall:.0f} s of steps this process computed for {self.computed:.0f} s: it waits for others, '
+                f'or for its own {torch.get_num_threads()} threads, on {os.cpu_count()} processors. Fewer threads '
+                '(OMP_NUM_THREADS=1) that do not spin (OMP_WAIT_POLICY=PASSIVE), set in the environment of all '
+                'processes, help.')
+        self.wall = self.computed = 0.0
