@@ -3,7 +3,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -45,10 +44,9 @@ def lines():
 def test_versions_are_those_that_run():
     found = lines()
     assert found['mipkd'].startswith(mipkd_model.__version__)
-    assert torch.__version__ in found['torch'] and 'torchvision' in found['torch']
-    assert found['BasicSR'].startswith('1.4.2, ') and found['BasicSR'].endswith('basicsr/__init__.py')
+    assert torch.__version__ in found['torch'] and found['BasicSR'].endswith('basicsr/__init__.py')
     assert found['Python'].startswith(platform.python_version())
-    assert 'numpy' in found['packages'] and 'lmdb' in found['packages']
+    assert all(name in found['packages'] for name in ('basicsr 1.4.2', 'torchvision', 'numpy', 'lmdb'))
     assert 'unknown (' not in report()
 
 
@@ -87,18 +85,6 @@ def test_without_git_or_a_repository_there_is_no_commit(tmp_path, repository, mo
     assert commit_of(repository) == ''
 
 
-def test_a_git_that_hangs_is_not_waited_for(repository, monkeypatch, tmp_path):
-    bin_ = tmp_path / 'bin'
-    bin_.mkdir()
-    (bin_ / 'git').write_text('#!/bin/sh\nexec sleep 600\n')
-    (bin_ / 'git').chmod(0o755)
-    monkeypatch.setenv('PATH', str(bin_), prepend=os.pathsep)
-    monkeypatch.setattr(environment, 'WAIT', 0.2)
-    start = time.monotonic()
-    assert commit_of(repository) == ''
-    assert time.monotonic() - start < 300  # even on a machine with much else to do
-
-
 def test_what_cannot_be_found_is_unknown_and_the_rest_is_there(monkeypatch):
     def fail():
         raise RuntimeError('no driver')
@@ -123,9 +109,10 @@ def test_names_of_user_and_machine_are_not_in_it(home, monkeypatch):
     assert 'secret-machine' not in report()
 
 
-def test_the_command_prints_the_same(capsys):
+def test_the_command_prints_it_and_what_pytorch_reports(capsys):
     assert main(['environment']) == 0
-    assert capsys.readouterr().out.startswith('Environment:\n  mipkd: ')
+    said = capsys.readouterr().out
+    assert said.startswith('Environment:\n  mipkd: ') and '\nPyTorch version: ' in said
 
 
 def test_no_line_is_broken_by_what_it_shows(monkeypatch):

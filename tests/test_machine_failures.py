@@ -43,7 +43,7 @@ def said(capsys, error):
     (of_worker('unable to write to file </torch_7_1_1>: No space left on device (28)'), '/dev/shm is full'),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
                   'are out of shared memory. Please try to raise your shared memory limit.'), '/dev/shm is full'),
-    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), 'memory runs out'),
+    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), 'ended by a signal (Killed), as'),
     (RuntimeError('DataLoader worker (pid 7) is killed by signal: Segmentation fault. '), '(Segmentation fault)'),
     (RuntimeError('DataLoader worker (pid(s) 7, 8) exited unexpectedly'), 'a worker of the training data ended'),
     (OSError(24, 'Too many open files', 'a.png'), 'ulimit -n'),
@@ -87,8 +87,8 @@ def test_an_image_that_does_not_fit_is_named_with_its_size_and_what_helps(tmp_pa
 
 
 @pytest.mark.parametrize('batch, accumulate, says', [
-    (8, 2, 'raise train.accumulate: 2, which passes a batch in so many parts, or lower '
-           'datasets.train.batch_size_per_gpu: 8 or gt_size: 32'), (1, 1, '; lower gt_size: 32')])
+    (8, 2, 'raise train.accumulate: 2, which splits a batch into so many parts, or lower '
+           'datasets.train.batch_size_per_gpu: 8, or lower gt_size: 32'), (1, 1, '; lower gt_size: 32')])
 def test_a_step_that_does_not_fit_names_what_decides_about_it(tmp_path, batch, accumulate, says):
     opt = {'train': {'accumulate': accumulate}, 'path': {'training_states': str(tmp_path)},
            'datasets': {'train': {'batch_size_per_gpu': batch, 'gt_size': 32}}}

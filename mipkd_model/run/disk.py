@@ -30,5 +30,5 @@ def check_disk(opt: dict[str, Any], distiller: nn.Module | None = None) -> None:
     needed = FACTOR * copies * sum(x.numel() * x.element_size() for x in distiller.state_dict().values())
     free = shutil.disk_usage(existing).free
     if needed > free:
-        raise UserError(f'{folder}: {free / 1e6:.0f} MB are free, but a checkpoint and a training state need '
-                        f'{needed / 1e6:.0f} MB; free space, or run where there is room')
+        raise UserError(f'{folder}: {free / 1e6:.1f} MB are free, but a checkpoint and a training state need '
+                        f'{needed / 1e6:.1f} MB; free space, or run where there is room')
