@@ -85,7 +85,8 @@ def exit_status(function: Callable[..., object], *args: object) -> int:
     Other ranks notice a failure when they next wait for this one, and end with a line of their own. The traceback of
     any other exception is also given to torchrun, whose summary names the rank that failed first.
     """
-    return record(errors.exit_status)(_run, function, *args) or 0
+    call = record(errors.exit_status) if distributed.is_torchelastic_launched() else errors.exit_status
+    return call(_run, function, *args) or 0
 
 
 def _run(function: Callable[..., object], *args: object) -> None:
