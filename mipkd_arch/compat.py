@@ -1,7 +1,7 @@
 """Makes BasicSR 1.4.2 from PyPI importable on today's Python, torch and torchvision.
 
-``prepare()`` runs before anything else of BasicSR is imported. It supplies two modules that BasicSR imports by their
-old names and turns the most frequent import failures into one line that says what to install.
+``prepare()`` supplies two modules that BasicSR imports by their old names, and turns the most frequent import failures
+into one line that says what to install.
 """
 from __future__ import annotations
 
@@ -45,13 +45,8 @@ def _supply_distutils() -> None:
     """``basicsr.archs.arch_util`` imports ``distutils``, which Python 3.12 removed."""
     try:
         importlib.import_module('distutils.version')
-    except ModuleNotFoundError:
-        try:
-            importlib.import_module('setuptools')  # it has a copy, and installs an import hook for it
-            importlib.import_module('distutils.version')
-        except ModuleNotFoundError:
-            raise InstallError('BasicSR 1.4.2 needs distutils, which Python 3.12 and later no longer have: '
-                               'pip install setuptools') from None
+    except ModuleNotFoundError:  # setuptools has a copy, and installs an import hook for it
+        _import('setuptools', 'pip install setuptools, for the distutils that BasicSR 1.4.2 imports')
 
 
 def _import(name: str, remedy: str) -> ModuleType:

@@ -53,7 +53,7 @@ def test(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int
 def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argparse.Namespace | None) -> None:
     vars(module).update(
         parse_options=partial(parse_options, args=args), get_env_info=lambda: ForFile(environment.report()),
-        get_root_logger=get_root_logger, dict2str=lambda opt: ForFile(dict2str(opt), summary(opt)),
+        get_root_logger=get_root_logger, dict2str=lambda opt: ForFile.of(dict2str(opt), summary(opt)),
         make_exp_dirs=collective()(folders.make_exp_dirs))
     # On a full disk, logging would print a traceback for each line; saving a checkpoint reports it in one.
     logging.raiseExceptions = False
@@ -63,13 +63,10 @@ def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argpa
 
 def parse_options(root_path: str, is_train: bool = True,
                   args: argparse.Namespace | None = None) -> tuple[Options, argparse.Namespace]:
-    """As BasicSR's, with all checks before anything is written.
+    """As BasicSR's, with all checks before anything is written; ``args`` as for ``read_command_line``.
 
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
-
-    Args:
-        args: of ``mipkd train`` or ``mipkd test``; None: ``sys.argv`` is parsed.
     """
     with collective():
         opt, args = read_command_line(root_path, is_train, args)
@@ -102,22 +99,19 @@ def load_resume_state(opt: Options) -> Options | None:
         folders.make_missing(paths)
         folders.occupy(paths['experiments_root'])
         folders.clear_remains(paths['models'], paths['training_states'])
-        if not opt['auto_resume']:
-            for file in set_aside(paths['training_states'], state['iter']):
-                print(f'{file}: was a later state; the run resumes from {paths["resume_state"]}.', flush=True)
+        for file in [] if opt['auto_resume'] else set_aside(paths['training_states'], state['iter']):
+            print(f'{file}: was a later state; the run resumes from {paths["resume_state"]}.', flush=True)
     return state
 
 
 def init_tb_loggers(opt: Options) -> Any:
     """As BasicSR's, but closed when a run ends early, and for any name with 'debug' in it that is no debug run."""
     logger, folder = opt['logger'], os.path.join(opt['root_path'], 'tb_logger', opt['name'])
-    if is_debug(opt['name']):
+    if is_debug(opt['name']) or not logger.get('use_tb_logger'):
         return None
     if (logger.get('wandb') or {}).get('project') is not None:
         init_wandb_logger(opt)
-    if not logger.get('use_tb_logger'):
-        return None
-    if 'debug' in opt['name'] and not opt['path']['resume_state'] and opt['rank'] == 0:
+    if 'debug' in opt['name'] and not opt['path']['resume_state']:
         folders.mkdir_and_rename(folder)  # which BasicSR's pipeline omits
     if (writer := init_tb_logger(folder)) is not None:
         atexit.register(writer.close)

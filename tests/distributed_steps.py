@@ -46,8 +46,9 @@ def steps(opt, place, changes):
         model.optimize_parameters(iteration)
     state = [x for x in model.distiller.state_dict().values() if torch.is_tensor(x)]
     drawn = [[rng.route(*route) for route in list(rng.routes)] for rng in routes]
+    alike_routes = len({*map(repr, distributed.all_gather_object(drawn))}) == 1
     return {'weights': alike([*state, *model.net_g_ema.state_dict().values()]),
-            'losses': alike(model.loss_dict.values()), 'routes': len({*map(repr, distributed.all_gather_object(drawn))}) == 1,
+            'losses': alike(model.loss_dict.values()), 'routes': alike_routes,
             'drawn': drawn, 'finite': all(bool(x.isfinite().all()) for x in state),
             'none': sorted(name for name, p in model.distiller.named_parameters() if p.grad is None)}
 

@@ -40,23 +40,21 @@ def test_an_address_and_a_port_that_are_set_win_over_those_of_slurm():
 
 @pytest.mark.parametrize('nodes, host', [
     ('gpu1', 'gpu1'), ('gpu1,gpu2', 'gpu1'), ('node[03-05,8],gpu1', 'node03'), ('n[7]', 'n7'),
-    ('rack[1-2]n[4,6]', 'rack1n4'), ('a-b.c,d', 'a-b.c'), ('node[8,10-12]-ib', 'node8-ib')])
+    ('rack[1-2]n[4,6]', 'rack1n4'), ('', ''), ('a-b.c,d', 'a-b.c'), ('node[8,10-12]-ib', 'node8-ib')])
 def test_the_first_host_of_a_list_of_slurm(nodes, host):
     assert first_host(nodes) == host
 
 
 @pytest.mark.parametrize('launcher, env, message', [
-    ('pytorch', {}, '--launcher pytorch: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT not set in the '
+    ('pytorch', {}, '--launcher pytorch: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_PORT, MASTER_ADDR not set in the '
                     'environment; torchrun sets them: torchrun --nproc_per_node 2 basicsr/train.py'),
     (None, without(TORCHRUN, 'LOCAL_RANK'), 'LOCAL_RANK not set'),
     (None, {**TORCHRUN, 'RANK': 'abc'}, "RANK: 'abc' in the environment is not an integer of at least 0"),
-    (None, {**TORCHRUN, 'RANK': '4'}, 'RANK: 4 in the environment, but it must be below the number of processes, 4'),
     (None, {**TORCHRUN, 'RANK': '-1'}, "RANK: '-1'"), (None, {**TORCHRUN, 'MASTER_ADDR': ''}, 'MASTER_ADDR not set'),
     ('none', TORCHRUN, '--launcher: none, but torchrun has started 4 processes'),
     ('slurm', {}, '--launcher slurm: SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, MASTER_ADDR not set in the '
                   'environment; srun sets'),
-    ('slurm', {**SLURM, 'SLURM_PROCID': '4'}, 'SLURM_PROCID: 4'),
-    ('slurm', {**SLURM, 'SLURM_NODELIST': 'a b;c'}, "SLURM_NODELIST: 'a b;c' in the environment is not a list")])
+    ('slurm', {**SLURM, 'SLURM_PROCID': 'x'}, "SLURM_PROCID: 'x'")])
 def test_an_environment_that_is_wrong_is_one_line(launcher, env, message):
     assert message in refusal(read_launcher_env, launcher, env, kind=UserError)
 

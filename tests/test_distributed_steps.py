@@ -81,7 +81,7 @@ def test_objects_and_flags_are_gathered_from_all_ranks(two):
 
 def test_processes_that_differ_are_refused_before_they_wait_for_each_other(two):
     for one in two[0]:
-        assert one['names'].startswith('train: the ranks have different losses')
+        assert one['names'].startswith("train: losses: ['l_0'] on rank 0, and ['l_1'] on rank 1")
         assert one['differ'].startswith('train.lr: 0 on rank 0, and 1 on rank 1; start all')
         assert one['shapes'].startswith('network_g and its mixers: [((1, 1), ')
 

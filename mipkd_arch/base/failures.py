@@ -20,23 +20,19 @@ WORKERS = 'datasets.train.num_worker_per_gpu'
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory, of the CPU or a GPU, could not be allocated."""
-    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':
-        return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     # OpenCV, torch and oneDNN have no class of their own for it.
-    return not isinstance(error, UserError) and bool(NO_MEMORY.search(_last_line(error)))
+    return isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError' or (
+        not isinstance(error, UserError) and bool(NO_MEMORY.search(_last_line(error))))
 
 
 @contextmanager
 def on_no_memory(message: Callable[[str], str]) -> Iterator[None]:
-    """Context that reports in its own words that memory ran out in it.
+    """Context that raises a UserError where memory ran out in it.
 
     Args:
         message: gets what was requested, as ' (1.50 GiB were asked for)' or '', and returns the line.
-
-    Raises:
-        UserError: memory ran out.
     """
     try:
         yield
@@ -44,7 +40,7 @@ def on_no_memory(message: Callable[[str], str]) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        size = requested_memory(error)
+        size = _requested(error)
         line = message(f' ({size} were asked for)' if size else '')
     raise UserError(line)  # outside of the handler, which would keep all that the failed call holds
 
@@ -62,13 +58,13 @@ def failure_of_machine(error: BaseException) -> str | None:
         return (f'a worker of the training data ended{cause}, as the system does when memory runs out; lower {WORKERS} '
                 f'or datasets.train.batch_size_per_gpu, or set {WORKERS}: 0 to see what goes wrong')
     if is_out_of_memory(error):
-        size = requested_memory(error)
+        size = _requested(error)
         reason = f'{size} were asked for' if size else reason_of(Exception(_last_line(error) or type(error).__name__))
         return f'there is not enough memory ({reason}); use smaller inputs, or end other programs'
     return None
 
 
-def requested_memory(error: BaseException) -> str:
+def _requested(error: BaseException) -> str:
     """What could not be allocated, such as '20.00 GiB'; empty if the exception does not say it."""
     if found := re.search(r'allocate (?:([\d.]+ [KMGT]i?B)|(\d+) bytes)', str(error)):
         return found[1] or f'{int(found[2]) / 1024**3:.2f} GiB'

@@ -5,6 +5,7 @@ import codecs
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 SIGNS = {'†': '#', '±': '+-', '−': '-', '–': '-', '×': 'x', '…': '...', '’': "'", '→': '->'}
@@ -34,10 +35,8 @@ def nobody_reads() -> bool:
         return True
     poll = select.poll()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(AttributeError, OSError, ValueError):  # none, closed, or not one of the system's
             poll.register(stream.fileno(), 0)
-        except (AttributeError, OSError, ValueError):  # none, closed, or not one of the system's
-            continue
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
@@ -60,8 +59,5 @@ def leave_pipes() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    try:
-        with open(os.devnull, 'wb') as nowhere:
-            os.dup2(nowhere.fileno(), stream.fileno())
-    except (AttributeError, OSError, ValueError):
-        pass
+    with suppress(AttributeError, OSError, ValueError), open(os.devnull, 'wb') as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

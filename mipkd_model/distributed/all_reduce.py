@@ -1,18 +1,15 @@
 """What ranks exchange so that they train one network: the first weights, and the gradients of each step.
 
 ``DistributedDataParallel`` is not used: it exchanges gradients during the backward pass, for which it has to find the
-unused weights of each step. Here the route through the networks is drawn in each step, mixers may be left out and
-gradients accumulated, so that would depend on its internals. One all-reduce of all gradients after the backward pass
-has the same size in every step; with a few million weights there is little to gain from starting earlier.
+unused weights of each step: here the route through the networks is drawn in each step. One all-reduce of all gradients
+after the backward pass has the same size in every step; with a few million weights, overlapping would gain little.
 """
 from __future__ import annotations
 
 import torch
 from torch import Tensor, distributed, nn
 
-from mipkd_arch.base.errors import UserError
-
-from .process_group import all_gather_object, check_same
+from .process_group import check_same
 
 NORM_STATISTICS = ('running_mean', 'running_var')
 
@@ -62,7 +59,8 @@ class GradientAllReduce:
         distributed.all_reduce(known, distributed.ReduceOp.MAX)
         names_changed, *has_gradient = known.tolist()
         if names_changed:
-            self._check_names(list(losses))
+            check_same({'train: losses': list(losses)})
+            self.names = list(losses)
         for weight, has in zip(weights, has_gradient, strict=True):
             if has and weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
@@ -76,9 +74,3 @@ class GradientAllReduce:
         for x, part in zip(averaged, parts, strict=True):
             x.copy_(part.view(x.shape))
         return dict(zip(losses, values, strict=True))
-
-    def _check_names(self, names: list[str]) -> None:
-        if any(other != names for other in all_gather_object(names)):
-            raise UserError(f'train: the ranks have different losses, this one {", ".join(names)}; start all of them '
-                            'with the same option file, and let a loss give the same names in each step')
-        self.names = names

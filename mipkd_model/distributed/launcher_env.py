@@ -37,7 +37,7 @@ def read_launcher_env(launcher: str | None, env: Mapping[str, str], port: int | 
         port: of the rendezvous under SLURM, unless MASTER_PORT is set; None: ``PORT``.
 
     Raises:
-        UserError: a variable is missing or wrong, or contradicts the launcher.
+        UserError: a variable is missing or not a number, or contradicts the launcher.
     """
     started = 'RANK' in env and 'WORLD_SIZE' in env
     if launcher == 'none' and started and env['WORLD_SIZE'] != '1':
@@ -46,33 +46,23 @@ def read_launcher_env(launcher: str | None, env: Mapping[str, str], port: int | 
     launcher = launcher or ('pytorch' if started else 'none')
     if launcher == 'none':
         return RankInfo()
-    values = {name: env.get(name) for name in (*RANKS[launcher], 'MASTER_ADDR', 'MASTER_PORT')}
+    values = {name: env.get(name, '') for name in (*RANKS[launcher], 'MASTER_PORT', 'MASTER_ADDR')}
     if launcher == 'slurm':
-        nodes = next((env[name] for name in NODES if env.get(name)), None)
-        values['MASTER_ADDR'] = values['MASTER_ADDR'] or (nodes and first_host(nodes))
+        nodes = next((env[name] for name in NODES if env.get(name)), '')
+        values['MASTER_ADDR'] = values['MASTER_ADDR'] or first_host(nodes)
         values['MASTER_PORT'] = values['MASTER_PORT'] or str(port or PORT)
     if missing := [name for name, value in values.items() if not value]:
         raise UserError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment; {COMMANDS[launcher]}')
-    numbers = [_integer(name, values[name] or '') for name in (*RANKS[launcher], 'MASTER_PORT')]
-    rank, world_size, local_rank, listens = numbers
-    if rank >= world_size:
-        raise UserError(f'{RANKS[launcher][0]}: {rank} in the environment, but it must be below the number of '
-                        f'processes, {world_size}; let torchrun or srun set these variables')
-    return RankInfo(rank, world_size, local_rank, values['MASTER_ADDR'] or '', listens)
-
-
-def _integer(name: str, text: str) -> int:
-    if not re.fullmatch('[0-9]{1,9}', text):
-        raise UserError(f'{name}: {text!r} in the environment is not an integer of at least 0; let torchrun or srun '
-                        'set these variables')
-    return int(text)
+    address = values.pop('MASTER_ADDR')
+    for name, value in values.items():
+        if not value.isdecimal():
+            raise UserError(f'{name}: {value!r} in the environment is not an integer of at least 0; let torchrun or '
+                            'srun set it')
+    rank, world_size, local_rank, listens = map(int, values.values())
+    return RankInfo(rank, world_size, local_rank, address, listens)
 
 
 def first_host(nodes: str) -> str:
-    """The first host of a list in the notation of SLURM, such as ``node[03-05,8],gpu1``."""
-    first = re.match(r'(?:\[[^\]]*\]|[^,\[])*', nodes)[0]  # type: ignore[index]  # it matches any string
-    host = re.sub(r'\[([^\]\-,]*)[^\]]*\]', r'\1', first)
-    if not re.fullmatch(r'[\w.:-]+', host):
-        raise UserError(f'SLURM_NODELIST: {nodes!r} in the environment is not a list of hosts; set MASTER_ADDR to the '
-                        'name of the first one')
-    return host
+    """The first host of a list in the notation of SLURM, such as ``node[03-05,8],gpu1``; empty if there is none."""
+    first = re.match(r'(?:\[[^\]]*\]|[^,\[])*', nodes)
+    return re.sub(r'\[([^\]\-,]*)[^\]]*\]', r'\1', first[0]) if first else ''

@@ -1,7 +1,6 @@
 """The process group of a distributed run: how ranks meet, agree, report a mistake once, and end.
 
-BasicSR's ``init_dist`` supports NCCL only, divides by the number of GPUs, and selects the GPU by the rank among the
-processes of all machines.
+BasicSR's ``init_dist`` supports NCCL only, and selects the GPU by the rank among the processes of all machines.
 """
 from __future__ import annotations
 
@@ -32,14 +31,10 @@ EXIT = 30
 
 
 def init(launcher: str | None, dist_params: Mapping[str, Any]) -> None:
-    """Join the other ranks, if this is a distributed run; before options are checked, so that one rank reports them.
+    """Join the other ranks of a distributed run; before options are checked, so that one rank reports mistakes.
 
-    There is one group: gloo for objects and tensors on the CPU, and NCCL for those on GPUs, unless
+    The one group is gloo for objects and tensors on the CPU, and NCCL for tensors on GPUs, unless
     ``dist_params.backend`` is gloo.
-
-    Args:
-        launcher: see ``read_launcher_env``.
-        dist_params: block of the options; ``backend`` and ``port`` are read.
 
     Raises:
         UserError: the environment is not that of the launcher, or the ranks do not find each other.
@@ -54,8 +49,8 @@ def init(launcher: str | None, dist_params: Mapping[str, Any]) -> None:
         random.seed(all_gather_object(random.random())[0])  # all ranks draw the same manual_seed
     except (RuntimeError, ValueError) as error:
         raise UserError(f'{info.master_addr}:{info.master_port}: the {info.world_size} processes do not find each '
-                        f'other ({reason_of(error)}); are MASTER_ADDR and MASTER_PORT those of the first machine, and '
-                        'is the port free?') from None
+                        f'other ({reason_of(error)}); check MASTER_ADDR and MASTER_PORT, and that the port is '
+                        'free') from None
 
 
 def set_up(opt: dict[str, Any]) -> None:
@@ -80,45 +75,40 @@ def set_up(opt: dict[str, Any]) -> None:
 
 
 def exit_status(function: Callable[..., object], *args: object) -> int:
-    """As ``mipkd_arch.base.errors.exit_status``, for a rank, whose number begins the line of a failure.
+    """As ``mipkd_arch.base.errors.exit_status``; in a distributed run, the line of a failure begins with the rank.
 
-    Other ranks notice a failure when they next wait for this one, and end with a line of their own. The traceback of
-    any other exception is also given to torchrun, whose summary names the rank that failed first.
+    Other ranks notice a failure when they next wait for this one, and end with a line of their own. torchrun's summary
+    has the traceback of any other exception.
     """
     call = record(errors.exit_status) if distributed.is_torchelastic_launched() else errors.exit_status
     return call(_run, function, *args) or 0
 
 
 def _run(function: Callable[..., object], *args: object) -> None:
+    failed = False
     try:
         function(*args)
         all_gather_object(None)  # no rank leaves the group while another one still needs it
-        shutdown()
-    except SystemExit:  # all ranks leave
-        shutdown()
-        raise
     except Exception as error:
+        failed = True
         if not distributed.is_initialized():
             raise
         # A library may wait for ranks that are gone when the interpreter takes it down.
         faulthandler.dump_traceback_later(EXIT, exit=True)
-        line = f'lost the others ({reason_of(error)})' if is_of_collective(error) else _line_of(error)
+        line = f'lost the others ({reason_of(error)})' if _is_of_collective(error) else _line_of(error)
         if line is None:
             raise
         raise UserError(f'rank {distributed.get_rank()} of {distributed.get_world_size()}: {line}') from None
-
-
-def shutdown() -> None:
-    """Leave the process group, if there is one."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    finally:
+        if not failed and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def _line_of(error: Exception) -> str | None:
     return errors.one_line(error) if isinstance(error, UserError) else errors.failure_line(error)
 
 
-def is_of_collective(error: Exception) -> bool:
+def _is_of_collective(error: Exception) -> bool:
     """Whether a collective failed, as it does when a rank is gone. gloo raises plain RuntimeErrors."""
     modules = [frame.f_globals.get('__name__', '') for frame, _ in traceback.walk_tb(error.__traceback__)]
     return isinstance(error, RuntimeError) and any(name.startswith('torch.distributed.') for name in modules)
@@ -159,13 +149,10 @@ def collective() -> Iterator[None]:
     failed = [rank for rank, fails in enumerate(all_gather_object(failure is not None)) if fails]
     if not failed:
         return
-    rank = distributed.get_rank()
-    if failure is not None and rank == failed[0]:
+    if failure is not None and distributed.get_rank() == failed[0]:
+        label = f'rank {failed[0]} of {distributed.get_world_size()}: ' if failed[0] else ''
         line = _line_of(failure)
-        if line is None:
-            traceback.print_exception(failure)
-        else:
-            say(f'error: {line if rank == 0 else f"rank {rank} of {distributed.get_world_size()}: {line}"}')
+        say(f'error: {label}{line}' if line else ''.join(traceback.format_exception(failure)))
     all_gather_object(None)
     sys.exit(1)
 
@@ -179,7 +166,7 @@ def check_same(values: dict[str, Any]) -> None:
     first, *others = all_gather_object(values)
     for rank, other in enumerate(others, 1):
         for path in {**first, **other}:
-            if first.get(path) != other.get(path):
-                raise UserError(f'{path}: {reason_of(repr(first.get(path)))} on rank 0, and '
-                                f'{reason_of(repr(other.get(path)))} on rank {rank}; start all ranks with the same '
-                                'option file, where they see the same files')
+            found, expected = other.get(path), first.get(path)
+            if found != expected:
+                raise UserError(f'{path}: {reason_of(repr(expected))} on rank 0, and {reason_of(repr(found))} on rank '
+                                f'{rank}; start all ranks with the same option file, where they see the same files')

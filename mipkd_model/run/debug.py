@@ -8,7 +8,7 @@ FREQ = 8
 
 
 def is_debug(name: str) -> bool:
-    """Whether a run of that name is one: ``debug``, or ``debug_...``. BasicSR takes any name with it in it."""
+    """Whether a run of that name is one: ``debug``, or ``debug_...``. For BasicSR, any name that contains it is."""
     return name == 'debug' or name.startswith('debug_')
 
 

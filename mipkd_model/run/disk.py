@@ -14,14 +14,7 @@ FACTOR = 3
 
 
 def check_disk(opt: dict[str, Any], distiller: nn.Module | None = None) -> None:
-    """Check that a checkpoint and a training state fit on the disk, before a run starts.
-
-    Args:
-        distiller: what is trained; without one, nothing is checked.
-
-    Raises:
-        UserError: they do not fit.
-    """
+    """Raise a UserError if a checkpoint and a training state of what is trained do not fit on the disk."""
     if distiller is None or not opt['is_train'] or opt.get('rank'):
         return
     folder = Path(opt['path']['experiments_root']).absolute()

@@ -1,7 +1,6 @@
-"""What a run runs in: the head of its log, and what belongs in a report of a bug. Names of users are left out."""
+"""What a run runs in: the head of its log, and what belongs in a report of a bug. Home folders are left out."""
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import re
@@ -21,11 +20,9 @@ from ..version import __version__
 
 FOLDER = Path(__file__).resolve().parents[2]
 PACKAGES = ('basicsr', 'torchvision', 'numpy', 'opencv-python', 'opencv-python-headless', 'lmdb', 'spandrel', 'triton')
-VARIABLES = ('CUDA_', 'CUBLAS_', 'PYTORCH_', 'TORCH_', 'NVIDIA_TF32', 'NCCL_', 'OMP_', 'GOMP_', 'KMP_', 'MKL_',
-             'ONEDNN_', 'DNNL_', 'ATEN_', 'GLIBC_TUNABLES', 'LD_PRELOAD', 'RANK', 'LOCAL_RANK', 'WORLD_SIZE',
-             'SLURM_JOB_ID', 'SLURM_PROCID', 'SLURM_NTASKS')
+VARIABLES = ('CUDA_', 'CUBLAS_', 'PYTORCH_', 'NVIDIA_TF32', 'NCCL_', 'OMP_', 'GOMP_', 'KMP_', 'MKL_', 'ONEDNN_',
+             'DNNL_', 'GLIBC_TUNABLES', 'LD_PRELOAD', 'RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'SLURM_JOB_ID')
 """Beginnings of environment variables that decide about numbers, speed, and the ranks."""
-WAIT = 5  # seconds for git, which may be on a slow disk
 
 
 def report() -> str:
@@ -34,9 +31,10 @@ def report() -> str:
         'mipkd': lambda: f'{__version__}, {FOLDER}{commit_of(FOLDER)}', 'BasicSR': lambda: basicsr.__file__,
         'Python': lambda: f'{platform.python_version()}, {sys.executable}', 'platform': platform.platform,
         'torch': lambda: f'{torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}',
-        'GPUs': _gpus, 'packages': _packages,
-        'CPU': lambda: f'{os.cpu_count()} cores, threads: {torch.get_num_threads()} of torch, {cv2.getNumThreads()} of '
-                       f'OpenCV, instructions {torch.backends.cpu.get_cpu_capability()}',
+        'GPUs': lambda: ', '.join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or 'none',
+        'CPU': lambda: f'{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, '
+                       f'{torch.get_num_threads()} threads of torch, {cv2.getNumThreads()} of OpenCV',
+        'packages': lambda: ', '.join(filter(None, map(_package, PACKAGES))),
         'command': lambda: shlex.join([Path(sys.argv[0]).name or 'python', *sys.argv[1:]]), 'folder': os.getcwd,
         'variables': lambda: ', '.join(f'{name}={value}' for name, value in sorted(os.environ.items())
                                        if name.startswith(VARIABLES))}
@@ -51,22 +49,16 @@ def _found(find: Callable[[], object]) -> str:
 
 
 def anonymous(text: str) -> str:
-    """A text in which home folders are ``~``, and folders with the user's name elsewhere ``USER``."""
+    """A text in which home folders are ``~``."""
     home = os.path.expanduser('~').rstrip('/')
-    if home not in ('', '~'):  # unknown, or the root of all
-        text = re.sub(rf'{re.escape(home)}(?![\w.-])', '~', text)
-    text = re.sub(r'(?<![\w.])/(?:home|Users)/[^/\s:\'"]+', '~', text)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # as in a container that runs as a number
-        return text
-    return re.sub(rf'(?<=/){re.escape(user)}(?=[/\s:\'"]|$)', 'USER', text)
+    own = rf'{re.escape(home)}(?![\w.-])|' if home not in ('', '~') else ''  # unknown, or the root of all
+    return re.sub(rf'{own}(?<![\w.])/(?:home|Users)/[^/\s:\'"]+', '~', text)
 
 
 def commit_of(folder: Path) -> str:
     """', commit 0123456789ab', 'with changes' where files differ from it; empty without git or a repository of it."""
     def git(*args: str) -> str:
-        return subprocess.run(['git', *args], cwd=folder, capture_output=True, check=True, text=True, timeout=WAIT,
+        return subprocess.run(['git', *args], cwd=folder, capture_output=True, check=True, text=True, timeout=5,
                               env={**os.environ, 'GIT_OPTIONAL_LOCKS': '0'}).stdout.strip()
     try:
         # A copy that was installed may lie inside the repository of another project.
@@ -77,17 +69,8 @@ def commit_of(folder: Path) -> str:
         return ''
 
 
-def _gpus() -> str:
-    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
-    return '; '.join(f'{gpu.name}, {gpu.total_memory / 1024**3:.0f} GiB, compute {gpu.major}.{gpu.minor}'
-                     for gpu in found) or 'none'
-
-
-def _packages() -> str:
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f'{name} {version(name)}')
-        except PackageNotFoundError:
-            continue
-    return ', '.join(found)
+def _package(name: str) -> str:
+    try:
+        return f'{name} {version(name)}'
+    except PackageNotFoundError:
+        return ''

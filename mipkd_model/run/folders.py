@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from mipkd_arch.base.errors import UserError
 
@@ -20,7 +20,7 @@ from .states import states_in
 LOCK = '.running'
 ARCHIVED = '_archived_'
 """Stands in the names of folders that a run of the same name has moved away, before the time of that."""
-_locks: dict[Path, TextIO] = {}  # files that stay open as long as this process runs
+_locks: dict[Path, IO] = {}  # files that stay open as long as this process runs
 
 
 @master_only
@@ -30,7 +30,7 @@ def make_exp_dirs(opt: dict[str, Any]) -> None:
     Raises:
         UserError: another run uses it, or it cannot be made.
     """
-    root = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
+    root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     mkdir_and_rename(root)
     make_missing(opt['path'])
     if opt['is_train']:
@@ -52,11 +52,10 @@ def mkdir_and_rename(folder: str | os.PathLike) -> None:
         if (folder / LOCK).exists():
             occupy(folder)
             release(folder)
-        stem, number = f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}', 1
-        new = folder.with_name(stem)
+        new, number = folder.with_name(f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}'), 1
         while os.path.lexists(new):
             number += 1
-            new = folder.with_name(f'{stem}_{number}')
+            new = new.with_name(f'{new.name.removesuffix(f"_{number - 1}")}_{number}')
         print(f'{folder}: {_content(folder)} and is moved to {new.name} now.', flush=True)
         try:
             folder.rename(new)
@@ -84,23 +83,20 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _not_writable(folder, 'made', error) from None
-
-
-def _not_writable(folder: str | os.PathLike, verb: str, error: OSError) -> UserError:
-    return UserError(f'{folder}: cannot be {verb} ({error.strerror}); check the free space and your permissions')
+        raise UserError(f'{folder}: cannot be made ({error.strerror}); check free space and permissions') from None
 
 
 def occupy(folder: str | os.PathLike) -> None:
     """Claim an experiment's folder for this process until it ends, in whatever way.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process has it, or it cannot be written to.
     """
     try:
         file = open(Path(folder, LOCK), 'a+')
     except OSError as error:
-        raise _not_writable(folder, 'written to', error) from None
+        raise UserError(f'{folder}: cannot be written to ({error.strerror}); check free space and '
+                        'permissions') from None
     if not lock(file):
         file.close()
         raise UserError(f'{folder}: another process is training in it; wait until it ends, stop it, or give this run '
@@ -115,10 +111,9 @@ def release(folder: str | os.PathLike) -> None:
 
 def clear_remains(*folders: str | os.PathLike) -> None:
     """Remove half-written files of a killed process from folders of an experiment that is occupied."""
-    for folder in folders:
-        for file in Path(folder).glob('*.part'):
-            with suppress(OSError):
-                file.unlink()
+    for file in (file for folder in folders for file in Path(folder).glob('*.part')):
+        with suppress(OSError):
+            file.unlink()
 
 
 @master_only

@@ -9,7 +9,6 @@ from basicsr.utils.dist_util import get_dist_info
 
 from .debug import is_debug
 
-FORMAT = '%(asctime)s %(levelname)s: %(message)s'
 FILE_ONLY = {'build_dataset', 'build_dataloader', 'build_network', 'build_loss', 'build_model'}
 """Functions of BasicSR that repeat what other lines of the log tell."""
 UNTRUE = 'Multiple validation datasets are *only* supported by SRModel.'
@@ -17,12 +16,13 @@ UNTRUE = 'Multiple validation datasets are *only* supported by SRModel.'
 
 
 class ForFile(str):
-    """A text for the log's file, instead of which the screen shows another one, or, if that is empty, nothing."""
+    """A text for the log's file, instead of which the screen shows ``screen``, or, if that is empty, nothing."""
+    screen = ''
 
-    screen: str
-
-    def __new__(cls, text: str, screen: str = '') -> ForFile:
-        made = super().__new__(cls, text)
+    @classmethod
+    def of(cls, text: str, screen: str) -> ForFile:
+        """Such a text with another one for the screen."""
+        made = cls(text)
         made.screen = screen
         return made
 
@@ -31,15 +31,12 @@ class _Screen(logging.StreamHandler):
     """Standard error, without what is meant for the file."""
 
     def filter(self, record: logging.LogRecord) -> Any:
-        if record.levelno == logging.INFO and record.funcName in FILE_ONLY:
-            return False
-        if isinstance(record.msg, ForFile) and not record.msg.screen:
-            return False
-        return super().filter(record)
+        hidden = isinstance(record.msg, ForFile) and not record.msg.screen
+        return not (hidden or record.levelno == logging.INFO and record.funcName in FILE_ONLY)
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, ForFile):
-            record = logging.makeLogRecord({**record.__dict__, 'msg': record.msg.screen})
+            record = logging.makeLogRecord({**vars(record), 'msg': record.msg.screen})
         return super().format(record)
 
 
@@ -60,7 +57,7 @@ def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
         logger.setLevel(log_level)
         handlers.append(logging.FileHandler(log_file, 'w', encoding='utf-8'))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
         logger.addHandler(handler)
     return logger
 

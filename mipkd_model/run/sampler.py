@@ -1,9 +1,8 @@
 """The order of training samples: one endless, seeded sequence, of which every rank takes its part.
 
-BasicSR's sampler shuffles each epoch by the epoch's number alone, its loader drops what does not fill a batch, and its
-loop counts epochs as if nothing were dropped, so that runs end early; its workers draw the same crops in every epoch.
-Here sample ``position`` is a function of (seed, position), the training is one epoch of exactly the samples that it
-needs, and a resumed run continues at the position where it stopped.
+In BasicSR, runs end early, since the loader drops what does not fill a batch, and workers draw the same crops in every
+epoch. Here a sample is a function of (seed, position), the training is one epoch of exactly the samples that it needs,
+and a resumed run continues at the position where it stopped.
 """
 from __future__ import annotations
 
@@ -29,16 +28,9 @@ from .signals import outlast_signals
 class TrainingOrder(Sampler[Sample]):
     """Keys of the samples that one rank reads in iterations ``start_iter`` to ``total_iter``.
 
-    The sequence runs through all images in passes, each shuffled on its own; batches are cut from it without regard to
-    passes, so nothing is dropped. Of each iteration's samples, rank r takes the r-th part.
-
-    Args:
-        num_images: images of the dataset.
-        batch_size: samples of one rank in one iteration.
-        total_iter: iterations of the whole training.
-        start_iter: iterations that were made before.
-        seed: the run's ``manual_seed``.
-        shuffle: False takes the images of each pass in their order.
+    The sequence runs through all images in passes, each shuffled on its own, or in their order without ``shuffle``;
+    batches are cut from it without regard to passes, so nothing is dropped. Of each iteration's samples, rank r takes
+    the r-th part, of ``batch_size``.
     """
 
     def __init__(self, num_images: int, batch_size: int, total_iter: int, start_iter: int = 0, seed: int = 0,
@@ -96,11 +88,10 @@ def samples_of(dataset: Any) -> dict[str, Any]:
 
 
 class Prefetcher:
-    """In place of BasicSR's ``CPUPrefetcher`` and ``CUDAPrefetcher``.
+    """In place of BasicSR's ``CPUPrefetcher`` and ``CUDAPrefetcher``, which start all workers twice.
 
-    Both start all workers twice, when they are made and when they are reset. The latter copies batches on a stream of
-    its own and does not tell PyTorch's allocator, which may give their memory away while a step still uses it. From
-    pinned memory MiPKDModel's own copies do not wait either.
+    The latter also copies batches on a stream of its own and does not tell PyTorch's allocator, which may reuse their
+    memory during the step. MiPKDModel's own copies from pinned memory do not wait either.
     """
 
     def __init__(self, loader: DataLoader, opt: dict[str, Any] | None = None) -> None:
@@ -116,12 +107,8 @@ class Prefetcher:
 def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> tuple:
     """As BasicSR's, with ``TrainingOrder`` in place of its sampler.
 
-    Args:
-        opt: ``start_iter`` is the iteration from which a run resumes, 0 if absent, and ``samples`` what ``samples_of``
-            gave when it was saved. The latter is set, for the training states of this run.
-
-    Returns:
-        Training loader, its sampler, list of validation loaders, number of the last epoch (0), iterations.
+    ``opt['samples']``, if a run resumes, is what ``samples_of`` gave when it was saved; it is set for the states of
+    this run. Returns the training loader, its sampler, validation loaders, the number of the last epoch (0), iterations.
     """
     train_loader, order, val_loaders = None, None, []
     total_iter = int(opt['train']['total_iter'])

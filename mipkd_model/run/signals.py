@@ -78,7 +78,7 @@ def asked_to_stop() -> int | None:
 def outlast_signals(worker: int | None = None) -> None:
     """Set up a worker of a DataLoader, which serves until its process ends it.
 
-    A terminal, torchrun or SLURM signals all processes of a run; without its workers it could not finish an iteration.
+    A terminal, torchrun or SLURM signals all processes, but without workers an iteration could not be finished.
     """
     # Python's own hook only prints the error of a batch that cannot be sent, and the training waits without end.
     queues.Queue._on_queue_feeder_error = staticmethod(_end_with_reason)  # type: ignore[attr-defined]

@@ -21,22 +21,17 @@ SHARE = 0.6
 
 
 def memory_of_steps(opt: dict[str, Any], iteration: int) -> AbstractContextManager[None]:
-    """Context of a step.
-
-    Raises:
-        UserError: memory ran out; it names the options that decide about it.
-    """
+    """Context of a step; raises a UserError that names the options which decide about memory when that runs out."""
     def message(asked: str) -> str:
-        train, data = opt['train'], opt['datasets']['train']
-        parts, batch, side = train.get('accumulate', 1), data['batch_size_per_gpu'], data.get('gt_size')
-        crops = f'{batch} crops of {side}x{side}' if side else f'{batch} samples'
+        parts, data = opt['train'].get('accumulate', 1), opt['datasets']['train']
+        batch, side = data['batch_size_per_gpu'], data.get('gt_size')
         remedies = [f'lower gt_size: {side}' if side else 'use smaller networks']
         if batch > 1:
             remedies.insert(0, f'lower datasets.train.batch_size_per_gpu: {batch}')
         if batch > parts:
-            state = next(iter(states_in(opt['path'].get('training_states', '')).values()), None)
-            resume = f' (with --auto_resume, since {state} exists)' if state else ''
+            resume = ' (with --auto_resume)' if states_in(opt['path'].get('training_states', '')) else ''
             remedies.insert(0, f'raise train.accumulate: {parts}, which splits a batch into so many parts{resume}')
+        crops = f'{batch} crops of {side}x{side}' if side else f'{batch} samples'
         return f'iteration {iteration:,}: not enough memory for a step of {crops}{asked}; {", or ".join(remedies)}'
 
     return on_no_memory(message)
@@ -64,15 +59,13 @@ class Pace:
 
     def add(self, wall: float, computed: float) -> None:
         """Count a step that took ``wall`` seconds, and ``computed`` seconds of processor time of all its threads."""
-        self.wall += wall
-        self.computed += computed
+        self.wall, self.computed = self.wall + wall, self.computed + computed
         if not self.active or self.wall < PERIOD:
             return
         if self.computed < SHARE * self.wall:
             self.active = False
             get_root_logger().warning(
                 f'In {self.wall:.0f} s of steps this process computed for {self.computed:.0f} s: it waits for others, '
-                f'or for its own {torch.get_num_threads()} threads, on {os.cpu_count()} processors. Fewer threads '
-                '(OMP_NUM_THREADS=1) that do not spin (OMP_WAIT_POLICY=PASSIVE), set in the environment of all '
-                'processes, help.')
+                f'or for its own {torch.get_num_threads()} threads, on {os.cpu_count()} processors. Set '
+                'OMP_NUM_THREADS=1 and OMP_WAIT_POLICY=PASSIVE in the environment of all processes.')
         self.wall = self.computed = 0.0
