@@ -17,6 +17,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``mipkd environment``."""
     parser = commands.add_parser(
         'environment', help='print versions, devices and the state of the code',
-        description='Print versions, devices and the state of the code, for a report of a bug. Names of users and '
-                    'machines are not in it.', epilog='example: mipkd environment > report.txt')
+        description='Print versions, devices and the state of the code, for a report of a bug. Home folders are '
+                    'shown as ~.', epilog='example: mipkd environment > report.txt')
     parser.set_defaults(run=environment)

@@ -108,7 +108,7 @@ def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> 
     """As BasicSR's, with ``TrainingOrder`` in place of its sampler.
 
     ``opt['samples']``, if a run resumes, is what ``samples_of`` gave when it was saved; it is set for the states of
-    this run. Returns the training loader, its sampler, validation loaders, the number of the last epoch (0), iterations.
+    this run. Returns training loader, its sampler, validation loaders, number of the last epoch (0), and iterations.
     """
     train_loader, order, val_loaders = None, None, []
     total_iter = int(opt['train']['total_iter'])
