@@ -95,7 +95,10 @@ def _run(function: Callable[..., object], *args: object) -> None:
             raise
         # A library may wait for ranks that are gone when the interpreter takes it down.
         faulthandler.dump_traceback_later(EXIT, exit=True)
-        line = f'lost the others ({reason_of(error)})' if _is_of_collective(error) else _line_of(error)
+        modules = [frame.f_globals.get('__name__', '') for frame, _ in traceback.walk_tb(error.__traceback__)]
+        # gloo raises plain RuntimeErrors when a rank is gone.
+        lost = isinstance(error, RuntimeError) and any(name.startswith('torch.distributed.') for name in modules)
+        line = f'lost the others ({reason_of(error)})' if lost else _line_of(error)
         if line is None:
             raise
         raise UserError(f'rank {distributed.get_rank()} of {distributed.get_world_size()}: {line}') from None
@@ -106,12 +109,6 @@ def _run(function: Callable[..., object], *args: object) -> None:
 
 def _line_of(error: Exception) -> str | None:
     return errors.one_line(error) if isinstance(error, UserError) else errors.failure_line(error)
-
-
-def _is_of_collective(error: Exception) -> bool:
-    """Whether a collective failed, as it does when a rank is gone. gloo raises plain RuntimeErrors."""
-    modules = [frame.f_globals.get('__name__', '') for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return isinstance(error, RuntimeError) and any(name.startswith('torch.distributed.') for name in modules)
 
 
 def any_rank(flag: bool) -> bool:

@@ -12,8 +12,6 @@ from mipkd_arch.base.failures import on_no_memory
 
 from basicsr.utils import get_root_logger
 
-from .states import states_in
-
 PERIOD = 30.0
 """Seconds of steps that are measured together; any machine is busy for a moment."""
 SHARE = 0.6
@@ -25,14 +23,10 @@ def memory_of_steps(opt: dict[str, Any], iteration: int) -> AbstractContextManag
     def message(asked: str) -> str:
         parts, data = opt['train'].get('accumulate', 1), opt['datasets']['train']
         batch, side = data['batch_size_per_gpu'], data.get('gt_size')
-        remedies = [f'lower gt_size: {side}' if side else 'use smaller networks']
-        if batch > 1:
-            remedies.insert(0, f'lower datasets.train.batch_size_per_gpu: {batch}')
-        if batch > parts:
-            resume = ' (with --auto_resume)' if states_in(opt['path'].get('training_states', '')) else ''
-            remedies.insert(0, f'raise train.accumulate: {parts}, which splits a batch into so many parts{resume}')
+        split = f'raise train.accumulate: {parts} and use --auto_resume, or ' if batch > parts else ''
         crops = f'{batch} crops of {side}x{side}' if side else f'{batch} samples'
-        return f'iteration {iteration:,}: not enough memory for a step of {crops}{asked}; {", or ".join(remedies)}'
+        return (f'iteration {iteration:,}: not enough memory for a step of {crops}{asked}; {split}lower '
+                f'datasets.train.batch_size_per_gpu: {batch} or gt_size: {side}, or use smaller networks')
 
     return on_no_memory(message)
 
