@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parents[1]
-# This folder has the name of the library. Python puts it first on the path, where nothing of it is wanted.
+# Users of BasicSR expect this folder, which has the name of the library: it must not be found as that one.
 sys.path[:] = [entry for entry in sys.path if Path(entry or '.').resolve() != root / 'basicsr']
 sys.path.append(str(root))
 

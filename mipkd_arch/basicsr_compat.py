@@ -1,6 +1,6 @@
 """Supplies the module that BasicSR 1.4.2 imports and torchvision 0.17 and later no longer have.
 
-It is copied beside the installed packages, where ``mipkd.pth`` imports it whenever Python starts: BasicSR can then be
+It is copied next to the installed packages, where ``mipkd.pth`` imports it whenever Python starts: BasicSR can then be
 imported by itself, as by ``python -m basicsr.train`` or in a program that uses a trained student. So it must cost next
 to nothing, and imports nothing before the module is asked for.
 """
@@ -13,26 +13,26 @@ class FunctionalTensorFinder:
     """The last of ``sys.meta_path``: what a torchvision still has, or another package supplies, comes first."""
 
     @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> object:
         if name != NAME:
             return None
         from importlib.machinery import ModuleSpec
-        return ModuleSpec(name, cls)
+        return ModuleSpec(name, cls)  # type: ignore[arg-type]
 
     @staticmethod
-    def create_module(spec):
+    def create_module(spec: object) -> None:
         return None  # Python's own way of making one
 
     @staticmethod
-    def exec_module(module):
+    def exec_module(module: object) -> None:
         from torchvision.transforms.functional import rgb_to_grayscale
-        module.rgb_to_grayscale = rgb_to_grayscale  # the only name that BasicSR uses of it
+        vars(module)['rgb_to_grayscale'] = rgb_to_grayscale  # the only name that BasicSR uses of it
 
 
-def supply():
+def supply() -> None:
     """Put the finder in place, once."""
     if not any(getattr(finder, '__name__', '') == FunctionalTensorFinder.__name__ for finder in sys.meta_path):
-        sys.meta_path.append(FunctionalTensorFinder)
+        sys.meta_path.append(FunctionalTensorFinder)  # type: ignore[arg-type]
 
 
 supply()

@@ -1,20 +1,28 @@
 """Makes BasicSR 1.4.2 from PyPI importable on today's Python, torch and torchvision.
 
-``prepare()`` runs before anything else of BasicSR is imported. It supplies two modules that BasicSR asks for by their
-old names and turns the import failures that users meet most often into one line that says what to install.
+``prepare()`` supplies two modules that BasicSR imports by their old names, and turns the most frequent import failures
+into one line that says what to install.
 """
+from __future__ import annotations
+
 import gc
 import importlib
 import shlex
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from .basicsr_compat import supply
 
 INSTALL_SCRIPT = Path(__file__).resolve().parents[1] / 'install.py'
 INSTALL_HINT = (f'python {shlex.quote(str(INSTALL_SCRIPT))}' if INSTALL_SCRIPT.is_file() else
                 'run install.py of the source of mipkd, which installs BasicSR 1.4.2, too')
+REMEDIES = {'torch': 'pip install torch torchvision',
+            'torchvision': 'install a matching pair, pip install --upgrade torch torchvision',
+            'cv2': 'pip install opencv-python-headless, which needs no libraries of a desktop',
+            'lmdb': 'pip install lmdb'}
 
 
 class InstallError(ImportError):
@@ -22,8 +30,8 @@ class InstallError(ImportError):
 
 
 @contextmanager
-def garbage_kept():
-    """Context for imports: no garbage is looked for among 600,000 objects that stay."""
+def gc_disabled() -> Iterator[None]:
+    """Context for imports: no garbage is collected among 600,000 objects that stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -33,21 +41,15 @@ def garbage_kept():
             gc.enable()
 
 
-def supply_distutils():
-    """``basicsr.archs.arch_util`` imports ``distutils``, which Python 3.12 removed; setuptools brings it back."""
+def supply_distutils() -> None:
+    """``basicsr.archs.arch_util`` imports ``distutils``, which Python 3.12 removed."""
     try:
         importlib.import_module('distutils.version')
-    except ModuleNotFoundError:
-        try:
-            # setuptools keeps a copy and puts an import hook for it in place when it is imported.
-            importlib.import_module('setuptools')
-            importlib.import_module('distutils.version')
-        except ModuleNotFoundError:
-            raise InstallError('BasicSR 1.4.2 needs distutils, which Python 3.12 and later no longer have: '
-                               'pip install setuptools') from None
+    except ModuleNotFoundError:  # setuptools has a copy, and installs an import hook for it
+        _import('setuptools', 'pip install setuptools, for the distutils that BasicSR 1.4.2 imports')
 
 
-def _import(name, remedy):
+def _import(name: str, remedy: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -58,22 +60,17 @@ def _import(name, remedy):
         raise InstallError(f'{name} does not fit the installed torch ({error}): {remedy}') from error
 
 
-def prepare():
-    """Import BasicSR, with what it lacks supplied.
-
-    Returns:
-        module: the ``basicsr`` package.
+def prepare() -> ModuleType:
+    """Import and return the ``basicsr`` package, with what it lacks supplied.
 
     Raises:
         InstallError: something is missing or does not fit; the message says what to install.
     """
-    _import('torch', 'pip install torch torchvision')
-    _import('torchvision', 'install a matching pair, pip install --upgrade torch torchvision')
-    _import('cv2', 'pip install opencv-python-headless, which needs no libraries of a desktop')
-    _import('lmdb', 'pip install lmdb')
+    for name, remedy in REMEDIES.items():
+        _import(name, remedy)
     supply()
     supply_distutils()
-    # BasicSR's SwinIR asks for it in a way that torch warns of each time one is built.
+    # BasicSR's SwinIR calls it in a way that torch warns of each time one is built.
     warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)
     basicsr = _import('basicsr', INSTALL_HINT)
     if getattr(basicsr, '__file__', None) is None:

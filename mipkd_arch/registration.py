@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from .compat import garbage_kept, prepare, supply_distutils
+from .compat import gc_disabled, prepare, supply_distutils
 
 FILES = {'mipkd_arch': ('basicsr_views.py', '*_arch.py'),
          'mipkd_model': ('data/*_dataset.py', 'losses/*_loss.py', '*_model.py')}
@@ -34,7 +34,7 @@ def register(*packages: str) -> None:
     for package in packages or FILES:
         if package not in _registered:
             _registered.add(package)
-            with garbage_kept():
+            with gc_disabled():
                 prepare()
                 _import_files(package)
 

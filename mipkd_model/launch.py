@@ -1,12 +1,17 @@
-"""BasicSR's training and test pipelines, started with what they lack.
+"""The way of a run: command line, options, checks, then the pipeline of BasicSR.
 
-``basicsr.train.train_pipeline`` stays the loop. Put in its place are only functions of the same signatures, each
-with its reason beside it.
+``basicsr.train.train_pipeline`` and ``basicsr.test.test_pipeline`` stay the loops. Functions that they call are
+replaced by others of the same signature, each with its reason in its docstring.
 """
+from __future__ import annotations
+
+import argparse
 import atexit
 import logging
 import os
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 import basicsr.test
 import basicsr.train
@@ -16,9 +21,9 @@ from basicsr.utils.options import dict2str
 from .config.advice import advice
 from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
-from .distributed.process_group import check_alike, exit_status, together
+from .distributed.process_group import check_same, collective, exit_status
 from .run import environment, folders
-from .run.debug import is_debug, told
+from .run.debug import debug_note, is_debug
 from .run.disk import check_disk
 from .run.logs import ForFile, MessageLogger, get_root_logger
 from .run.resuming import read_any_state, take_up
@@ -28,54 +33,62 @@ from .run.states import set_aside
 from .run.summary import summary
 from .training.identity import flat, identity
 
+Options = dict[str, Any]
 
-def parse_options(root_path, is_train=True, args=None):
-    """As BasicSR's, after the option file has been read safely, and with the options checked; ``args`` as
-    for ``read_command_line``.
+
+def train(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
+    """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    vars(basicsr.train).update(
+        load_resume_state=load_resume_state, MessageLogger=MessageLogger, mkdir_and_rename=folders.mkdir_and_rename,
+        copy_opt_file=folders.copy_opt_file, init_tb_loggers=init_tb_loggers, CPUPrefetcher=Prefetcher,
+        CUDAPrefetcher=Prefetcher, create_train_val_dataloader=create_loaders)
+    return exit_status(_run, basicsr.train, 'train_pipeline', root, args)
+
+
+def test(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
+    """Test as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    return exit_status(_run, basicsr.test, 'test_pipeline', root, args)
+
+
+def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argparse.Namespace | None) -> None:
+    vars(module).update(
+        parse_options=partial(parse_options, args=args), get_env_info=lambda: ForFile(environment.report()),
+        get_root_logger=get_root_logger, dict2str=lambda opt: ForFile.of(dict2str(opt), summary(opt)),
+        make_exp_dirs=collective()(folders.make_exp_dirs))
+    # On a full disk, logging would print a traceback for each line; saving a checkpoint reports it in one.
+    logging.raiseExceptions = False
+    with stop_on_signals():
+        getattr(module, pipeline)(str(root))
+
+
+def parse_options(root_path: str, is_train: bool = True,
+                  args: argparse.Namespace | None = None) -> tuple[Options, argparse.Namespace]:
+    """As BasicSR's, with all checks before anything is written; ``args`` as for ``read_command_line``.
 
     BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
     experiment's folders are made and an older run of that name was moved away.
     """
-    opt, args = read_command_line(root_path, is_train, args)
-    with together():
+    with collective():
+        opt, args = read_command_line(root_path, is_train, args)
         if is_train:
             take_up(opt)
         check_files(opt)
         check_disk(opt, check_networks(opt, is_train))
-    check_alike(_alike(opt, is_train))
+        # Where files lie may differ between machines.
+        options = {key: value for key, value in opt.items() if key not in ('path', 'plugins', 'option_file', 'rank')}
+        shared = {path: value for path, value in flat(options) if '.dataroot' not in path}
+        shared.update(identity(opt) if is_train else {})
+    with collective():
+        check_same(shared)
     return opt, args
 
 
-def _alike(opt, is_train):
-    """What all processes must have alike; where files lie, each may know by itself."""
-    options = {key: value for key, value in opt.items() if key not in ('path', 'plugins', 'option_file', 'rank')}
-    found = {path: value for path, value in flat(options) if '.dataroot' not in path}
-    return {**found, **identity(opt)} if is_train else found
-
-
-def describe(opt):
-    """As BasicSR's ``dict2str``, for the log's file; the screen has the summary of the run."""
-    return ForFile(dict2str(opt), summary(opt))
-
-
-def create_loaders(opt, logger):
-    """As ``create_train_val_dataloader``, of the same images in all processes; first what is odd is said."""
-    for line in filter(None, [told(opt['name']), *advice(opt)]):
-        logger.warning(line)
-    with together():
-        result = create_train_val_dataloader(opt, logger)
-    train, _, others, *_ = result
-    check_alike({f'datasets: images of loader {number}': samples_of(getattr(loader.dataset, 'dataset', loader.dataset))
-                 for number, loader in enumerate([train, *others])})
-    return result
-
-
-@together()
-def load_resume_state(opt):
+@collective()
+def load_resume_state(opt: Options) -> Options | None:
     """As BasicSR's, of the state that ``parse_options`` has found; the experiment's folder becomes this process's.
 
-    BasicSR asks for the current CUDA device, which fails where there is none, looks in ``experiments`` of the current
-    folder whatever the run's own folder is, runs code from the file, and lets the networks be read from others.
+    BasicSR asks for the current CUDA device, which fails without one, looks in ``experiments`` of the current folder
+    whatever the run's own folder is, runs code from the file, and lets the networks be read from others.
     """
     paths = opt['path']
     if paths['resume_state'] is None:
@@ -86,61 +99,33 @@ def load_resume_state(opt):
         folders.make_missing(paths)
         folders.occupy(paths['experiments_root'])
         folders.clear_remains(paths['models'], paths['training_states'])
-        if not opt['auto_resume']:
-            for file in set_aside(paths['training_states'], state['iter']):
-                print(f'{file}: was a later state; the run goes on from {paths["resume_state"]}.', flush=True)
+        for file in [] if opt['auto_resume'] else set_aside(paths['training_states'], state['iter']):
+            print(f'{file}: was a later state; the run resumes from {paths["resume_state"]}.', flush=True)
     return state
 
 
-def init_tb_loggers(opt):
-    """As BasicSR's; what was written is kept when a run ends early, too.
-
-    BasicSR takes any name with 'debug' in it for that of a run in debug mode, of which TensorBoard gets nothing.
-    """
+def init_tb_loggers(opt: Options) -> Any:
+    """As BasicSR's, but closed when a run ends early, and for any name with 'debug' in it that is no debug run."""
     logger, folder = opt['logger'], os.path.join(opt['root_path'], 'tb_logger', opt['name'])
-    if is_debug(opt['name']):
+    if is_debug(opt['name']) or not logger.get('use_tb_logger'):
         return None
     if (logger.get('wandb') or {}).get('project') is not None:
         init_wandb_logger(opt)
-    if not logger.get('use_tb_logger'):
-        return None
-    if 'debug' in opt['name'] and not opt['path']['resume_state'] and opt['rank'] == 0:
-        folders.mkdir_and_rename(folder)  # which BasicSR has left out
-    writer = init_tb_logger(folder)
-    if writer is not None:
+    if 'debug' in opt['name'] and not opt['path']['resume_state']:
+        folders.mkdir_and_rename(folder)  # which BasicSR's pipeline omits
+    if (writer := init_tb_logger(folder)) is not None:
         atexit.register(writer.close)
     return writer
 
 
-def _set_up(pipeline, args):
-    """Put in place what both pipelines lack."""
-    pipeline.parse_options = partial(parse_options, args=args)
-    pipeline.get_env_info = lambda: ForFile(environment.report())
-    pipeline.get_root_logger = get_root_logger
-    pipeline.dict2str = describe
-    pipeline.make_exp_dirs = together()(folders.make_exp_dirs)
-
-
-def _run(pipeline, root):
-    logging.raiseExceptions = False  # a full disk is told by whatever cannot be saved, not by each line of the log
-    with stop_on_signals():
-        pipeline(str(root))
-
-
-def train(root, args=None):
-    """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
-    _set_up(basicsr.train, args)
-    basicsr.train.load_resume_state = load_resume_state
-    basicsr.train.MessageLogger = MessageLogger
-    basicsr.train.mkdir_and_rename = folders.mkdir_and_rename
-    basicsr.train.copy_opt_file = folders.copy_opt_file
-    basicsr.train.init_tb_loggers = init_tb_loggers
-    basicsr.train.create_train_val_dataloader = create_loaders
-    basicsr.train.CPUPrefetcher = basicsr.train.CUDAPrefetcher = Prefetcher
-    return exit_status(_run, basicsr.train.train_pipeline, root)
-
-
-def test(root, args=None):
-    """Test as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
-    _set_up(basicsr.test, args)
-    return exit_status(_run, basicsr.test.test_pipeline, root)
+def create_loaders(opt: Options, logger: logging.Logger) -> tuple:
+    """As ``create_train_val_dataloader``, of the same images on all ranks; first it logs what is unusual."""
+    for line in filter(None, [debug_note(opt['name']), *advice(opt)]):
+        logger.warning(line)
+    with collective():
+        train, sampler, others, *more = create_train_val_dataloader(opt, logger)
+        images = {f'datasets: images of loader {number}': samples_of(getattr(loader.dataset, 'dataset', loader.dataset))
+                  for number, loader in enumerate([train, *others])}
+    with collective():
+        check_same(images)
+    return train, sampler, others, *more

@@ -15,15 +15,14 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .base.randomness import seed_generators
-from .distributed.all_reduce import same_everywhere
+from .base.seeding import seed_generators
+from .distributed.all_reduce import broadcast_parameters
 from .evaluation.recording import doubts, tested_origin, trained_origin
 from .evaluation.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
 from .evaluation.validation import counted, keep_record, restorer_of, validate
 from .networks.build import check_image, make_network, make_teacher
-from .run.memory import memory_of_steps
-from .run.pace import Pace
 from .run.saver import SavedTraining
+from .run.step_limits import Pace, memory_of_steps
 from .training.allocator import keep_freed_memory
 from .training.build import make_losses, make_schedules, make_views, needs_teacher
 from .training.compiling import compile_blocks, eagerly
@@ -141,7 +140,7 @@ class MiPKDModel(SavedTraining, SRModel):
         """BasicSR's wraps it for several processes; here they exchange gradients after the backward, unwrapped."""
         net = net.to(self.device)
         if self.opt['dist']:
-            same_everywhere(net)
+            broadcast_parameters(net)
         return net
 
     def setup_optimizers(self):

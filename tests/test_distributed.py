@@ -185,7 +185,7 @@ MiPKDModel.optimize_parameters = wrong
 HELD = """
 import os, time
 from mipkd_model.mipkd_model import MiPKDModel
-from mipkd_model.run.stopping import asked_to_stop
+from mipkd_model.run.signals import asked_to_stop
 free = MiPKDModel.optimize_parameters
 def held(self, iteration):  # the first process waits for the signal, so that none can come too late
     free(self, iteration)
@@ -205,8 +205,8 @@ def ended(folder, name, rank, fault):
 
 @pytest.mark.parametrize('rank, fault, told', [
     (1, "raise OSError(28, 'No space left on device', 'file')",
-     ['process 0 of 2: lost the others (', 'process 1 of 2: file: No space left on device']),
-    (0, 'os._exit(9)', ['process 1 of 2: lost the others ('])])
+     ['rank 0 of 2: lost the others (', 'rank 1 of 2: file: No space left on device']),
+    (0, 'os._exit(9)', ['rank 1 of 2: lost the others ('])])
 def test_when_one_process_ends_the_others_say_so_in_a_line_and_end(folder, rank, fault, told):
     started = ended(folder, f'fails_{rank}', rank, fault)
     assert len(started.errors) == len(told), started.said
@@ -253,4 +253,4 @@ def test_when_one_gpu_process_ends_the_other_ends(folder):
     started, _ = run(folder, 'fails_cuda', 2, lambda *words: [torchrun(*words)], more={'num_gpu': 1},
                      before=FAULT.format(rank=1, fault="raise OSError(28, 'No space left on device', 'file')"))
     assert started.end() == [1], started.said
-    assert any('process 1 of 2: file: No space left on device' in line for line in started.errors)
+    assert any('rank 1 of 2: file: No space left on device' in line for line in started.errors)

@@ -74,23 +74,23 @@ def test_gradients_losses_and_batch_norms_are_means_over_processes(two):
         assert one['uneven']['norm'] == pytest.approx(0.05)  # momentum 0.1 of the means 0 and 1
 
 
-def test_processes_agree_and_gather_in_the_order_of_their_numbers(two):
+def test_objects_and_flags_are_gathered_from_all_ranks(two):
     for one in two[0]:
-        assert one['agree'] == [False, True, True]
-        assert one['everyone'] == ['of 0', 'of 1'] and one['gathered'] == [0, 0, 1, 1]
+        assert one['any_rank'] == [False, True, True] and one['gathered'] == ['of 0', 'of 1']
 
 
 def test_processes_that_differ_are_refused_before_they_wait_for_each_other(two):
     for one in two[0]:
-        assert one['names'].startswith('train: the processes have different losses')
-        assert one['differ'].startswith('train.lr: 0 in process 0, and 1 in process 1; start all')
-        assert one['shapes'].startswith('network_g: the processes have built different networks')
+        assert one['names'].startswith("train: losses: ['l_0'] on rank 0, and ['l_1'] on rank 1")
+        assert one['differ'].startswith('train.lr: 0 on rank 0, and 1 on rank 1; start all')
+        assert one['shapes'].startswith('network_g and its mixers: [((1, 1), ')
 
 
-def test_what_all_do_together_none_leaves_alone_and_the_first_that_failed_says_why(two):
+def test_all_ranks_leave_a_collective_or_none_and_the_first_that_failed_reports_it(two):
     (first, second), _ = two
-    assert first['together'] == [None, 'mistake of 0', '1', 'mistake of 0']
-    assert second['together'] == [None, '1', 'process 1 of 2: mistake of 1', '1']
+    own, other = [1, 'error: mistake of 0\n'], [1, 'error: rank 1 of 2: mistake of 1\n']
+    assert first['collective'] == [[None, ''], own, [1, ''], own]
+    assert second['collective'] == [[None, ''], [1, ''], other, [1, '']]
 
 
 def test_a_mistake_of_all_is_told_once(two):

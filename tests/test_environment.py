@@ -3,14 +3,12 @@ import os
 import platform
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 
 import mipkd_model
 from mipkd_model.cli import main
-from mipkd_model.run import environment
 from mipkd_model.run.environment import anonymous, commit_of, report
 
 
@@ -35,7 +33,6 @@ def repository(tmp_path):
 @pytest.fixture
 def home(monkeypatch):
     monkeypatch.setenv('HOME', '/data/people/ann')
-    monkeypatch.setattr('getpass.getuser', lambda: 'ann')
 
 
 def lines():
@@ -45,10 +42,9 @@ def lines():
 def test_versions_are_those_that_run():
     found = lines()
     assert found['mipkd'].startswith(mipkd_model.__version__)
-    assert torch.__version__ in found['torch'] and 'torchvision' in found['torch']
-    assert found['BasicSR'].startswith('1.4.2, ') and found['BasicSR'].endswith('basicsr/__init__.py')
+    assert torch.__version__ in found['torch'] and found['BasicSR'].endswith('basicsr/__init__.py')
     assert found['Python'].startswith(platform.python_version())
-    assert 'numpy' in found['packages'] and 'lmdb' in found['packages']
+    assert all(name in found['packages'] for name in ('basicsr 1.4.2', 'torchvision', 'numpy', 'lmdb'))
     assert 'unknown (' not in report()
 
 
@@ -87,35 +83,22 @@ def test_without_git_or_a_repository_there_is_no_commit(tmp_path, repository, mo
     assert commit_of(repository) == ''
 
 
-def test_a_git_that_hangs_is_not_waited_for(repository, monkeypatch, tmp_path):
-    bin_ = tmp_path / 'bin'
-    bin_.mkdir()
-    (bin_ / 'git').write_text('#!/bin/sh\nexec sleep 600\n')
-    (bin_ / 'git').chmod(0o755)
-    monkeypatch.setenv('PATH', str(bin_), prepend=os.pathsep)
-    monkeypatch.setattr(environment, 'WAIT', 0.2)
-    start = time.monotonic()
-    assert commit_of(repository) == ''
-    assert time.monotonic() - start < 300  # even on a machine with much else to do
-
-
 def test_what_cannot_be_found_is_unknown_and_the_rest_is_there(monkeypatch):
     def fail():
         raise RuntimeError('no driver')
 
-    monkeypatch.setattr(environment, '_gpus', fail)
+    monkeypatch.setattr(torch.cuda, 'device_count', fail)
     assert lines()['GPUs'] == 'unknown (RuntimeError)' and torch.__version__ in report()
 
 
 @pytest.mark.parametrize('text, shown', [
     ('/data/people/ann/mipkd', '~/mipkd'), ('/data/people/ann', '~'), ('/data/people/anna/x', '/data/people/anna/x'),
-    ('/home/bob/x:/Users/eve', '~/x:~'), ('/scratch/ann/run', '/scratch/USER/run'), ('/srv/home/x', '/srv/home/x'),
-    ('annotated /opt/ann.so', 'annotated /opt/ann.so')])
-def test_paths_do_not_tell_names(home, text, shown):
+    ('/home/bob/x:/Users/eve', '~/x:~'), ('/srv/home/x', '/srv/home/x')])
+def test_home_folders_are_not_shown(home, text, shown):
     assert anonymous(text) == shown
 
 
-def test_names_of_user_and_machine_are_not_in_it(home, monkeypatch):
+def test_the_home_folder_and_the_machines_name_are_not_in_it(home, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', '/data/people/ann/my.yml'])
     monkeypatch.setenv('LD_PRELOAD', '/data/people/ann/lib.so')
     assert 'ann' not in lines()['command'] + lines()['variables'] and '/my.yml' in lines()['command']
@@ -123,9 +106,10 @@ def test_names_of_user_and_machine_are_not_in_it(home, monkeypatch):
     assert 'secret-machine' not in report()
 
 
-def test_the_command_prints_the_same(capsys):
+def test_the_command_prints_it_and_what_pytorch_reports(capsys):
     assert main(['environment']) == 0
-    assert capsys.readouterr().out.startswith('Environment:\n  mipkd: ')
+    said = capsys.readouterr().out
+    assert said.startswith('Environment:\n  mipkd: ') and '\nPyTorch version: ' in said
 
 
 def test_no_line_is_broken_by_what_it_shows(monkeypatch):
@@ -133,16 +117,13 @@ def test_no_line_is_broken_by_what_it_shows(monkeypatch):
     assert 'OMP_NUM_THREADS=1 2' in report()
 
 
-@pytest.mark.parametrize('error', [KeyError('uid'), OSError('no name'), ImportError('pwd')])
-def test_a_user_without_a_name_or_home_has_all_lines(monkeypatch, error):
-    def fail():
-        raise error
+def test_a_user_without_a_home_has_all_lines(monkeypatch):
+    def fail(number):
+        raise KeyError('uid')
 
-    monkeypatch.setattr('getpass.getuser', fail)
+    monkeypatch.setattr('pwd.getpwuid', fail)
     monkeypatch.delenv('HOME', raising=False)
-    found = lines()
-    assert 'unknown (' not in report() and torch.__version__ in found['torch']
-    assert anonymous('/home/bob/x') == '~/x', 'names in paths are left out all the same'
+    assert 'unknown (' not in report() and anonymous('/home/bob/x') == '~/x'
 
 
 def test_a_folder_that_is_gone_is_the_only_thing_that_is_unknown(monkeypatch):

@@ -82,8 +82,8 @@ def test_a_run_that_is_moved_away_is_said_to_be_before_it_is(tmp_path, capsys, m
     (folder / 'training_states').mkdir(parents=True)
     (folder / 'training_states/5000.state').touch()
     opt = {'is_train': True, 'path': {'experiments_root': str(folder), 'resume_state': None}}
-    assert folders.told_of_move(opt).startswith(f'name: {folder} has a run of 5,000 iterations, which starting anew')
-    assert '--auto_resume' in folders.told_of_move(opt) and folders.told_of_move(
+    assert folders.note_of_move(opt).startswith(f'name: {folder} has a run of 5,000 iterations, which starting again')
+    assert '--auto_resume' in folders.note_of_move(opt) and folders.note_of_move(
         {**opt, 'path': {**opt['path'], 'resume_state': 'x'}}) == ''
     monkeypatch.setattr(folders.Path, 'rename', lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -108,9 +108,8 @@ class Windows:
     (Windows(), True), (Windows(PermissionError(13, 'denied')), False), (Windows(OSError(36, 'no locks')), True),
     (None, True)])
 def test_without_posix_the_lock_is_that_of_windows_or_none(tmp_path, monkeypatch, module, mine):
-    monkeypatch.delattr(locks, 'fcntl')
-    if module:
-        monkeypatch.setattr(locks, 'msvcrt', module, raising=False)
+    monkeypatch.setattr(locks, 'fcntl', None)
+    monkeypatch.setattr(locks, 'msvcrt', module)
     with open(tmp_path / 'lock', 'a+') as file:
         assert locks.lock(file) is mine
     assert module is None or module.calls == [(2, 1)]

@@ -43,9 +43,9 @@ def test_garbage_is_looked_for_again_after_an_import_where_it_was_before(enabled
     code = ('import gc, sys, types\n'
             'sys.modules["mipkd_arch"] = package = types.ModuleType("mipkd_arch")\n'
             f'package.__path__ = [{str(runs.ROOT / "mipkd_arch")!r}]\n'
-            'from mipkd_arch.compat import garbage_kept\n'  # the module alone, without torch
+            'from mipkd_arch.compat import gc_disabled\n'  # the module alone, without torch
             f'{"gc.enable" if enabled else "gc.disable"}()\n'
-            'with garbage_kept():\n'
+            'with gc_disabled():\n'
             '    inside = gc.isenabled()\n'
             'print(inside, gc.isenabled())')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)

@@ -12,7 +12,7 @@ import torch
 
 HELD = """
 from mipkd_model.mipkd_model import MiPKDModel
-from mipkd_model.run.stopping import asked_to_stop
+from mipkd_model.run.signals import asked_to_stop
 import time
 free = MiPKDModel.optimize_parameters
 def held(self, iteration):  # waits for the signal, so that it cannot come too late
@@ -93,7 +93,7 @@ def test_ctrl_c_before_the_first_iteration_leaves_nothing_to_save(tmp_path):
 SIGNALLED = '''
 import signal, sys
 sys.path.append({root!r})
-from mipkd_model.run import stopping
+from mipkd_model.run import signals as stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with stopping.stop_on_signals():
@@ -104,7 +104,7 @@ with stopping.stop_on_signals():
     assert stopping.asked_to_stop() == signal.SIGTERM
     signal.raise_signal(signal.SIGINT)  # an echo
     signal.raise_signal(signal.SIGTERM)
-    stopping.SAME_REQUEST = 0
+    stopping.ECHO = 0
     print('still here', flush=True)
     signal.raise_signal(signal.SIGINT)
     print('not here')
@@ -120,7 +120,7 @@ def test_a_second_ctrl_c_leaves_at_once_but_an_echo_does_not():
 WORKER = '''
 import multiprocessing, os, signal, sys, time
 sys.path.append({root!r})
-from mipkd_model.run.stopping import outlast_signals
+from mipkd_model.run.signals import outlast_signals
 def work(ready):
     outlast_signals()
     ready.set()

@@ -10,33 +10,16 @@ from mipkd_arch.base import threads
 from mipkd_arch.base.threads import cpu_quota, set_thread_defaults
 
 
-def write(tmp_path, membership, files):
-    """A tree of control groups, and the file that says which of them are a process's."""
+@pytest.mark.parametrize('files, quota', [
+    ({'cpu.max': '150000 100000\n'}, 1.5), ({'cpu.max': 'max 100000\n'}, None), ({}, None),
+    ({'cpu/cpu.cfs_quota_us': '50000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 0.5),
+    ({'cpu/cpu.cfs_quota_us': '-1\n', 'cpu/cpu.cfs_period_us': '100000\n'}, None)])
+def test_the_quota_is_that_of_the_control_group_in_either_version(tmp_path, files, quota):
     for path, text in files.items():
-        file = tmp_path / 'cgroup' / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    (tmp_path / 'membership').write_text(membership)
-    return tmp_path / 'cgroup', tmp_path / 'membership'
-
-
-@pytest.mark.parametrize('membership, files, quota', [
-    ('0::/\n', {'cpu.max': '150000 100000\n'}, 1.5),
-    ('0::/\n', {'cpu.max': 'max 100000\n'}, None),
-    ('0::/\n', {}, None),
-    ('0::/pod/job\n', {'cpu.max': 'max 100000', 'pod/cpu.max': '400000 100000', 'pod/job/cpu.max': '200000 100000'}, 2),
-    ('0::/pod/job\n', {'pod/cpu.max': '100000 100000', 'pod/job/cpu.max': '200000 100000'}, 1),
-    ('0::/of/the/host\n', {'cpu.max': '300000 100000'}, 3),
-    ('3:cpu,cpuacct:/\n', {'cpu,cpuacct/cpu.cfs_quota_us': '50000', 'cpu,cpuacct/cpu.cfs_period_us': '100000'}, 0.5),
-    ('3:cpu,cpuacct:/\n', {'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, None),
-    ('4:memory:/\n', {'cpu.max': '100000 100000'}, None),
-])
-def test_the_quota_is_the_least_of_a_process_control_groups(tmp_path, membership, files, quota):
-    assert cpu_quota(*write(tmp_path, membership, files)) == quota
-
-
-def test_a_system_without_control_groups_has_no_quota(tmp_path):
-    assert cpu_quota(tmp_path / 'none', tmp_path / 'no file') is None
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert cpu_quota(tmp_path) == quota
+    assert cpu_quota(tmp_path / 'none') is None
 
 
 @pytest.mark.parametrize('quota, cpus, expected', [(None, 8, None), (1.5, 64, '1'), (0.3, 64, '1'), (4.0, 64, '4'),

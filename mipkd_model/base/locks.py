@@ -1,28 +1,34 @@
-"""A lock on an open file, which the system takes back when its process ends, in whatever way."""
-from contextlib import suppress
+"""A lock on an open file, which the system releases when its process ends, in whatever way."""
+from __future__ import annotations
 
-with suppress(ImportError):  # POSIX
+from typing import IO
+
+try:  # POSIX
     import fcntl
-with suppress(ImportError):  # Windows
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+try:  # Windows
     import msvcrt
+except ImportError:
+    msvcrt = None  # type: ignore[assignment]
 
 
-def lock(file) -> bool:
+def lock(file: IO) -> bool:
     """Lock a file for this process, without waiting.
 
     Args:
         file: open for writing, and kept open as long as it is to be locked.
 
     Returns:
-        Whether it is this process's now; True, too, on a system or a file system that has no locks.
+        Whether this process has the lock now; True, too, on a system or a file system without locks.
     """
     try:
-        if 'fcntl' in globals():
+        if fcntl:
             # A lock of the process, not of the file: workers do not inherit it and keep it for some seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif 'msvcrt' in globals():
+        elif msvcrt:
             file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except (BlockingIOError, PermissionError):
         return False
     except OSError:

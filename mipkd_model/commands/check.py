@@ -11,8 +11,8 @@ from ..config.checks import check_machine, find_everything, find_in_options, is_
 from ..config.command_line import complete
 from ..config.overrides import override
 from ..evaluation.metrics import needs_gt
-from ..run.debug import told
-from ..run.folders import told_of_move
+from ..run.debug import debug_note
+from ..run.folders import note_of_move
 
 MANY = 5  # files, from which on a bar shows how far the check is
 EXAMPLE = 'example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99'
@@ -86,7 +86,7 @@ def findings(file, entries=(), options_only=False, folders=()):
         opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
         complete(opt, '.', is_train)
         found = find_everything(opt, is_train)
-        warnings += [*found.notes, *filter(None, [told_of_move(opt)])]
+        warnings += [*found.notes, *filter(None, [note_of_move(opt)])]
     return found.lines, warnings
 
 
@@ -96,4 +96,4 @@ def warnings_of(opt, is_train):
                   opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
                   for metric, metric_block in ((opt.get('val') or {}).get('metrics') or {}).items()
                   if needs_gt(metric_block)]
-    return [*filter(None, [is_train and told(opt['name'])]), *(advice(opt) if is_train else []), *without_gt]
+    return [*filter(None, [is_train and debug_note(opt['name'])]), *(advice(opt) if is_train else []), *without_gt]

@@ -1,6 +1,7 @@
 """The command lines of trainings and tests, read into checked options."""
 import argparse
 import random
+from contextlib import suppress
 from os import path as osp
 
 import torch
@@ -36,6 +37,7 @@ def read_command_line(root_path, is_train, args=None):
         UserError: on what is wrong.
     """
     start, args = ('basicsr/{}.py', _parser(is_train).parse_args()) if args is None else ('mipkd {}', args)
+    distributed.init(args.launcher, _dist_params(args))
     opt = read_options(args.opt)
     override(opt, args.force_yml)
     changed = plugins.entries(opt, args.plugins)
@@ -47,12 +49,22 @@ def read_command_line(root_path, is_train, args=None):
         opt['name'] = f'debug_{opt["name"]}'
     check_machine(opt, is_train)
     opt['seed_drawn'] = opt.get('manual_seed') is None
-    distributed.start(args.launcher, opt)
+    distributed.set_up(opt)
     opt['option_file'] = option_file_origin(start.format('train' if is_train else 'test'), args.opt, changed)
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
     _start_numbers(opt)
     complete(opt, root_path, is_train)
     return opt, args
+
+
+def _dist_params(args):
+    """``dist_params`` of the option file; empty if the file is wrong, which is reported after the ranks have met."""
+    with suppress(UserError):
+        opt = read_options(args.opt)
+        override(opt, args.force_yml)
+        if isinstance(opt.get('dist_params'), dict):
+            return opt['dist_params']
+    return {}
 
 
 def _parser(is_train):

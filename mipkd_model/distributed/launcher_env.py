@@ -1,96 +1,68 @@
-"""Where a process stands among those of a distributed run, from the variables that its launcher has set."""
+"""Rank, world size and rendezvous address of this process, from the variables that its launcher sets."""
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mipkd_arch.base.errors import UserError, one_of
+from mipkd_arch.base.errors import UserError
 
-LAUNCHERS = ('none', 'pytorch', 'slurm')
-TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
-SLURM = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')
+RANKS = {'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), 'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')}
 NODES = ('SLURM_STEP_NODELIST', 'SLURM_NODELIST', 'SLURM_JOB_NODELIST')  # the first that is set counts
-PORT = 29500  # torch's own
-COMMAND = 'torchrun --nproc_per_node 2 basicsr/train.py -opt FILE'
+PORT = 29500  # torch's default
+COMMANDS = {'pytorch': 'torchrun sets them: torchrun --nproc_per_node 2 basicsr/train.py -opt FILE',
+            'slurm': 'srun sets them: srun --ntasks 2 python basicsr/train.py -opt FILE --launcher slurm'}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Of one process."""
+class RankInfo:
+    """Place of a process in a distributed run; the default is a process without others."""
     rank: int = 0
-    """Its number among all, from 0."""
     world_size: int = 1
-    """How many there are."""
     local_rank: int = 0
-    """Its number among those of its machine, from 0."""
-    address: str = ''
-    """Where the first process listens; '' for one process alone."""
-    port: int = 0
+    master_addr: str = ''
+    master_port: int = 0
 
-    @property
-    def variables(self):
-        """The place in torchrun's variables."""
-        return dict(zip(TORCHRUN, map(str, (self.rank, self.world_size, self.local_rank, self.address, self.port)),
-                        strict=True))
+    def as_env(self) -> dict[str, str]:
+        """The variables that torchrun would set."""
+        return {name.upper(): str(value) for name, value in vars(self).items()}
 
 
-def find_place(launcher, env, port=None):
-    """The place of this process.
+def read_launcher_env(launcher: str | None, env: Mapping[str, str], port: int | None = None) -> RankInfo:
+    """Read the place of this process.
 
     Args:
-        launcher (str | None): of ``LAUNCHERS``; None takes torchrun's variables where they are there, for processes
-            that know nothing of each other would all write one folder.
-        env (dict[str, str]): the environment.
-        port (int | None): for SLURM, unless MASTER_PORT is set. None: ``PORT``.
+        launcher: 'none', 'pytorch' or 'slurm'. None uses the variables of torchrun if they are set, since processes
+            that do not know of each other would all write the same folder.
+        port: of the rendezvous under SLURM, unless MASTER_PORT is set; None: ``PORT``.
 
     Raises:
-        UserError: a variable is missing or wrong, or contradicts the launcher.
+        UserError: a variable is missing or not a number, or contradicts the launcher.
     """
-    if launcher is not None:
-        one_of('--launcher', launcher, LAUNCHERS)
     started = 'RANK' in env and 'WORLD_SIZE' in env
-    if launcher == 'none' and started and _whole(env, 'WORLD_SIZE', 1) > 1:
+    if launcher == 'none' and started and env['WORLD_SIZE'] != '1':
         raise UserError(f'--launcher: none, but torchrun has started {env["WORLD_SIZE"]} processes, which would all '
-                        'write the same files; leave --launcher out')
+                        'write the same files; omit --launcher')
+    launcher = launcher or ('pytorch' if started else 'none')
+    if launcher == 'none':
+        return RankInfo()
+    values = {name: env.get(name, '') for name in (*RANKS[launcher], 'MASTER_PORT', 'MASTER_ADDR')}
     if launcher == 'slurm':
-        return _slurm_place(env, port)
-    return _torchrun_place(env) if launcher == 'pytorch' or (launcher is None and started) else Place()
+        nodes = next((env[name] for name in NODES if env.get(name)), '')
+        values['MASTER_ADDR'] = values['MASTER_ADDR'] or first_host(nodes)
+        values['MASTER_PORT'] = values['MASTER_PORT'] or str(port or PORT)
+    if missing := [name for name, value in values.items() if not value]:
+        raise UserError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment; {COMMANDS[launcher]}')
+    address = values.pop('MASTER_ADDR')
+    for name, value in values.items():
+        if not value.isdecimal():
+            raise UserError(f'{name}: {value!r} in the environment is not an integer of at least 0; let torchrun or '
+                            'srun set it')
+    rank, world_size, local_rank, listens = map(int, values.values())
+    return RankInfo(rank, world_size, local_rank, address, listens)
 
 
-def _torchrun_place(env):
-    if missing := [name for name in TORCHRUN if not env.get(name)]:
-        raise UserError(f'--launcher pytorch: {", ".join(missing)} not set in the environment; torchrun sets them: '
-                        f'{COMMAND}')
-    size = _whole(env, 'WORLD_SIZE', 1)
-    return Place(_whole(env, 'RANK', 0, size - 1), size, _whole(env, 'LOCAL_RANK', 0), env['MASTER_ADDR'],
-                 _whole(env, 'MASTER_PORT', 1, 65535))
-
-
-def _slurm_place(env, port):
-    missing = [name for name in SLURM if not env.get(name)]
-    nodes = next((env[name] for name in NODES if env.get(name)), None)
-    if missing or not (nodes or env.get('MASTER_ADDR')):
-        raise UserError(f'--launcher slurm: {", ".join(missing or ["SLURM_NODELIST"])} not set in the environment; '
-                        'srun sets them: srun --ntasks 2 python basicsr/train.py -opt FILE --launcher slurm')
-    size = _whole(env, 'SLURM_NTASKS', 1)
-    address = env.get('MASTER_ADDR') or first_host(nodes)
-    listens = _whole(env, 'MASTER_PORT', 1, 65535) if env.get('MASTER_PORT') else port or PORT
-    return Place(_whole(env, 'SLURM_PROCID', 0, size - 1), size, _whole(env, 'SLURM_LOCALID', 0), address, listens)
-
-
-def _whole(env, name, low, high=None):
-    """A variable that must be a whole number."""
-    text = env[name]
-    if not re.fullmatch('[0-9]{1,9}', text) or int(text) < low or (high is not None and int(text) > high):
-        allowed = f'of at least {low}' if high is None else f'from {low} to {high}'
-        raise UserError(f'{name}: {text!r} in the environment is not a whole number {allowed}; leave these variables '
-                        'to torchrun or srun')
-    return int(text)
-
-
-def first_host(nodes):
-    """The first host of a list as SLURM writes it, such as ``node[03-05,8],gpu1``."""
-    first = re.match(r'(?:\[[^\]]*\]|[^,\[])*', nodes)[0]
-    host = re.sub(r'\[([^\]\-,]*)[^\]]*\]', r'\1', first)
-    if not re.fullmatch(r'[\w.:-]+', host):
-        raise UserError(f'SLURM_NODELIST: {nodes!r} in the environment is no list of hosts; set MASTER_ADDR to the '
-                        'name of the first one')
-    return host
+def first_host(nodes: str) -> str:
+    """The first host of a list in the notation of SLURM, such as ``node[03-05,8],gpu1``; empty if there is none."""
+    first = re.match(r'(?:\[[^\]]*\]|[^,\[])*', nodes)
+    return re.sub(r'\[([^\]\-,]*)[^\]]*\]', r'\1', first[0]) if first else ''

@@ -1,14 +1,18 @@
-"""BasicSR's debug mode: a run of a few steps that prints, saves and validates often."""
+"""BasicSR's debug mode: a run of a few iterations that prints, saves and validates often."""
+from __future__ import annotations
+
+from typing import Any
+
 FREQ = 8
-"""Steps between savings, and between validations."""
+"""Iterations between checkpoints, and between validations."""
 
 
 def is_debug(name: str) -> bool:
-    """Whether a run of that name is one: ``debug``, or ``debug_...``. BasicSR takes any name with it in it."""
+    """Whether a run of that name is one: ``debug``, or ``debug_...``. For BasicSR, any name that contains it is."""
     return name == 'debug' or name.startswith('debug_')
 
 
-def set_up_debug(opt: dict) -> None:
+def set_up_debug(opt: dict[str, Any]) -> None:
     """Change the options of a run in debug mode, and no others."""
     if is_debug(opt['name']):
         opt['logger'].update(print_freq=1, save_checkpoint_freq=FREQ)
@@ -16,7 +20,7 @@ def set_up_debug(opt: dict) -> None:
             opt['val']['val_freq'] = FREQ
 
 
-def told(name: str) -> str:
-    """What is said of the debug mode of a run of that name, a line; empty where it is none."""
-    return (f'name: {name} is run in debug mode, as all names that begin with debug_ are: it prints each step, saves '
-            f'and validates each {FREQ}, and writes nothing for TensorBoard' if is_debug(name) else '')
+def debug_note(name: str) -> str:
+    """A line on the debug mode for a run of that name; empty where it is none."""
+    return (f'name: {name} runs in debug mode, as all names that begin with debug_: it prints each iteration, saves '
+            f'and validates every {FREQ}, and writes nothing for TensorBoard' if is_debug(name) else '')

@@ -1,10 +1,13 @@
-"""The folder of an experiment: made or taken over by one run at a time, and never by overwriting another's."""
+"""The folder of an experiment: used by one run at a time, and never overwritten by another one."""
+from __future__ import annotations
+
 import os
 import shlex
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from mipkd_arch.base.errors import UserError
 
@@ -17,95 +20,83 @@ from .states import states_in
 LOCK = '.running'
 ARCHIVED = '_archived_'
 """Stands in the names of folders that a run of the same name has moved away, before the time of that."""
-_locks = {}  # folder -> file, open as long as this process runs
+_locks: dict[Path, IO] = {}  # files that stay open as long as this process runs
 
 
 @master_only
-def make_exp_dirs(opt):
-    """As BasicSR's: a folder that is there keeps all it has, under another name.
+def make_exp_dirs(opt: dict[str, Any]) -> None:
+    """As BasicSR's: a folder that exists keeps all its files, under another name.
 
     Raises:
-        UserError: a run is going on in it, or it cannot be made.
+        UserError: another run uses it, or it cannot be made.
     """
-    paths = opt['path']
-    root = Path(paths['experiments_root' if opt['is_train'] else 'results_root'])
+    root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     mkdir_and_rename(root)
-    make_missing(paths)
+    make_missing(opt['path'])
     if opt['is_train']:
         occupy(root)
 
 
-def make_missing(paths):
-    """Make those of a run's folders that are not there."""
+def make_missing(paths: dict[str, Any]) -> None:
+    """Make those of a run's folders that do not exist."""
     for key in ('models', 'training_states', 'log', 'visualization'):
         if key in paths:
             _make(Path(paths[key]))
 
 
 @master_only
-def mkdir_and_rename(folder):
-    """Make a folder; one that is there is renamed, with the time behind its name, and a number where that is taken."""
+def mkdir_and_rename(folder: str | os.PathLike) -> None:
+    """Make a folder; one that exists is renamed, with the time behind its name, and a number if that is taken."""
     folder = Path(folder)
     if os.path.lexists(folder):
         if (folder / LOCK).exists():
             occupy(folder)
             release(folder)
-        stem, number = f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}', 1
-        new = folder.with_name(stem)
+        new, number = folder.with_name(f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}'), 1
         while os.path.lexists(new):
             number += 1
-            new = folder.with_name(f'{stem}_{number}')
+            new = new.with_name(f'{new.name.removesuffix(f"_{number - 1}")}_{number}')
         print(f'{folder}: {_content(folder)} and is moved to {new.name} now.', flush=True)
         try:
             folder.rename(new)
         except OSError as error:
-            raise UserError(f'{folder}: is there, and cannot be renamed ({error.strerror}); give the run another name, '
-                            'or see to the rights of the folder') from None
+            raise UserError(f'{folder}: exists, and cannot be renamed ({error.strerror}); give the run another name, '
+                            'or check the permissions of the folder') from None
     _make(folder)
 
 
-def _content(folder):
-    """What a folder has, for whoever is about to lose sight of it."""
+def _content(folder: Path) -> str:
     states = states_in(folder / 'training_states')
-    if not states:
-        return 'is there'
-    return f'has a run of {next(iter(states)):,} iterations'
+    return f'has a run of {next(iter(states)):,} iterations' if states else 'exists'
 
 
-def told_of_move(opt):
-    """What is said before a run moves an older one of its name away, a line; empty where there is none.
-
-    Args:
-        opt (dict): all options, complete; of a run that does not go on from a state.
-    """
-    folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
-    if opt['path'].get('resume_state') or not os.path.lexists(folder):
+def note_of_move(opt: dict[str, Any]) -> str:
+    """A line before a run that does not resume moves an older training of its name away; empty where there is none."""
+    folder = Path(opt['path'].get('experiments_root', ''))
+    if opt['path'].get('resume_state') or not opt['is_train'] or not states_in(folder / 'training_states'):
         return ''
-    if not opt['is_train'] or not states_in(folder / 'training_states'):
-        return ''  # nobody trained for it
-    return (f'name: {folder} {_content(folder)}, which starting anew moves to {folder.name}{ARCHIVED}<time>; to go on '
-            'with it give --auto_resume, to keep it in place take another name')
+    return (f'name: {folder} {_content(folder)}, which starting again moves to {folder.name}{ARCHIVED}<time>; to '
+            'resume it give --auto_resume, to keep it in place choose another name')
 
 
-def _make(folder):
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'{folder}: cannot be made ({error.strerror}); is there room and may you write '
-                        'there?') from None
+        raise UserError(f'{folder}: cannot be made ({error.strerror}); check free space and permissions') from None
 
 
-def occupy(folder):
+def occupy(folder: str | os.PathLike) -> None:
     """Claim an experiment's folder for this process until it ends, in whatever way.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process has it, or it cannot be written to.
     """
     try:
-        file = open(Path(folder, LOCK), 'a+')  # open as long as it is claimed
+        file = open(Path(folder, LOCK), 'a+')
     except OSError as error:
-        raise UserError(f'{folder}: cannot be written to ({error.strerror}); is there room and may you write '
-                        'there?') from None
+        raise UserError(f'{folder}: cannot be written to ({error.strerror}); check free space and '
+                        'permissions') from None
     if not lock(file):
         file.close()
         raise UserError(f'{folder}: another process is training in it; wait until it ends, stop it, or give this run '
@@ -113,25 +104,21 @@ def occupy(folder):
     _locks[Path(folder)] = file
 
 
-def release(folder):
-    """Give back what ``occupy`` claimed."""
+def release(folder: str | os.PathLike) -> None:
+    """Release what ``occupy`` claimed."""
     _locks.pop(Path(folder)).close()
 
 
-def clear_remains(*folders):
-    """Remove what a killed process left half-written. The folders' experiment must be occupied."""
-    for folder in folders:
-        for file in Path(folder).glob('*.part'):
-            with suppress(OSError):
-                file.unlink()
+def clear_remains(*folders: str | os.PathLike) -> None:
+    """Remove half-written files of a killed process from folders of an experiment that is occupied."""
+    for file in (file for folder in folders for file in Path(folder).glob('*.part')):
+        with suppress(OSError):
+            file.unlink()
 
 
 @master_only
-def copy_opt_file(opt_file, experiments_root):
-    """Copy the option file into the experiment's folder, with the command that used it, as BasicSR does.
-
-    A copy that is used as option file itself stays as it is.
-    """
+def copy_opt_file(opt_file: str | os.PathLike, experiments_root: str | os.PathLike) -> None:
+    """Copy the option file into the experiment's folder with the command that used it, unless it is that copy."""
     source, copy = Path(opt_file), Path(experiments_root, Path(opt_file).name)
     if copy.exists() and copy.samefile(source):
         return

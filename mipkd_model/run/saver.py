@@ -11,8 +11,8 @@ from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from ..base.weights import plain_state_dict, save_checkpoint
-from ..distributed.process_group import agree
+from ..base.weights import plain_state_dict, save_atomically
+from ..distributed.process_group import any_rank
 from ..evaluation.origin import write_run
 from ..training.optimizer import adopt_layout, check_entries
 from .signals import Stopped, asked_to_stop
@@ -62,7 +62,7 @@ class SavedTraining:
     def update_learning_rate(self, current_iter, warmup_iter=-1):
         """Begin an iteration: what is left to do for the one before it, then its learning rate."""
         self._finish_iteration()
-        if agree(asked_to_stop() is not None):
+        if any_rank(asked_to_stop() is not None):
             self._stop()
         super().update_learning_rate(current_iter, warmup_iter)
 
@@ -94,7 +94,7 @@ class SavedTraining:
         self.save_training_state(epoch, current_iter)
         average = [self.net_g_ema] if self.ema_decay > 0 else []
         self.save_network([self.net_g, *average], 'net_g', current_iter, ['params', 'params_ema'][:1 + len(average)])
-        if current_iter == -1 and agree(asked_to_stop() is not None):
+        if current_iter == -1 and any_rank(asked_to_stop() is not None):
             self._stop()
 
     @master_only

@@ -1,61 +1,54 @@
 """Signals that ask a training to stop: the iteration is finished, its state saved, and the run left."""
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import queues
+from types import FrameType
 
 from mipkd_arch.base.errors import reason_of
 from mipkd_arch.base.failures import failure_of_machine
 from mipkd_arch.base.streams import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
-# Ctrl-C reaches a process started by torchrun twice: from the terminal, and from torchrun.
-SAME_REQUEST = 3
-"""Seconds in which a second signal is taken for the first one's echo."""
+ECHO = 3
+"""Seconds in which a second signal counts as the first: Ctrl-C arrives from the terminal, and again from torchrun."""
 
 
 class Stopped(SystemExit):
-    """The run was left because of a signal. The status is that of a shell for a process that the signal ended."""
+    """The run was left because of a signal, with the status of a shell for a process that the signal ended."""
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(128 + number)
-        self.name = signal.Signals(number).name
 
 
+@dataclass
 class _Request:
-    """The signal that came, if any; one for the process, as signals are."""
-
-    def __init__(self):
-        self.number, self.time, self.can_wait = None, 0., False
-
-    def take(self, number, frame):
-        """Handle a signal."""
-        if not self.can_wait:  # no iteration is finished that could be saved
-            print(f'{signal.Signals(number).name}: stopped, with nothing to save.', file=sys.stderr, flush=True)
-            raise Stopped(number)
-        if self.number is None:
-            self.number, self.time = number, time.monotonic()
-            print(f'{signal.Signals(number).name}: stopping after this iteration, with its state saved. Ctrl-C again '
-                  'stops without.', file=sys.stderr, flush=True)
-        elif number == signal.SIGINT and time.monotonic() - self.time > SAME_REQUEST:
-            raise Stopped(number)
+    """The signal that arrived, and whether somebody will save before the run is left."""
+    number: int | None = None
+    time: float = 0.0
+    can_wait: bool = False
 
 
 _request = _Request()
 
 
 @contextmanager
-def stop_on_signals():
+def stop_on_signals() -> Iterator[None]:
     """Handle ``SIGNALS`` inside; one that is ignored, as under nohup, stays so."""
-    _request.__init__()
+    global _request
+    _request = _Request()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, _request.take)
+            signal.signal(number, _handle)
     try:
         yield
     finally:
@@ -63,19 +56,32 @@ def stop_on_signals():
             signal.signal(number, handler)
 
 
-def asked_to_stop():
-    """Number of the signal that came, or None. Whoever asks will save: from then on signals wait for the asker."""
+def _handle(number: int, frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    if not _request.can_wait:  # no iteration is finished that could be saved
+        print(f'{name}: stopped, with nothing to save.', file=sys.stderr, flush=True)
+        raise Stopped(number)
+    if _request.number is None:
+        _request.number, _request.time = number, time.monotonic()
+        print(f'{name}: stopping after this iteration, with its state saved. Ctrl-C again stops without.',
+              file=sys.stderr, flush=True)
+    elif number == signal.SIGINT and time.monotonic() - _request.time > ECHO:
+        raise Stopped(number)
+
+
+def asked_to_stop() -> int | None:
+    """Number of the signal that arrived. Whoever asks will save: from then on signals wait for the next call."""
     _request.can_wait = True
     return _request.number
 
 
-def outlast_signals(worker=None):
-    """For the workers of a DataLoader, which serve until their process ends them.
+def outlast_signals(worker: int | None = None) -> None:
+    """Set up a worker of a DataLoader, which serves until its process ends it.
 
-    A terminal, torchrun or SLURM signals all processes of a run; without its workers it could not finish an iteration.
-    A batch that a worker cannot hand over would be waited for without end, so it ends with the reason.
+    A terminal, torchrun or SLURM signals all processes, but without workers an iteration could not be finished.
     """
-    queues.Queue._on_queue_feeder_error = staticmethod(_end_with_reason)
+    # Python's own hook only prints the error of a batch that cannot be sent, and the training waits without end.
+    queues.Queue._on_queue_feeder_error = staticmethod(_end_with_reason)  # type: ignore[attr-defined]
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):  # not on macOS
@@ -83,15 +89,14 @@ def outlast_signals(worker=None):
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_reason(error, batch):
-    line = failure_of_machine(error) or f'a worker of the training data cannot hand a batch over ({reason_of(error)})'
-    say(f'error: {line}')
+def _end_with_reason(error: BaseException, batch: object) -> None:
+    say(f'error: {failure_of_machine(error) or f"a worker cannot send a batch of training data ({reason_of(error)})"}')
     os._exit(1)
 
 
-def _end_with_parent():
-    # Not getppid: a worker of the start method forkserver, Python 3.14's, is a child of another process.
-    parent = multiprocessing.parent_process().pid
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
-    os._exit(0)
+def _end_with_parent() -> None:
+    # Not getppid: a worker of the start method forkserver, Python 3.14's default, is a child of another process.
+    parent = multiprocessing.parent_process()
+    while parent is not None:
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == parent.pid:
+            os._exit(0)

@@ -2,7 +2,7 @@
 import torch
 
 from ..base.randomness import StepRandom
-from ..distributed.all_reduce import average
+from ..distributed.all_reduce import GradientAllReduce
 from .precision import autocast
 
 
@@ -24,6 +24,7 @@ class Gradients:
         self.distiller, self.device = distiller, device
         self.precision, self.parts = options.precision, options.accumulate
         self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.all_reduce = GradientAllReduce(distiller)
 
     def rng(self, iteration, part=0, generator=None):
         """The random choices of a part of this process's batch, see ``StepRandom``."""
@@ -43,7 +44,7 @@ class Gradients:
         """
         found = [self.of_part(*part) for part in self.passes(lq, gt, iteration)]
         losses = {name: torch.stack([losses[name] for losses in found]).sum() for name in found[0]}
-        return average(self.distiller, losses) if self.world_size > 1 else losses
+        return self.all_reduce(losses) if self.world_size > 1 else losses
 
     def passes(self, lq, gt, iteration):
         """What the passes of a step take, one after the other: arguments of ``losses_of``; as for ``__call__``."""
