@@ -11,7 +11,7 @@ import runs
 import torch
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.config.checks import check_keys, check_options
+from mipkd_model.config.checks import check_options
 from mipkd_model.training.allocator import keep_freed_memory
 from mipkd_model.training.options import StepOptions
 
@@ -79,7 +79,7 @@ def test_parts_go_with_means_over_samples(tmp_path):
 
 def test_misspelt_ones_are_found(tmp_path):
     opt = runs.options(tmp_path, acumulate=2)
-    assert "did you mean 'accumulate'" in refusals.refusal(check_keys, opt, kind=UserError)
+    assert "did you mean 'accumulate'" in refusals.refusal(check_options, opt, True, kind=UserError)
 
 
 def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):

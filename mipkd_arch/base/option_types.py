@@ -5,13 +5,25 @@ and the page of all options are made of these words.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from typing_extensions import Self
 
 from .errors import UserError, near_miss, number_remedy, shown
 
@@ -37,17 +49,18 @@ class Block(BaseModel):
     added: ClassVar[frozenset[str]] = frozenset()
     """Names that BasicSR's pipeline or a launcher adds while a run starts; refused in an option file."""
 
+    @model_validator(mode='before')
     @classmethod
-    def of(cls, block: Mapping[str, Any], path: str = '') -> Any:
-        """Read a block, whatever a starting run has added to it.
+    def _drop_added(cls, block: Any) -> Any:
+        if not isinstance(block, Mapping) or cls.added.isdisjoint(block):
+            return block
+        return {name: value for name, value in block.items() if name not in cls.added}
 
-        Raises:
-            UserError: the first mistake, which begins with ``path``.
-        """
-        block = {name: value for name, value in block.items() if name not in cls.added}
-        found = find_errors(cls, block, path)
-        if found:
-            raise found[0]
+    @classmethod
+    def read(cls, block: Mapping[str, Any], path: str = '') -> Self:
+        """As ``model_validate``; the first mistake is a ``UserError`` that begins with ``path``."""
+        for error in find_errors(cls, {name: value for name, value in block.items() if name not in cls.added}, path):
+            raise error
         return cls.model_validate(block)
 
 
@@ -145,10 +158,15 @@ def describe(hint: Any) -> str:
         choices = [str(value) for value in arguments]
         return ', '.join(choices[:-1]) + f' or {choices[-1]}' if len(choices) > 1 else choices[0]
     if origin in (list, tuple, Sequence):
-        return f'a list of {" and ".join(dict.fromkeys(describe(item) for item in arguments if item is not ...))}'
+        items = dict.fromkeys(describe(item) for item in arguments if item is not ...)
+        return f'a list of {" and ".join(map(_plural, items))}'
     if origin in (dict, Mapping) or inner is dict or isinstance(inner, type) and issubclass(inner, BaseModel):
         return 'a mapping'
     return ARTICLES.get(inner, getattr(inner, '__name__', str(inner))) + _range(metadata)
+
+
+def _plural(words: str) -> str:
+    return re.sub(r'^an? (\w+)', r'\1s', words)
 
 
 def _range(metadata: Iterable[Any]) -> str:
@@ -164,7 +182,7 @@ def _range(metadata: Iterable[Any]) -> str:
 # ---------------------------------------------------------------- mistakes
 
 def find_errors(model: type[BaseModel], block: Any, path: str = '', whose: str = '',
-                removed: Mapping[str, str] | None = None) -> list[UserError]:
+                ignored: Collection[str] = ()) -> list[UserError]:
     """All that is wrong with a block, one line for each option.
 
     Args:
@@ -172,31 +190,43 @@ def find_errors(model: type[BaseModel], block: Any, path: str = '', whose: str =
         block: the options.
         path: of the block, '' for a whole file.
         whose: name of the class that takes the arguments, for messages; '' for a block of this project.
-        removed: why nothing reads an option any more, by name.
+        ignored: 'missing' or 'extra_forbidden', pydantic's names of mistakes that are none here.
     """
+    found: dict[str, str] = {}
+    for name in sorted(getattr(model, 'added', set()) & set(block if isinstance(block, Mapping) else ())):
+        found[f'{path}.{name}'] = f'{path}.{name}: {_unknown(name, list(_fields(model)), whose)}'
     try:
         model.model_validate(block)
     except ValidationError as error:
-        found: dict[str, str] = {}
         for item in error.errors(include_url=False):
-            where, line = _line(model, item, path, whose, removed or {})
-            found.setdefault(where, line)
-        return [UserError(line) for line in found.values()]
-    return []
+            if item['type'] not in ignored:
+                where, line = _line(model, item, path, whose)
+                found.setdefault(where, line)
+    return [UserError(line) for line in found.values()]
+
+
+def checked_value(path: str, value: Any, hint: Any) -> Any:
+    """A value as its type reads it; a mistake is a ``UserError`` that begins with ``path``."""
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        said = item['ctx']['error'] if item['type'] == 'value_error' else _wrong(split(hint)[0], hint, value)
+        raise UserError(f'{path}: {said}') from None
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def _line(model: type[BaseModel], error: Any, path: str, whose: str, removed: Mapping[str, str]) -> tuple[str, str]:
+def _line(model: type[BaseModel], error: Any, path: str, whose: str) -> tuple[str, str]:
     hint, where = _locate(model, error['loc'], path)
     kind, value = error['type'], error['input']
     inner, _ = split(hint)
     if kind == 'extra_forbidden':
         name = error['loc'][-1]
         where = f'{where}.{name}'.lstrip('.')
-        return where, _unknown(where, name, list(_fields(inner)), whose, removed)
+        return where, f'{where}: {_unknown(name, list(_fields(inner)), whose)}'
     if kind == 'missing':
         near = near_miss(str(error['loc'][-1]), set(value) - set(_fields(_owner(model, error['loc']))))
         if whose:
@@ -208,12 +238,9 @@ def _line(model: type[BaseModel], error: Any, path: str, whose: str, removed: Ma
     return where, f'{where}: {_wrong(inner, hint, value)}'
 
 
-def _unknown(where: str, name: str, known: list[str], whose: str, removed: Mapping[str, str]) -> str:
-    if name in removed:
-        return f'{where}: nothing reads this option, for {removed[name]}; remove it'
+def _unknown(name: str, known: list[str], whose: str) -> str:
     says = f'{whose} has no such option' if whose else 'nothing reads this option'
-    listed = ', '.join(known) or 'none'
-    return f'{where}: {says}{near_miss(name, known)}; {f"it has {listed}" if whose else f"known are {listed}"}'
+    return f'{says}{near_miss(name, known)}; {"it has" if whose else "known are"} {", ".join(known) or "none"}'
 
 
 def _wrong(inner: Any, hint: Any, value: Any) -> str:
@@ -264,10 +291,14 @@ def whole_numbers(model: type[BaseModel], block: dict[str, Any]) -> None:
     """Write integers into a block where ``5e3`` stands for them; the block must be without mistakes."""
     found = model.model_validate(block)
     for name, field in type(found).model_fields.items():
-        value = getattr(found, name)
-        if name not in block or field.alias is not None:
-            continue
-        if isinstance(value, BaseModel):
-            whole_numbers(type(value), block[name])
-        elif isinstance(value, list) or isinstance(value, int) and isinstance(block[name], float):
-            block[name] = value
+        value, key = getattr(found, name), field.alias or name
+        if isinstance(value, BaseModel) and isinstance(block.get(key), dict):
+            whole_numbers(type(value), block[key])
+        elif key in block and _is_whole(value, block[key]):
+            block[key] = value
+
+
+def _is_whole(value: Any, given: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_whole, value, given))
+    return isinstance(value, int) and isinstance(given, float)

@@ -1,7 +1,8 @@
 """Every option of option files: type, range, default and meaning, once; checks and ``docs/options.md`` are made of it.
 
-Blocks are pydantic models. ``XOptions.of(block)`` reads one at any time of a run, whatever BasicSR's pipeline has added
-to it; ``find_errors`` lists the mistakes of a block of an option file. Rules between blocks are in ``config.rules``.
+Blocks are pydantic models. ``XOptions.read(block)`` reads one at any time of a run: it accepts what BasicSR's pipeline
+has added, but for ``type``, which BasicSR removes from ``train.scheduler`` when it builds that. ``find_errors`` lists
+the mistakes of a block of an option file. Rules between blocks are in ``config.rules``.
 """
 from mipkd_arch.base.option_types import Block, describe, find_errors
 

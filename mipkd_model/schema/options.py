@@ -62,8 +62,8 @@ class TestFile(OptionFile):
 
 class TableOptions(Block):
     """``table``."""
-    pair: Text = Field('', description='Teacher and student.')
-    method: Text = Field('', description='The method.')
+    pair: Text | None = Field(None, description='Teacher and student.')
+    method: Text | None = Field(None, description='The method.')
 
 
 class PathOptions(Block):

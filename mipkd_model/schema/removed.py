@@ -1,4 +1,4 @@
-"""Options that are no more, or never were: BasicSR's that cannot work here, removed ones, and those of another name."""
+"""Options that nothing reads: BasicSR's that cannot work here, and removed ones."""
 from __future__ import annotations
 
 import re
@@ -22,10 +22,6 @@ UNFIT_DATA = {
     'std': 'networks take images in [0, 1], and outputs are compared with gt in it; remove it',
 }
 """Options of BasicSR's datasets that cannot be right here, and why."""
-RENAMED = {
-    ('FeaturePriorLoss', 'unit'): ('normalize', {'spread': 'std', 'raw': 'none'}),
-}
-"""Arguments whose old names are still accepted in this version: class and old name, new name, new names of values."""
 
 
 def why_removed(path: str) -> str | None:

@@ -39,11 +39,15 @@ Rate = Annotated[Number, Field(ge=0, le=100)]
 Cuts = Annotated[Count | list[Text], Doc('an integer of at least 1, or a list of names of blocks')]
 
 
-class TrainOptions(Block):
-    """``train``. ``losses`` has the blocks ``*_opt`` but for ``mixer_opt``, by their names as in the file."""
+class LoopOptions(Block):
+    """What BasicSR's pipeline reads of ``train``, whatever the model."""
     total_iter: Iterations = Field(description='Iterations of the training.')
     warmup_iter: Annotated[Integer, Field(ge=-1, le=MAX_ITERATIONS)] = Field(
         -1, description='Iterations of warm-up, in which the learning rate rises from 0; -1: none.')
+
+
+class TrainOptions(LoopOptions):
+    """``train``. ``losses`` has the blocks ``*_opt`` but for ``mixer_opt``, by their names as in the file."""
     optim_g: Mapped = Field(description='The optimizer.')
     scheduler: Mapped = Field(description='The learning rate scheduler.')
     mixer_lr: Annotated[Rate | None, Doc(default='that of optim_g')] = Field(
@@ -106,7 +110,7 @@ class OptimizerOptions(Block):
     foreach: Switch | None = Field(None, description='Update weights list by list; not together with fused.')
 
 
-Weights = Annotated[list[NonNegative], Doc('a list of numbers of at least 0')]
+Weights = list[NonNegative]
 Steps = Annotated[list[Iterations], Ascending, Doc('a list of integers of at least 1, ascending')]
 
 
@@ -124,7 +128,7 @@ class StepsSchedulerOptions(Block):
 class CosineSchedulerOptions(Block):
     """``train.scheduler`` of type CosineAnnealingRestartLR."""
     type: Literal['CosineAnnealingRestartLR'] = Field(description='The scheduler.')
-    periods: Annotated[list[Iterations], Doc('a list of integers of at least 1')] = Field(
+    periods: list[Iterations] = Field(
         min_length=1, description='Iterations of each half wave of a cosine; together at least total_iter.')
     restart_weights: Weights = Field([1], min_length=1, description='Weights of the periods, as many as there are.')
     eta_min: Rate = Field(0, description='Lowest learning rate.')
