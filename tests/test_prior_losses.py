@@ -70,7 +70,8 @@ def test_distances_of_maps_are_taken_in_float32_and_leave_them_as_they_are(dtype
 @UNITS
 @pytest.mark.parametrize('of, roles', [('teacher', (TEACHER, )), ('both', BOTH)])
 def test_the_autoencoder_term_is_the_sum_of_reconstruction_errors_of_the_teacher_or_of_both(unit, of, roles):
-    loss = FeaturePriorLoss(loss_weight=3., autoencoder_weight=0.5, autoencoder_of=of, normalize=unit)(make_step())['l_ae']
+    loss = FeaturePriorLoss(loss_weight=3., autoencoder_weight=0.5, autoencoder_of=of, normalize=unit)
+    loss = loss(make_step())['l_ae']
     step, expected = make_step(), 0
     for position, mixer in enumerate(step.mixers):
         for role in roles:

@@ -89,12 +89,12 @@ def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
     assert of(CUDA, compile=True).compile
 
 
-@pytest.mark.parametrize('value', [None, 'two', '2', 2., 0, -1, True, [2]])
+@pytest.mark.parametrize('value', [None, 'two', '2', 2.5, 0, -1, True, [2]])
 def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
     opt = runs.options(tmp_path)
     opt['datasets']['train']['batch_size_per_gpu'] = value
     message = refusals.refusal(check_options, opt, True, kind=UserError)
-    assert message.startswith(f'datasets.train.batch_size_per_gpu: {value!r} is not a whole number of at least 1')
+    assert message.startswith(f'datasets.train.batch_size_per_gpu: {value!r} is not an integer of at least 1')
 
 
 FAULTS = """

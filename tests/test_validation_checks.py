@@ -31,7 +31,7 @@ def metric(**changes):
     ({'metrics': ['psnr']}, "val.metrics: ['psnr'] is not a mapping of metrics by their names"),
     ({'metrics': {1: {}}}, 'val.metrics: {1: {}} is not a mapping of metrics by their names'),
     ({'save_img': 'no'}, "val.save_img: 'no' is neither true nor false"),
-    ({'pbar': 1}, 'val.pbar: 1 is not true or false or null'),
+    ({'pbar': 1}, 'val.pbar: 1 is neither true nor false'),
     ({'self_ensemble': 'yes'}, "val.self_ensemble: 'yes' is neither true nor false")])
 def test_a_mistake_in_the_validation_block_is_refused_before_anything_starts(tmp_path, change, says):
     opt = runs.options(tmp_path)
