@@ -46,7 +46,7 @@ def test_numbers_beyond_float64_are_read_for_the_checks_to_refuse():
     ('a: 1\nb: 2\na: 3', "file.yml: line 3: 'a' is given twice in one mapping; remove one"),
     ('a: {b: 1, b: 1}', "line 1: 'b' is given twice"),
     ('a:\n  1: x', "line 2: '1' is no name of an option"), ('on: x', "line 1: 'on' is no name of an option"),
-    ('[a]: x', 'line 1: a list or mapping is no name'), ('"": x', "line 1: '' is no name"),
+    ('[a]: x', 'line 1: a list or mapping is no name'), ('"": x', "line 1: '' is no name"), ('"a\\n": x', 'line 1: '),
     ('a: &b {c: 1}\nd:\n  <<: *b', 'line 3: mappings cannot be merged by <<'),
     ('a: !!python/object/apply:os.getcwd []', 'line 1: the tag'), ('a: !!python/name:os.system', 'line 1: the tag'),
     ('a: !!binary aGk=', 'line 1: the tag'), ('a: !!set {b}', 'line 1: the tag'), ('a: !mine x', 'line 1: the tag'),

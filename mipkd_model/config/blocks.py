@@ -179,7 +179,7 @@ def check_optimizer(found: Findings, block: dict[str, Any]) -> None:
 def check_scheduler(found: Findings, block: dict[str, Any]) -> None:
     """Check ``train.scheduler``."""
     kind = block.get('type')
-    if kind not in SCHEDULERS:
+    if not isinstance(kind, str) or kind not in SCHEDULERS:
         found.add(f'train.scheduler.type: {shown(kind)} is not known{near_miss(kind, SCHEDULERS)}; allowed are '
                   f'{", ".join(SCHEDULERS)}')
         return
