@@ -29,6 +29,7 @@ from .errors import UserError, near_miss, number_remedy, shown
 
 MAX_TEXT = 4096  # characters; as long as a path may be on Linux
 MAX_ITERATIONS = 10**9
+UNREAD = 'nothing reads this option'
 MAX_NAME = 200  # bytes; file systems take 255, and log files put a date behind the name
 
 
@@ -231,15 +232,17 @@ def _line(model: type[BaseModel], error: Any, path: str, whose: str) -> tuple[st
         near = near_miss(str(error['loc'][-1]), set(value) - set(_fields(_owner(model, error['loc']))))
         if whose:
             return where, f'{where}: missing, {whose} needs it{near}'
-        needs = doc_of(hint).missing or f'; it needs {describe(hint)}'
+        needs = f'; it needs {describe(hint)}{doc_of(hint).missing}'
         return where, f'{where}: missing{"" if "." in where else " in the option file"}{near}{needs}'
+    if value is None and doc_of(hint).missing:
+        return where, f'{where}: missing; it needs {describe(hint)}{doc_of(hint).missing}'
     if kind == 'value_error':
         return where, f'{where}: {error["ctx"]["error"]}'
     return where, f'{where}: {_wrong(inner, hint, value)}'
 
 
 def _unknown(name: str, known: list[str], whose: str) -> str:
-    says = f'{whose} has no such option' if whose else 'nothing reads this option'
+    says = f'{whose} has no such option' if whose else UNREAD
     return f'{says}{near_miss(name, known)}; {"it has" if whose else "known are"} {", ".join(known) or "none"}'
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mipkd_arch.base.arguments import find_argument_errors, renamed
 from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
-from mipkd_arch.base.option_types import find_errors, whole_numbers
+from mipkd_arch.base.option_types import UNREAD, find_errors, whole_numbers
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
@@ -46,8 +46,8 @@ def check_block(found: Findings, path: str, block: Any, model: type[BaseModel], 
     for error in errors:
         where, _, _ = str(error).partition(': ')
         why = why_removed(where)
-        found.errors.append(error if why is None else UserError(
-            f'{where}: nothing reads this option, for {why}; remove it'))
+        found.errors.append(error if why is None or UNREAD not in str(error) else UserError(
+            f'{where}: {UNREAD}, for {why}; remove it'))
     if not errors and not ignored:
         whole_numbers(model, block)
 
@@ -266,7 +266,7 @@ def find_all(opt: dict[str, Any], is_train: bool, found: Findings) -> None:
     check_plain(found, opt)
     if isinstance(train, dict) and train.get('cuda_graphs') is False:  # in all option files of version 0.1
         del train['cuda_graphs']
-        found.notes.append(f'train.cuda_graphs: nothing reads this option, for {why_removed("train.cuda_graphs")}; '
+        found.notes.append(f'train.cuda_graphs: {UNREAD}, for {why_removed("train.cuda_graphs")}; '
                            'remove it')
     check_file(found, opt, is_train, is_mipkd)
     if isinstance(opt.get('datasets'), dict):

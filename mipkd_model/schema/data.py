@@ -57,7 +57,7 @@ class PairedSRTrainOptions(LoaderOptions, PairedOptions):
 class PairedSRMeasuredOptions(PairedOptions):
     """``datasets.val`` and its like of type PairedSRDataset."""
     dataroot_gt: Annotated[FilePath, Doc('a path', missing=(
-        '; it needs a path. Images without gt are read by type: SingleImageDataset, with io_backend: {type: disk}'
+        '; images without gt are upsampled by type: SingleImageDataset, with io_backend: {type: disk}'
     ))] = Field(description='Folder of images, or an LMDB (*.lmdb).')
 
 
