@@ -83,7 +83,7 @@ def tests(tmp_path):
 def test_what_gives_images_that_networks_are_not_meant_for_is_refused(tests, kind):
     for name, value in (('color', 'y'), ('mean', [0.5, 0.5, 0.5]), ('std', [0.5, 0.5, 0.5])):
         line = refusal(check_options, tests(kind, **{name: value}), False, kind=UserError)
-        assert line.startswith(f'datasets.test.{name}: {value!r}: ') and 'take it out' in line
+        assert line.startswith(f'datasets.test.{name}: {value!r}: ') and 'remove it' in line
         check_options(tests(kind, **{name: None}), False)
 
 
@@ -123,7 +123,7 @@ def test_a_set_that_lacks_gt_comes_with_the_one_that_needs_none(tests, missing):
     opt['datasets']['test'].update(type='PairedSRDataset', **missing)
     line = refusal(check_options, opt, False, kind=UserError)
     assert line.startswith('datasets.test.dataroot_gt: missing') and line.endswith(
-        'images without gt are enlarged by type: SingleImageDataset, with io_backend: {type: disk}')
+        'images without gt are upsampled by type: SingleImageDataset, with io_backend: {type: disk}')
 
 
 def both(folder, name, image):

@@ -88,7 +88,7 @@ def test_a_forced_seed_is_the_one_that_the_run_starts_from(tmp_path, monkeypatch
 def test_a_seed_that_is_no_number_is_refused(tmp_path, monkeypatch):
     file = str(runs.option_file(tmp_path, runs.options(tmp_path)))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', 'manual_seed=abc'])
-    with pytest.raises(UserError, match="manual_seed: 'abc' is not a whole number from 0"):
+    with pytest.raises(UserError, match="manual_seed: 'abc' is not an integer from 0"):
         parse_options(str(tmp_path))
 
 

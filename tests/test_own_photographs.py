@@ -172,7 +172,7 @@ def test_all_mistakes_are_told_at_once_with_the_commands_that_mend_them(here, ca
     ([PAIR, 'Scratch', '--lq', 'photos'], '--lq: has no meaning without --data'),
     ([PAIR, 'Scratch', '--teacher', 'my teacher.pth'], '--teacher: has no meaning with Scratch, which has no teacher'),
     ([PAIR, 'FAKD', '--test', '--iters', '5'], '--iters: has no meaning with --test, which trains nothing'),
-    ([PAIR, 'FAKD', '--iters', 'many'], "--iters: 'many' is not a whole number from 1"),
+    ([PAIR, 'FAKD', '--iters', 'many'], "--iters: 'many' is not an integer of at least 1"),
     ([PAIR, 'FAKD', '--iters', '5', '--out', '-'], '--out: - has no meaning here'),
     (['EDSR_x4', 'FAKD', '--teacher', 'my teacher.pth'],
      '--teacher: my teacher.pth: is a EDSR for x2, and PAIR is for x4; name a pair that ends in _x2'),

@@ -11,7 +11,7 @@ import runs
 import torch
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.config.checks import check_keys, check_options
+from mipkd_model.config.checks import check_options
 from mipkd_model.training.allocator import keep_freed_memory
 from mipkd_model.training.options import StepOptions
 
@@ -79,7 +79,7 @@ def test_parts_go_with_means_over_samples(tmp_path):
 
 def test_misspelt_ones_are_found(tmp_path):
     opt = runs.options(tmp_path, acumulate=2)
-    assert "did you mean 'accumulate'" in refusals.refusal(check_keys, opt, kind=UserError)
+    assert "did you mean 'accumulate'" in refusals.refusal(check_options, opt, True, kind=UserError)
 
 
 def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
@@ -89,12 +89,12 @@ def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
     assert of(CUDA, compile=True).compile
 
 
-@pytest.mark.parametrize('value', [None, 'two', '2', 2., 0, -1, True, [2]])
+@pytest.mark.parametrize('value', [None, 'two', '2', 2.5, 0, -1, True, [2]])
 def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
     opt = runs.options(tmp_path)
     opt['datasets']['train']['batch_size_per_gpu'] = value
     message = refusals.refusal(check_options, opt, True, kind=UserError)
-    assert message.startswith(f'datasets.train.batch_size_per_gpu: {value!r} is not a whole number of at least 1')
+    assert message.startswith(f'datasets.train.batch_size_per_gpu: {value!r} is not an integer of at least 1')
 
 
 FAULTS = """

@@ -158,7 +158,7 @@ def test_patches_that_a_loss_does_not_take_are_refused_with_the_least_gt_size(fo
 def test_dukd_wants_patches_that_can_be_shrunk_by_the_scale(folder):
     opt = options(folder, 'dukd')
     opt['datasets']['train']['gt_size'] = 2
-    assert refused(opt).endswith('an lq of 1x1 cannot be shrunk by 2); the least gt_size is 4')
+    assert refused(opt).endswith('lq of 1x1 cannot be downsampled by 2); the least gt_size is 4')
     opt['train']['dukd_opt']['zoom_out'] = False
     check_networks(opt, True)
 

@@ -1,11 +1,13 @@
-"""Folders of a user's own networks, losses, data sets, models and metrics.
+"""Folders of a user's own networks, losses, datasets, models and metrics.
 
 As in BasicSR, a part lies in a file whose name says what it is, such as ``plain_arch.py``, and registers itself when
 it is imported. The folders are named by the option ``plugins``, or by ``--plugins``.
 
-What is registered here is what the folders in use have: whoever looks at one option file after another, as ``mipkd
-check`` does, sees of each no more than a training from that file alone would.
+Registered is what the folders in use have: ``mipkd check``, which reads one option file after another, sees of each
+no more than a training from that file alone would.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import re
@@ -27,36 +29,27 @@ ENDINGS = ('_arch.py', '_loss.py', '_dataset.py', '_model.py', '_metric.py')
 WHERE = 'plugins'
 REGISTRIES = (ARCH_REGISTRY, LOSS_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, METRIC_REGISTRY)
 TAKEN = re.compile(r"An object named '(.+)' was already registered in '(.+)' registry!")
-
-
 OF_PACKAGES = ('mipkd_arch.', 'mipkd_model.', 'basicsr.')
-"""What is registered from here stays, whoever has it imported."""
+"""What these register stays, whichever file has imported it."""
 
 
 class _InUse:
     """Of this process, as the registries are: the folders, what they have registered, and what was there before."""
     folders: tuple[Path, ...] = ()
-    registered: tuple[set, ...] = ()
+    registered: tuple[set[Any], ...] = ()
     modules: frozenset[str] = frozenset()
     path: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- options
-
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--plugins`` to a command."""
     parser.add_argument('--plugins', nargs='+', action='extend', default=[], metavar='DIR',
-                        help='folders of networks, losses, data sets, models and metrics of your own, in files '
-                             f'{", ".join(f"*{ending}" for ending in ENDINGS)}; beside those of the option plugins')
+                        help='folders of networks, losses, datasets, models and metrics of your own, in files '
+                             f'{", ".join(f"*{ending}" for ending in ENDINGS)}; added to those of the option plugins')
 
 
-def entries(opt: dict, folders: list[str]) -> list[str]:
-    """``--plugins`` as an entry of --force_yml: the option ``plugins`` with these folders behind its own.
-
-    Args:
-        opt: options, of which ``plugins`` may be anything.
-        folders: what ``--plugins`` names.
-    """
+def entries(opt: dict[str, Any], folders: list[str]) -> list[str]:
+    """``--plugins`` as an entry of --force_yml: the option ``plugins`` of any value, with these folders behind it."""
     if not folders:
         return []
     given = opt.get(WHERE) or []
@@ -64,25 +57,24 @@ def entries(opt: dict, folders: list[str]) -> list[str]:
 
 
 def find_in_plugins(value: Any, where: str = WHERE) -> Findings:
-    """Use the folders that the option ``plugins`` names, and no others; say what is wrong with them.
+    """Use the folders that the option ``plugins`` names, and no others; find what is wrong with them.
 
     Args:
         value: of the option: a folder, a list of folders, or None. Relative ones are so to the current folder.
-        where: what messages call the option.
+        where: name of the option for messages.
 
     Returns:
-        Findings: a line for each mistake. No folder is in use where there is one.
+        A line for each mistake. No folder is in use where there is one.
     """
     found, folders = Findings(), []
     for number, item in enumerate(value if isinstance(value, list) else [] if value is None else [value]):
         with found.catching():
-            folder = _folder(f'{where}[{number}]' if isinstance(value, list) else where, item)
-            if folder not in folders:
-                folders.append(folder)
+            folders.append(_folder(f'{where}[{number}]' if isinstance(value, list) else where, item))
+    folders = list(dict.fromkeys(folders))
     if tuple(folders) != _InUse.folders or found.errors:
-        _part()
+        _unload()
         if not found.errors:
-            _use(found, folders, where)
+            _load(found, folders, where)
     return found
 
 
@@ -96,7 +88,7 @@ def use(folders: list[str]) -> None:
 
 
 def use_more(value: Any) -> None:
-    """Use the folders that the option ``plugins`` names beside those in use.
+    """Use the folders that the option ``plugins`` names, in addition to those in use.
 
     Raises:
         UserError: on the first mistake.
@@ -115,22 +107,21 @@ def _folder(where: str, value: Any) -> Path:
         files = _files(folder)
     except NotADirectoryError:
         raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in') from None
-    except PermissionError:
-        raise UserError(f'{where}: {printable(value)} may not be read; see to the rights of the folder') from None
-    except (OSError, RuntimeError, ValueError):  # also too long, of a user who is not there, with a NUL
-        raise UserError(f'{where}: {printable(value)} is not there; it is a folder, relative to the one that the '
-                        'command is started in') from None
+    except (OSError, RuntimeError, ValueError) as error:  # also of an unknown user, or with a NUL
+        raise UserError(f'{where}: {printable(value)} is not there, or cannot be read '
+                        f'({getattr(error, "strerror", None) or reason_of(error)}); it is a folder, relative to the '
+                        'one that the command is started in') from None
     if not files:
         names = [file.name for file in folder.glob('*.py')]
         near = near_miss(names[0], [f'{Path(names[0]).stem}{ending}' for ending in ENDINGS]) if names else ''
         held = f'holds {names[0]}, but no' if names else 'holds no'
         raise UserError(f'{where}: {printable(value)} {held} file {" or ".join(f"*{ending}" for ending in ENDINGS)}'
-                        f'{near}; these endings tell what is to be imported')
+                        f'{near}; files with these endings are imported')
     return folder
 
 
 def _files(folder: Path) -> list[Path]:
-    """Files to import; as BasicSR, not those of sub-folders, and none that begins with a dot."""
+    """Files to import; as BasicSR, not those of subfolders, and none that begins with a dot."""
     return sorted(file for file in folder.iterdir()
                   if file.name.endswith(ENDINGS) and not file.name.startswith('.') and file.is_file())
 
@@ -144,15 +135,15 @@ def _package(folder: Path) -> tuple[Path, str]:
     return folder, ''.join(f'{name}.' for name in names)
 
 
-def _maps() -> list[dict]:
+def _maps() -> list[dict[Any, Any]]:
     """Everything that a file registers its parts in; no entry is ever replaced by another."""
     return [*(registry._obj_map for registry in REGISTRIES), _VIEWS]
 
 
-def _use(found: Findings, folders: list[Path], where: str) -> None:
+def _load(found: Findings, folders: list[Path], where: str) -> None:
     _InUse.folders, before = tuple(folders), [set(known) for known in _maps()]
     _InUse.modules, _InUse.path = frozenset(sys.modules), tuple(sys.path)
-    invalidate_caches()  # a file may have been written since its folder was last looked at
+    invalidate_caches()  # a file may have been written since its folder was last read
     for folder in folders:
         place, prefix = _package(folder)
         if str(place) not in sys.path:
@@ -160,33 +151,32 @@ def _use(found: Findings, folders: list[Path], where: str) -> None:
             sys.path.append(str(place))
         for file in _files(folder):
             with found.catching():
-                _import(where, f'{prefix}{file.stem}', file)
+                _import(f'{where}: {printable(str(file))}', f'{prefix}{file.stem}', file)
     _InUse.registered = tuple(
         {name for name in known.keys() - names if not str(known[name].__module__).startswith(OF_PACKAGES)}
         for known, names in zip(_maps(), before, strict=True))
     if not found.errors:
-        _find_confused(found, folders, where)
+        _find_shadowed(found, folders, where)
     if found.errors:
-        _part()
+        _unload()
 
 
-def _part() -> None:
-    """Undo what ``_use`` did."""
+def _unload() -> None:
     places = {_package(folder)[0] for folder in _InUse.folders}
     for known, names in zip(_maps(), _InUse.registered, strict=False):
         for name in names:
             known.pop(name, None)
     new = {name.partition('.')[0] for name in sys.modules} - _InUse.modules
-    gone = {name for name in new if (file := getattr(sys.modules.get(name), '__file__', None))
-            and not places.isdisjoint(list(Path(file).resolve().parents)[:2])}
-    for name in [name for name in sys.modules if name.partition('.')[0] in gone]:
+    loaded = {name for name in new if (file := getattr(sys.modules.get(name), '__file__', None))
+              and not places.isdisjoint(list(Path(file).resolve().parents)[:2])}
+    for name in [name for name in sys.modules if name.partition('.')[0] in loaded]:
         del sys.modules[name]
     sys.path[:] = [entry for entry in sys.path if entry in _InUse.path or Path(entry) not in places]
     _InUse.folders, _InUse.registered = (), ()
 
 
-def _find_confused(found: Findings, folders: list[Path], where: str) -> None:
-    """Find files that are imported by name from two folders: whoever comes second would be given the first."""
+def _find_shadowed(found: Findings, folders: list[Path], where: str) -> None:
+    """Find files that are imported by name from two folders: the second importer would be given the first file."""
     for folder in folders:
         for file in sorted(folder.glob('*.py') if _package(folder)[0] == folder else ()):
             module = sys.modules.get(file.stem) if file.stem not in _InUse.modules else None
@@ -196,33 +186,22 @@ def _find_confused(found: Findings, folders: list[Path], where: str) -> None:
                           'of them')
 
 
-# ---------------------------------------------------------------- files
-
 def _import(where: str, name: str, file: Path) -> None:
-    where = f'{where}: {printable(str(file))}'
     if not file.stem.isidentifier():
         raise UserError(f'{where}: its name is none of a Python module; rename it with letters, digits and _')
-    taken = _other(name, file)
-    if taken is not None:
-        raise UserError(f'{where}: the name is taken by {printable(taken)}; rename one of them')
+    try:
+        spec = find_spec(name)
+    except Exception:  # a package around it cannot be imported, which the import itself reports
+        spec = None
+    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() != file.resolve():
+        raise UserError(f'{where}: the name is taken by {printable(spec.origin)}; rename one of them')
     try:
         import_module(name)
     except (Exception, SystemExit) as error:  # whatever a file of the user's does
-        raise UserError(f'{where}: {_place(error, file)}{_reason(error)}') from None
+        raise UserError(f'{where}: {_line_of(error, file)}{_reason(error)}') from None
 
 
-def _other(name: str, file: Path) -> str | None:
-    """Where another module of that name lies; None where the name leads to the file."""
-    try:
-        spec = find_spec(name)
-    except Exception:  # a package around it cannot be imported, which the import itself will tell
-        return None
-    if spec is None or spec.origin is None or Path(spec.origin).resolve() == file.resolve():
-        return None
-    return spec.origin
-
-
-def _place(error: BaseException, file: Path) -> str:
+def _line_of(error: BaseException, file: Path) -> str:
     """The line to blame, and its file where that is another one of the folder."""
     if isinstance(error, SyntaxError) and error.filename:
         blamed, line = Path(error.filename), error.lineno
@@ -236,8 +215,7 @@ def _place(error: BaseException, file: Path) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    taken = TAKEN.search(str(error))
-    if taken:
+    if taken := TAKEN.search(str(error)):
         name, kind = taken.groups()
         registry = next(registry for registry in REGISTRIES if registry._name == kind)
         module = sys.modules.get(registry._obj_map[name].__module__)

@@ -15,7 +15,6 @@ from torch import nn
 
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
-from mipkd_arch.base.failures import on_no_memory
 from mipkd_arch.base.network_record import check_record, load_recorded
 from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
 from mipkd_arch.staged_view import StagedView, StagedViewError, has_view, size_multiple, staged_view
@@ -24,6 +23,7 @@ from mipkd_arch.view_check import check_view
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
 
 from ..base.weights import load_weights
+from .machine import limited_size
 
 MAX_LISTED = 4
 
@@ -33,7 +33,7 @@ def build_from_options(where: str, block: Mapping[str, Any], registry: Registry)
     arguments = deepcopy(dict(block))
     kind = registry.get(arguments.pop('type'))
     try:
-        with on_no_memory(lambda asked: f'{where}: there is not enough memory to build it{asked}; lower its sizes'):
+        with limited_size(where):
             return kind(**arguments)
     except UserError as error:
         raise with_path(error) from None

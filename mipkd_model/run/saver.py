@@ -11,7 +11,7 @@ from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from ..base.weights import plain_state_dict, save_atomically
+from ..base.weights import plain_state_dict
 from ..distributed.process_group import any_rank
 from ..evaluation.origin import write_run
 from ..training.optimizer import adopt_layout, check_entries

@@ -91,6 +91,6 @@ def _weight_schedules(identity: Mapping[str, Any]) -> dict[str, WeightSchedule]:
     for path, value in identity.items():
         if match := WEIGHT.fullmatch(path):
             blocks.setdefault(match[1], {})[match[2]] = value
-    known = WeightSchedule.__dataclass_fields__
-    return {name: WeightSchedule(**{key: value for key, value in block.items() if key in known})
+    known = WeightSchedule.model_fields
+    return {name: WeightSchedule.model_construct(**{key: value for key, value in block.items() if key in known})
             for name, block in blocks.items()}

@@ -1,5 +1,5 @@
 """What makes a run the one it is: whatever decides about its weights, so that a resumed run can be held against it."""
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def _in_iterations(block, name, train):
     if not isinstance(block, dict) or not isinstance(block.get('schedule'), dict):
         return block
     schedule = WeightSchedule.of(block['schedule'], f'train.{name}.schedule', train['total_iter'])
-    return {**block, 'schedule': asdict(schedule)}
+    return {**block, 'schedule': schedule.model_dump()}
 
 
 def flat(value, path=''):

@@ -3,32 +3,7 @@ import inspect
 
 import torch
 
-from mipkd_arch.base.errors import UserError, number_in, one_of, reason_of, true_or_false
-
-from ..config.arguments import check_arguments
-
-OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
 LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
-
-
-def check_optimizer(block, where='train.optim_g'):
-    """Check an optimizer's block of options, ``type`` and arguments.
-
-    Raises:
-        UserError: the optimizer is not known, or does not take the arguments.
-    """
-    if not isinstance(block, dict) or 'type' not in block:
-        raise UserError(f'{where}: needs a block with a type')
-    kind = _kind(one_of(f'{where}.type', block['type'], OPTIMIZERS))
-    check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, kind, given=('params', ))
-    number_in(f'{where}.lr', block.get('lr'), 0)
-    for name in LOOPS:
-        if block.get(name) is not None:
-            true_or_false(f'{where}.{name}', block[name])
-    try:
-        make_optimizer(block, [torch.zeros(1, requires_grad=True)])
-    except Exception as error:  # PyTorch's own words on any other argument
-        raise UserError(f'{where}: {block["type"]} refuses these options ({reason_of(error)})') from None
 
 
 def _kind(name):
@@ -87,7 +62,7 @@ def adopt_layout(optimizer):
 
 
 def make_optimizer(block, groups):
-    """Build the optimizer of a block that ``check_optimizer`` passes.
+    """Build the optimizer of a block that is as ``OptimizerOptions``.
 
     Args:
         block (dict): ``type`` and arguments.
