@@ -21,10 +21,10 @@ from .run import environment, folders
 from .run.debug import is_debug, told
 from .run.disk import check_disk
 from .run.logs import ForFile, MessageLogger, get_root_logger
-from .run.resuming import read_any_state, take_up
+from .run.resuming import read_any_state, resume_from_state
 from .run.sampler import Prefetcher, create_train_val_dataloader, samples_of
 from .run.signals import stop_on_signals
-from .run.states import set_aside
+from .run.states import archive_later_states
 from .run.summary import summary
 from .training.identity import flat, identity
 
@@ -39,7 +39,7 @@ def parse_options(root_path, is_train=True, args=None):
     opt, args = read_command_line(root_path, is_train, args)
     with together():
         if is_train:
-            take_up(opt)
+            resume_from_state(opt)
         check_files(opt)
         check_disk(opt, check_networks(opt, is_train))
     check_alike(_alike(opt, is_train))
@@ -87,7 +87,7 @@ def load_resume_state(opt):
         folders.occupy(paths['experiments_root'])
         folders.clear_remains(paths['models'], paths['training_states'])
         if not opt['auto_resume']:
-            for file in set_aside(paths['training_states'], state['iter']):
+            for file in archive_later_states(paths['training_states'], state['iter']):
                 print(f'{file}: was a later state; the run goes on from {paths["resume_state"]}.', flush=True)
     return state
 

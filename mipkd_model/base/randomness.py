@@ -26,23 +26,14 @@ class StepRandom:
         iteration (int): the training iteration.
         device (torch.device): where masks are drawn.
         share (tuple[int, int]): which of how many equal shares of the step's samples this pass has.
-        generator (torch.Generator | None): to draw masks from, on the device, seeded with ``mask_seed`` by whoever
-            gives it. None: one of its own.
-
-    Attributes:
-        mask_seed (int): what masks are drawn from.
-        routes (list[tuple]): the arguments of each ``route`` so far.
-        purposes (list[str]): those of ``numbers`` and ``numbers_of_samples`` so far.
     """
 
-    def __init__(self, seed, iteration, device, share=(0, 1), generator=None):
-        self._key, self._share, self._device, self._given = (seed, iteration), share, device, generator
-        self.mask_seed = seed_of('masks', *self._key)
-        self.routes, self.purposes = [], []
+    def __init__(self, seed, iteration, device, share=(0, 1)):
+        self._key, self._share, self._device = (seed, iteration), share, device
 
     @cached_property
     def _generator(self):
-        return self._given or torch.Generator(self._device).manual_seed(self.mask_seed)
+        return torch.Generator(self._device).manual_seed(seed_of('masks', *self._key))
 
     def uniform(self, shape):
         """Random numbers in [0, 1), float32, of shape (N, ...) for the N samples of this pass."""
@@ -52,7 +43,6 @@ class StepRandom:
 
     def route(self, length, student_prob, student, teacher):
         """Draw ``length`` roles, each the student's with probability ``student_prob``; the same ones each time."""
-        self.routes.append((length, student_prob, student, teacher))
         stream = random.Random(seed_of('routes', *self._key))
         return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
@@ -61,11 +51,9 @@ class StepRandom:
 
         All passes of the step have the same one; what is drawn for a sample comes from ``numbers_of_samples``.
         """
-        self.purposes.append(purpose)
         return random.Random(seed_of(purpose, *self._key))
 
     def numbers_of_samples(self, purpose, count):
         """As ``numbers``, one for each of the ``count`` samples of this pass, by its place in the step's batch."""
-        self.purposes.append(purpose)
         first = self._share[0] * count
         return [random.Random(seed_of(purpose, *self._key, place)) for place in range(first, first + count)]

@@ -9,7 +9,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from ..networks.machine import check_machine
 from ..run.disk import check_disk
-from ..run.resuming import take_up
+from ..run.resuming import resume_from_state
 from . import blocks, schema
 from .blocks import check_call
 from .dry_run import find_in_networks
@@ -208,7 +208,7 @@ def find_everything(opt, is_train):
         check_machine(opt, is_train)
     with found.catching():
         if is_train:
-            take_up(opt)
+            resume_from_state(opt)
     files = find_in_files(opt)
     found.errors += files.errors
     found.notes += files.notes

@@ -19,8 +19,6 @@ class StepOptions:
     """Whether maps lie in memory pixel by pixel, all channels of each together."""
     compile: bool = False
     """Whether the networks' blocks are compiled by ``torch.compile``."""
-    cuda_graphs: bool = False
-    """Whether forward and backward are captured once for each route, and replayed."""
     accumulate: int = 1
     """Equal parts that a batch is passed in, one after the other."""
     grad_clip: float | None = None
@@ -42,7 +40,7 @@ class StepOptions:
         train = opt['train']
         found = cls(**{field.name: train[field.name] for field in fields(cls) if field.name in train})
         check_precision(found.precision, device)
-        for name in ('channels_last', 'compile', 'cuda_graphs'):
+        for name in ('channels_last', 'compile'):
             true_or_false(f'train.{name}', getattr(found, name))
         number_in('train.accumulate', found.accumulate, 1, integer=True)
         batch = opt['datasets']['train']['batch_size_per_gpu']
@@ -55,9 +53,4 @@ class StepOptions:
         if found.compile and device.type == 'cpu' and not any(map(shutil.which, COMPILERS)):
             raise UserError(f'train.compile: needs a compiler of C++, found none of {", ".join(COMPILERS)}; install '
                             'one, or set compile: false')
-        if found.cuda_graphs:
-            for wrong, reason in ((device.type != 'cuda', 'needs a GPU'), (opt.get('dist'), 'is for one process'),
-                                  (found.accumulate > 1, f'does not go with accumulate: {found.accumulate}')):
-                if wrong:
-                    raise UserError(f'train.cuda_graphs: {reason}; set cuda_graphs: false')
         return found
