@@ -34,8 +34,8 @@ setup(
     package_data={'mipkd_model.reports.tables': ['*.csv']},
     cmdclass={'build_py': BuildBesidePackages},
     install_requires=['basicsr==1.4.2', 'torch>=2.6', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
-                      'matplotlib>=3.6', 'safetensors', 'setuptools', 'tabulate>=0.9', 'tqdm'],
+                      'matplotlib>=3.6', 'pydantic>=2.5', 'safetensors', 'setuptools', 'tabulate>=0.9', 'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
     extras_require={'demo': ['scikit-image'], 'spandrel': ['spandrel'],
-                    'test': ['pytest', 'pytest-xdist', 'scikit-image', 'spandrel', 'ruff']},
+                    'test': ['pytest', 'pytest-xdist', 'hypothesis', 'scikit-image', 'spandrel', 'ruff']},
 )

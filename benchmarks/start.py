@@ -34,7 +34,7 @@ import yaml
 from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, exit_status, number_in
-from mipkd_model.config.checks import check_blocks, check_keys, read_options
+from mipkd_model.config.checks import check_options, read_options
 from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.networks.build import make_network
 
@@ -90,8 +90,7 @@ def option_file(file, folder, images):
         UserError: it is none of a training.
     """
     opt = read_options(file)
-    check_blocks(opt, is_train=True)
-    check_keys(opt)
+    check_options(opt, is_train=True)
     side = max(block.get('gt_size', 1) for block in opt['datasets'].values())
     number_in('datasets.train.gt_size', side, 1, integer=True)
     rng, files = np.random.default_rng(0), []

@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, exit_status, number_in
 from mipkd_model.base.randomness import StepRandom
-from mipkd_model.config.checks import check_keys, check_options
+from mipkd_model.config.checks import check_options
 from mipkd_model.evaluation.origin import device_name
 from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.experiments.training_file import text_of_training
@@ -102,7 +102,6 @@ def options(pair, method, folder, args, device, changes='{}'):
     opt['datasets']['train']['batch_size_per_gpu'] = args.batch
     for text in (args.train, changes):
         change(opt['train'], parse_changes(text))
-    check_keys(opt)
     check_options(opt, is_train=True)
     return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1,
             'val': None}  # weights are random, and no teacher is to be checked

@@ -1,91 +1,100 @@
 """The two prior mixers of MiPKD (arXiv 2404.02573), as read in docs/method.md.
 
-Feature prior mixer: one ``FeaturePriorMixer`` per position encodes student and teacher maps into one latent space,
-blends them by a mask and decodes the blend. Block prior mixer: ``chain`` and ``restart`` send blended maps on through
-stages of student and teacher. A network is named by its role, ``'student'`` or ``'teacher'``.
+Feature prior mixer: one ``FeaturePriorMixer`` per position encodes features of student and teacher into one latent
+space, blends them by a mask and decodes the blend. Block prior mixer: ``chain`` and ``restart`` pass blended features
+through stages of student and teacher. A network is named by its role, ``'student'`` or ``'teacher'``.
 """
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from .base.errors import UserError, number_in, one_of
-from .masks import MASKS, blend
+from .base.arguments import checked
+from .masks import MASKS, Uniform, blend
+from .staged_view import StagedOutput, StagedView
 
 STUDENT, TEACHER = 'student', 'teacher'
-ENCODERS = ('separate', 'shared', 'none')
+Encoder = Literal['separate', 'shared', 'none']
+ENCODERS = get_args(Encoder)
 KERNELS = {'cnn': 3, 'mlp': 1}
+GIVEN = ('num_feat_s', 'num_feat_t')
+"""Arguments of a mixer that follow from the networks; the others are the options of ``train.mixer_opt``."""
+Size = Annotated[int, Field(ge=1)]
 
 
-def _coder(in_ch, mid_ch, out_ch, kernel, depth):
+def _coder(in_ch: int, mid_ch: int, out_ch: int, kernel: int, depth: int) -> nn.Sequential:
     """``depth`` convolutions with a ReLU between each two; a 1x1 kernel makes it an MLP on every pixel."""
     widths = [in_ch, *[mid_ch] * (depth - 1), out_ch]
-    layers = []
-    for i, (a, b) in enumerate(pairwise(widths)):
-        layers += [nn.Conv2d(a, b, kernel, padding=kernel // 2)]
-        layers += [nn.ReLU()] if i < depth - 1 else []
-    return nn.Sequential(*layers)
+    layers: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        layers += [nn.Conv2d(a, b, kernel, padding=kernel // 2), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
+@checked('mixer_opt', GIVEN)
 class FeaturePriorMixer(nn.Module):
-    """Encoders, mask and decoders of one position.
+    """Encoders, mask and decoders of one position, for features of ``num_feat_s`` and ``num_feat_t`` channels.
 
-    Maps come in and go out in their network's own range; inside, each is divided by the spread (standard deviation)
-    that its network's maps have at this position, so that encoders see values around 1 whether the network works in
-    a range of 255 (EDSR, RCAN) or 1 (SwinIR). The spreads are measured once, by ``calibrate``, and kept as buffers.
-
-    Args:
-        num_feat_s (int): channels of the student's maps.
-        num_feat_t (int): channels of the teacher's maps.
-        latent (int | None): channels of the latent space; None: as many as the teacher's maps have. Not used with
-            ``encoder='none'``, whose latent space is the teacher's own.
-        encoder (str): 'separate' (one for each network), 'shared' (one for both) or 'none'. With 'shared' and 'none'
-            a student of another width is brought to the teacher's by a 1x1 convolution.
-        kind (str): 'cnn' (3x3 convolutions) or 'mlp' (1x1 convolutions).
-        depth (int): convolutions in each encoder and decoder.
-        mask (str): 'random3d', 'grid' or 'similarity', see ``mipkd_arch.masks``.
-        ratio (float): share of the student's values in the blend, 0 to 1.
+    Features come in and go out in their network's own range; inside, each is divided by the standard deviation that
+    its network's features have at this position, so that encoders see values around 1 whether the network works in
+    a range of 255 (EDSR, RCAN) or 1 (SwinIR). They are measured once, by ``calibrate``, and kept as buffers.
     """
 
-    def __init__(self, num_feat_s, num_feat_t, *, latent=None, encoder='separate', kind='cnn', depth=1,
-                 mask='random3d', ratio=0.5):
+    def __init__(self, num_feat_s: int, num_feat_t: int, *,
+                 latent: Annotated[Size | None, Field(
+                     description='Channels of the latent space; null: as many as the teacher\'s features have. Not '
+                                 'used with encoder: none, whose latent space is the teacher\'s own.')] = None,
+                 encoder: Annotated[Encoder, Field(
+                     description='separate (one for each network), shared (one for both) or none. With shared and '
+                                 'none a student of another width is brought to the teacher\'s by a 1x1 '
+                                 'convolution.')] = 'separate',
+                 kind: Annotated[Literal['cnn', 'mlp'], Field(
+                     description='cnn (3x3 convolutions) or mlp (1x1 convolutions).')] = 'cnn',
+                 depth: Annotated[int, Field(ge=1, description='Convolutions in each encoder and decoder.')] = 1,
+                 mask: Annotated[Literal['random3d', 'grid', 'similarity'], Field(
+                     description='Which values the blend takes from the student: at random, a fixed pattern, or where '
+                                 'both networks agree most.')] = 'random3d',
+                 ratio: Annotated[float, Field(
+                     ge=0, le=1, description='Share of the student\'s values in the blend.')] = 0.5) -> None:
         super().__init__()
-        one_of('mixer_opt.encoder', encoder, ENCODERS)
-        kernel = KERNELS[one_of('mixer_opt.kind', kind, tuple(KERNELS))]
-        self.mask = MASKS[one_of('mixer_opt.mask', mask, tuple(MASKS))]
+        kernel = KERNELS[kind]
         latent = num_feat_t if latent is None else latent
-        for name, value in (('latent', latent), ('depth', depth)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f'mixer_opt.{name}: {value!r} is not a whole number of at least 1')
-        self.ratio = number_in('mixer_opt.ratio', ratio, 0, 1)
+        self.mask = MASKS[mask]
+        self.ratio = ratio
 
         if encoder == 'separate':
-            encoders = {STUDENT: _coder(num_feat_s, latent, latent, kernel, depth),
+            encoders: dict[str, nn.Module] = {STUDENT: _coder(num_feat_s, latent, latent, kernel, depth),
                         TEACHER: _coder(num_feat_t, latent, latent, kernel, depth)}
         else:
             align = nn.Identity() if num_feat_s == num_feat_t else nn.Conv2d(num_feat_s, num_feat_t, 1)
             if encoder == 'shared':
-                common = _coder(num_feat_t, latent, latent, kernel, depth)
+                common: nn.Module = _coder(num_feat_t, latent, latent, kernel, depth)
             else:
                 common, latent = nn.Identity(), num_feat_t
             encoders = {STUDENT: nn.Sequential(align, common), TEACHER: common}
         self.encoders = nn.ModuleDict(encoders)
         self.decoders = nn.ModuleDict({STUDENT: _coder(latent, latent, num_feat_s, kernel, depth),
                                        TEACHER: _coder(latent, latent, num_feat_t, kernel, depth)})
-        self.register_buffer('spread_student', torch.ones(()))
-        self.register_buffer('spread_teacher', torch.ones(()))
+        self.register_buffer('std_student', torch.ones(()))
+        self.register_buffer('std_teacher', torch.ones(()))
+        self.register_load_state_dict_pre_hook(_rename_buffers)
 
-    def spread(self, role):
-        """The unit of this network's maps at this position, a 0-dim tensor."""
-        return getattr(self, f'spread_{role}')
+    def std(self, role: str) -> torch.Tensor:
+        """Standard deviation of this network's features at this position, a 0-dim tensor."""
+        return getattr(self, f'std_{role}')
 
     @torch.no_grad()
-    def calibrate(self, feature_s, feature_t):
-        """Set the spreads from one pair of maps (N, C_S, H, W), (N, C_T, H, W).
+    def calibrate(self, feature_s: torch.Tensor, feature_t: torch.Tensor) -> None:
+        """Set the standard deviations from one pair of features (N, C_S, H, W), (N, C_T, H, W).
 
-        With several processes each sees its own samples, so the moments are summed over all of them.
+        In distributed training the moments are summed over all processes, for each sees its own samples.
         """
         for role, feature in ((STUDENT, feature_s), (TEACHER, feature_t)):
             x = feature.double()
@@ -94,82 +103,90 @@ class FeaturePriorMixer(nn.Module):
                 torch.distributed.all_reduce(moments)
             count, mean, square = moments[0], moments[1] / moments[0], moments[2] / moments[0]
             variance = (square - mean.square()) * count / (count - 1).clamp(min=1)
-            self.spread(role).copy_(variance.clamp(min=1e-12).sqrt())
+            self.std(role).copy_(variance.clamp(min=1e-12).sqrt())
 
-    # Convolutions are linear, so a map's spread divides what the first of them makes of it, and multiplies what the
-    # last of them makes it from: latent maps, which have the fewest channels.
+    # Convolutions are linear, so the standard deviation divides the output of the first one, and multiplies the input
+    # of the last one: latent features, which have the fewest channels.
 
-    def encode(self, feature, role):
-        """Map of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
+    def encode(self, feature: torch.Tensor, role: str) -> torch.Tensor:
+        """Features of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
         layers = [layer for layer in self.encoders[role].modules() if isinstance(layer, (nn.Conv2d, nn.ReLU))]
         if not layers:
-            return feature / self.spread(role)
+            return feature / self.std(role)
         first, *layers = layers
         z = F.conv2d(feature, first.weight, None, padding=first.padding)
-        z = torch.addcdiv(first.bias[:, None, None].to(z.dtype), z, self.spread(role).to(z.dtype))
+        z = torch.addcdiv(first.bias[:, None, None].to(z.dtype), z, self.std(role).to(z.dtype))
         for layer in layers:
             z = layer(z)
         return z
 
-    def decode(self, z, role):
-        """Latent (N, L, H, W) -> map of ``role`` (N, C, H, W), in its own range."""
+    def decode(self, z: torch.Tensor, role: str) -> torch.Tensor:
+        """Latent (N, L, H, W) -> features of ``role`` (N, C, H, W), in its own range."""
         *layers, last = self.decoders[role]
         for layer in layers:
             z = layer(z)
-        spread = self.spread(role)
-        return F.conv2d(z * spread.to(z.dtype), last.weight, last.bias * spread, padding=last.padding)
+        std = self.std(role)
+        return F.conv2d(z * std.to(z.dtype), last.weight, last.bias * std, padding=last.padding)
 
-    def mix(self, z_own, z_t, uniform):
-        """Blend a latent map with the teacher's, both (N, L, H, W); mask values of 1 take ``z_own``."""
+    def mix(self, z_own: torch.Tensor, z_t: torch.Tensor, uniform: Uniform) -> torch.Tensor:
+        """Blend latent features with the teacher's, both (N, L, H, W); mask values of 1 take ``z_own``."""
         return blend(self.mask(z_own, z_t, self.ratio, uniform), z_own, z_t)
+
+
+def _rename_buffers(mixer: FeaturePriorMixer, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the buffers of states of versions before 0.2 the names of today."""
+    for role in (STUDENT, TEACHER):
+        if f'{prefix}spread_{role}' in state:
+            state[f'{prefix}std_{role}'] = state.pop(f'{prefix}spread_{role}')
 
 
 @dataclass(eq=False)
 class Mixed:
-    """What the feature prior mixer made at one position; latent maps are (N, L, H, W)."""
+    """What the feature prior mixer made at one position; latent features are (N, L, H, W)."""
     mixer: FeaturePriorMixer
-    """That made it."""
     z_s: torch.Tensor
-    """Encoded student map."""
+    """Encoded student features."""
     z_t: torch.Tensor
-    """Encoded teacher map, the teacher's prior."""
+    """Encoded teacher features, the teacher's prior."""
     z: torch.Tensor
-    """Their blend, the enhanced map before decoding."""
+    """Their blend, the enhanced features before decoding."""
     _decoded: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def decoded(self, role):
-        """The blend as a map of ``role`` (N, C, H, W), decoded once for whoever asks for it."""
+    def decoded(self, role: str) -> torch.Tensor:
+        """The blend as features of ``role`` (N, C, H, W), decoded once for all that need it."""
         if role not in self._decoded:
             self._decoded[role] = self.mixer.decode(self.z, role)
         return self._decoded[role]
 
 
-def mix_features(mixers, trace_s, trace_t, uniform):
-    """Blend the maps of two passes, position by position. Returns a list of ``Mixed``."""
+def mix_features(mixers: Sequence[FeaturePriorMixer], student: StagedOutput, teacher: StagedOutput,
+                 uniform: Uniform) -> list[Mixed]:
+    """Blend the features of two passes, position by position."""
     mixed = []
-    for mixer, feature_s, feature_t in zip(mixers, trace_s.features, trace_t.features, strict=True):
+    for mixer, feature_s, feature_t in zip(mixers, student.features, teacher.features, strict=True):
         z_s, z_t = mixer.encode(feature_s, STUDENT), mixer.encode(feature_t, TEACHER)
         mixed.append(Mixed(mixer, z_s, z_t, mixer.mix(z_s, z_t, uniform)))
     return mixed
 
 
-def chain(views, mixers, passes, mixed, route, uniform):
-    """Send the first enhanced map to the output through one dynamic stack of student and teacher stages.
+def chain(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer], passes: Mapping[str, StagedOutput],
+          mixed: Sequence[Mixed], route: Sequence[str], uniform: Uniform) -> list[torch.Tensor]:
+    """Pass the first enhanced features to the output through one dynamic stack of student and teacher stages.
 
     After each stage the result is encoded by the network that made it, mixed with the teacher's prior at that
-    position and decoded for the network that runs the next stage. What the last stage gives goes, unmixed, through
-    the tail of the network that ran it, with that network's own shallow map for the global skip.
+    position and decoded for the network that runs the next stage. The output of the last stage goes, unmixed, through
+    the tail of the network that ran it, with that network's own shallow features for the global skip.
 
     Args:
-        views (dict[str, StagedView]): by role, cut into equally many stages.
-        mixers (sequence[FeaturePriorMixer]): one per position.
-        passes (dict[str, StagedOutput]): by role, of the same lq.
-        mixed (sequence[Mixed]): from ``mix_features``.
-        route (sequence[str]): the role that runs each stage.
-        uniform (callable): gives random numbers in [0, 1) of a shape, for the masks.
+        views: by role, cut into equally many stages.
+        mixers: one per position.
+        passes: by role, of the same lq.
+        mixed: from ``mix_features``.
+        route: the role that runs each stage.
+        uniform: for the masks.
 
     Returns:
-        list[Tensor]: one image (N, C_out, upscale * H, upscale * W).
+        One image (N, C_out, upscale * H, upscale * W).
     """
     feature = mixed[0].decoded(route[0])
     for stage, role in enumerate(route):
@@ -182,13 +199,12 @@ def chain(views, mixers, passes, mixed, route, uniform):
     return [views[role].finish(feature, passes[role])]
 
 
-def restart(views, mixers, passes, mixed, route, uniform):
-    """Send the enhanced map of every position to the output through one network, drawn for that position.
+def restart(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer], passes: Mapping[str, StagedOutput],
+            mixed: Sequence[Mixed], route: Sequence[str], uniform: Uniform) -> list[torch.Tensor]:
+    """Pass the enhanced features of every position to the output through one network, drawn for that position.
 
-    Arguments as for ``chain``, but ``route`` has a role for each position, the last one included.
-
-    Returns:
-        list[Tensor]: one image (N, C_out, upscale * H, upscale * W) per position.
+    Arguments as for ``chain``, but ``route`` has a role for each position, the last one included. Returns one image
+    (N, C_out, upscale * H, upscale * W) per position.
     """
     outputs = []
     for position, role in enumerate(route):

@@ -24,13 +24,13 @@ from .run.memory import memory_of_steps
 from .run.pace import Pace
 from .run.saver import Saver
 from .run.states import newest_before
-from .training.build import build_distiller, make_losses, needs_teacher
+from .training.allocator import keep_freed_memory
+from .training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from .training.ema import update_ema, warm_decay
 from .training.gradient_log import loss_gradients, write_gradients
 from .training.identity import identity
 from .training.nonfinite import NonFiniteGuard
 from .training.optimizer import make_optimizer, parameter_groups
-from .training.options import StepOptions
 from .training.precision import float32_products
 from .training.step import TrainingStep
 
@@ -66,7 +66,9 @@ class MiPKDModel(BaseModel):
         """Build losses, teacher, mixers, average, optimizer and schedule."""
         opt, train = self.opt, self.opt['train']
         run_identity = identity(opt)  # first, for BasicSR takes option blocks apart when it uses them
-        self.options = StepOptions.of(opt, self.device)
+        self.options = read_train_options(opt, self.device)
+        if self.device.type == 'cpu':
+            keep_freed_memory()
         losses = make_losses(train)
         self.net_t, teacher_scores = None, {}
         if needs_teacher(opt, losses):

@@ -9,9 +9,9 @@ from refusals import refusal
 from torch import nn
 
 from mipkd_arch.base.errors import UserError
+from mipkd_model.schema.training import TrainOptions
 from mipkd_model.training.nonfinite import NonFiniteGuard
 from mipkd_model.training.optimizer import skips_on_device
-from mipkd_model.training.options import StepOptions
 
 ADAM = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
 KINDS = [ADAM, {**ADAM, 'fused': False}, {'type': 'AdamW', 'lr': 1e-3, 'amsgrad': True},
@@ -240,7 +240,7 @@ def test_what_was_left_out_since_the_last_log_is_told_before_a_save(tmp_path, lo
 def watched(values):
     """``NonFiniteGuard`` that has seen steps with one loss each, given by name and value."""
     part = nn.Linear(2, 1)
-    guard = NonFiniteGuard({'net_g': part}, None, StepOptions(), torch.device('cpu'))
+    guard = NonFiniteGuard({'net_g': part}, None, TrainOptions(total_iter=1, optim_g={}, scheduler={}), torch.device('cpu'))
     optimizer = torch.optim.Adam(part.parameters(), fused=True)
     for iteration, (name, value) in enumerate(values, 1):
         optimizer.zero_grad()

@@ -40,7 +40,7 @@ def close(loss, expected):
 
 
 def unit_by_hand(unit, mixer, role):
-    return {'spread': mixer.spread(role), 'raw': 1.}.get(unit, unit)
+    return {'spread': mixer.std(role), 'raw': 1.}.get(unit, unit)
 
 
 UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
@@ -105,8 +105,8 @@ def test_an_autoencoder_weight_of_zero_drops_the_term():
 def test_the_unit_spread_makes_the_loss_free_of_the_range_of_the_maps():
     loss, step = FeaturePriorLoss(unit='spread')(make_step())['l_feat'], make_step()
     for mixer in step.mixers:
-        mixer.spread_student *= 1000
-        mixer.spread_teacher *= 1000
+        mixer.std_student *= 1000
+        mixer.std_teacher *= 1000
     for role in BOTH:
         passed = step.passes[role]
         step.passes[role] = type(passed)(tuple(1000 * feature for feature in passed.features), passed.output)

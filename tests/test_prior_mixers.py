@@ -76,8 +76,8 @@ def coder_by_hand(weights, prefix, x, padding):
 @pytest.mark.parametrize('depth', [1, 2])
 def test_encode_and_decode_are_convolutions_in_the_unit_of_the_spread(kind, padding, role, width, depth):
     mixer = FeaturePriorMixer(4, 7, latent=LATENT, kind=kind, depth=depth).double()
-    mixer.spread_student.fill_(3.)
-    mixer.spread_teacher.fill_(11.)
+    mixer.std_student.fill_(3.)
+    mixer.std_teacher.fill_(11.)
     spread = {STUDENT: 3., TEACHER: 11.}[role]
     weights = mixer.state_dict()
     feature = 20 * torch.randn(2, width, 6, 5, dtype=torch.float64)
@@ -92,14 +92,14 @@ def test_calibration_gives_the_standard_deviation_of_both_networks_maps():
     mixer = FeaturePriorMixer(4, 7, latent=LATENT)
     feature_s, feature_t = 200 + 30 * torch.randn(2, 4, 6, 5), 0.02 * torch.randn(2, 7, 6, 5) - 1
     mixer.calibrate(feature_s, feature_t)
-    torch.testing.assert_close(mixer.spread(STUDENT), feature_s.std())
-    torch.testing.assert_close(mixer.spread(TEACHER), feature_t.std())
+    torch.testing.assert_close(mixer.std(STUDENT), feature_s.std())
+    torch.testing.assert_close(mixer.std(TEACHER), feature_t.std())
 
 
 def test_calibration_on_maps_of_one_value_gives_a_spread_above_zero():
     mixer = FeaturePriorMixer(4, 7, latent=LATENT)
     mixer.calibrate(torch.zeros(1, 4, 3, 3), torch.full((1, 7, 3, 3), 5.))
-    assert all(0 < mixer.spread(role) < 1e-3 for role in BOTH)
+    assert all(0 < mixer.std(role) < 1e-3 for role in BOTH)
 
 
 def test_spreads_are_saved_with_the_mixer():
@@ -107,7 +107,7 @@ def test_spreads_are_saved_with_the_mixer():
     mixer.calibrate(3 * torch.randn(1, 4, 5, 5), 9 * torch.randn(1, 7, 5, 5))
     other = FeaturePriorMixer(4, 7, latent=LATENT)
     other.load_state_dict(mixer.state_dict())
-    assert other.spread(TEACHER) == mixer.spread(TEACHER) != 1
+    assert other.spread(TEACHER) == mixer.std(TEACHER) != 1
 
 
 def test_calibration_makes_a_mixer_follow_the_range_of_the_maps():
@@ -181,12 +181,12 @@ def tail_by_hand(pair, feature, role):
 
 def encode_by_hand(mixer, feature, role):
     weights = mixer.state_dict()
-    return coder_by_hand(weights, f'encoders.{role}', feature / weights[f'spread_{role}'], 1)
+    return coder_by_hand(weights, f'encoders.{role}', feature / weights[f'std_{role}'], 1)
 
 
 def decode_by_hand(mixer, z, role):
     weights = mixer.state_dict()
-    return coder_by_hand(weights, f'decoders.{role}', z, 1) * weights[f'spread_{role}']
+    return coder_by_hand(weights, f'decoders.{role}', z, 1) * weights[f'std_{role}']
 
 
 def mix_by_hand(z_own, z_t, uniform):

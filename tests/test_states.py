@@ -10,7 +10,7 @@ import torch
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.run.states import StateError, newest_state, read_state, archive_later_states, states_in, write_state
+from mipkd_model.run.states import StateError, archive_later_states, newest_state, read_state, states_in, write_state
 
 
 def state(iteration):

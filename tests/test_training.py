@@ -80,7 +80,7 @@ def test_the_mixers_are_in_the_state_with_their_spreads(trained):
     root, _ = trained
     state = torch.load(root / 'experiments/tiny/training_states/4.state', weights_only=True)
     mixers = state['weights']['net_mixer']
-    assert {key.split('.')[1] for key in mixers} == {'encoders', 'decoders', 'spread_student', 'spread_teacher'}
+    assert {key.split('.')[1] for key in mixers} == {'encoders', 'decoders', 'std_student', 'std_teacher'}
     assert all(mixers[key] != 1 for key in mixers if 'spread' in key)
 
 

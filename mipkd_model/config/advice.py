@@ -1,5 +1,11 @@
 """What is allowed in the options of a training, and is hardly meant: a schedule that does not fit the length."""
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mipkd_arch.base.arguments import renamed
 
 from ..training.build import make_schedules
 from ..training.ema import warm_decay
@@ -9,7 +15,7 @@ LONG_WARM_UP = 1 / 4  # of a training, from which on most of it is not what it w
 CUT_OFF = 0.1  # of a period: what may be missing of the last one
 
 
-def advice(opt: dict) -> list[str]:
+def advice(opt: Mapping[str, Any]) -> list[str]:
     """What to look at before a training is started, a line each that begins with the option's path.
 
     Args:
@@ -19,11 +25,11 @@ def advice(opt: dict) -> list[str]:
     if opt.get('model_type') != 'MiPKDModel' or not train.get('scheduler'):
         return []
     total = int(train['total_iter'])
-    return [*_of_schedule(train['scheduler'], total), *_of_weights(train, total), *_of_train(train, total),
-            *_of_frequencies(opt, total)]
+    return [*_of_renamed(train), *_of_schedule(train['scheduler'], total), *_of_weights(train, total),
+            *_of_train(train, total), *_of_frequencies(opt, total)]
 
 
-def _of_schedule(block: dict, total: int):
+def _of_schedule(block: Mapping[str, Any], total: int) -> Iterator[str]:
     end = f'train.total_iter is {total:,}'
     for name, falls in (('milestones', 'the learning rate falls at none of them'), ('restarts', 'none is reached')):
         steps = [step for step in block.get(name) or () if step]
@@ -43,7 +49,14 @@ def _of_schedule(block: dict, total: int):
             yield f'train.scheduler.periods: {periods}, but {end}: the last {len(periods) - last - 1} are never reached'
 
 
-def _of_weights(train: dict, total: int):
+def _of_renamed(train: Mapping[str, Any]) -> Iterator[str]:
+    for key, block in active_losses(train).items():
+        for old, new, value in renamed(block['type'], block):
+            if old != new:
+                yield f'train.{key}.{old}: is called {new} now; write {new}: {value}'
+
+
+def _of_weights(train: Mapping[str, Any], total: int) -> Iterator[str]:
     losses = [key.removesuffix('_opt') for key in active_losses(train)]
     for name, schedule in make_schedules(train, losses).items():
         where, end = f'train.{name}_opt.schedule', f'train.total_iter is {total:,}'
@@ -54,7 +67,7 @@ def _of_weights(train: dict, total: int):
                    f'step, not {schedule.end_factor:g}')
 
 
-def _of_train(train: dict, total: int):
+def _of_train(train: Mapping[str, Any], total: int) -> Iterator[str]:
     warm_up = int(train.get('warmup_iter', -1))
     if warm_up > LONG_WARM_UP * total:
         yield (f'train.warmup_iter: {warm_up:,} of {total:,} steps, in which the learning rate only rises; shorten '
@@ -66,7 +79,7 @@ def _of_train(train: dict, total: int):
                f'{total:,}; it begins with few, and ends with {round(1 / (1 - reached)):,}')
 
 
-def _of_frequencies(opt: dict, total: int):
+def _of_frequencies(opt: Mapping[str, Any], total: int) -> Iterator[str]:
     for block, name, what in (('val', 'val_freq', 'the network is measured at the end alone'),
                               ('logger', 'save_checkpoint_freq', 'nothing is saved before the end'),
                               ('logger', 'print_freq', 'no losses are logged')):

@@ -1,83 +1,88 @@
-"""Blocks of an option file against the tables of ``schema``; what is found goes to ``Findings``."""
+"""Blocks of an option file against the schema, and against the classes that they name by ``type``."""
+from __future__ import annotations
+
+import math
 import re
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import nn
 
-from mipkd_arch.base.errors import UserError, is_finite, near_miss, reason_of, shown
-from mipkd_arch.prior_mixer import FeaturePriorMixer
+from mipkd_arch.base.arguments import find_argument_errors
+from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
+from mipkd_arch.base.option_types import find_errors, whole_numbers
+from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
 
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
 
-from ..data.paired_dataset import PairedSRDataset
 from ..losses.schedule import WeightSchedule, without_schedule
 from ..networks.argument_rules import check_rules
-from ..training.optimizer import check_optimizer, make_optimizer
-from . import schema
-from .arguments import check_arguments, check_values
-from .kinds import MAX_TEXT, Choice, Maybe, Number, Text, Whole
-from .schema import BLOCK, NEEDED, TYPED
+from ..schema.data import dataset_options
+from ..schema.options import (
+    DistOptions,
+    LoggerOptions,
+    MetricOptions,
+    PathOptions,
+    TableOptions,
+    TestFile,
+    TrainingFile,
+    ValidationOptions,
+    ValOptions,
+)
+from ..schema.removed import UNFIT_DATA, why_removed
+from ..schema.training import SCHEDULERS, LoopOptions, OptimizerOptions, ScheduleOptions, TrainOptions, is_loss
+from ..training.optimizer import make_optimizer
+from .findings import Findings
 
-BASICSRS_DATA = {name for name, kind in DATASET_REGISTRY if kind.__module__.startswith('basicsr.')}
-WEIGHT = Number(0, 10**6)
-LATENT = Maybe(Whole(1))
-MAX_DEPTH = 20
 CHANNELS = ('num_in_ch', 'num_out_ch', 'in_chans')  # of images, as BasicSR's networks call them
+METRIC_IMAGES = ('img', 'img2', 'input_order')
 
 
-def check_plain(found, value, where='', depth=0):
-    """Check that all values are such as an option file can have: finite numbers, printable texts, no odd objects."""
-    with found.catching():
-        if depth > MAX_DEPTH:
-            raise UserError(f'{where}: blocks and lists are nested more than {MAX_DEPTH} deep')
-        if isinstance(value, dict):
-            for name, item in value.items():
-                check_plain(found, item, f'{where}.{name}'.lstrip('.'), depth + 1)
-        elif isinstance(value, (list, tuple)):
-            for place, item in enumerate(value):
-                check_plain(found, item, f'{where}[{place}]', depth + 1)
-        elif isinstance(value, (int, float)) and not is_finite(value):
-            raise UserError(f'{where}: {shown(value)} is not a finite number, and no option takes such a one')
-        elif isinstance(value, str) and not (value.isprintable() and len(value) <= MAX_TEXT):
-            Text()(where, value)
+def check_block(found: Findings, path: str, block: Any, model: type[BaseModel], ignored: Collection[str] = ()) -> None:
+    """Check a block by its model; integers that are written ``5e3`` become integers in it."""
+    errors = find_errors(model, block, path, ignored=ignored)
+    for error in errors:
+        where, _, _ = str(error).partition(': ')
+        why = why_removed(where)
+        found.errors.append(error if why is None else UserError(
+            f'{where}: nothing reads this option, for {why}; remove it'))
+    if not errors and not ignored:
+        whole_numbers(model, block)
 
 
-def check_table(found, where, block, table, is_train, rest=()):
-    """Check a block of options by its table; numbers that may be written ``5e3`` become whole in the block.
-
-    Args:
-        found (Findings): gets what is wrong.
-        where (str): path of the block, '' for the whole file.
-        block (dict): the options.
-        table (dict[str, Option]): by name.
-        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
-        rest (iterable[str]): names that are known besides, and checked elsewhere.
-    """
-    for name in block:
-        if name not in table and name not in rest:
-            path = f'{where}.{name}'.lstrip('.')
-            gone = schema.why_gone(path)
-            found.add(f'{path}: nothing reads this option, for {gone}; take it out' if gone else
-                      f'{path}: nothing reads this option{near_miss(name, table)}; known are {", ".join(table)}')
-    for name, option in table.items():
-        path, default = f'{where}.{name}'.lstrip('.'), option.default_of(is_train)
-        if block.get(name) is None and (option.kind in (BLOCK, TYPED) or option.hint or name not in block):
-            if default is NEEDED:
-                near = near_miss(name, set(block) - set(table))
-                found.add(f'{path}: missing in the option file{near}' if not where else
-                          f'{path}: missing{near}; it needs {option.kind}{option.hint}')
-            continue
-        if option.kind is BLOCK and not isinstance(block[name], dict):
-            found.add(f'{path}: {shown(block[name])} is not a block of options')
-            continue
-        if option.kind is TYPED and not (isinstance(block[name], dict) and 'type' in block[name]):
-            found.add(f'{path}: needs a block with a type')
-            continue
-        with found.catching():
-            block[name] = option.kind(path, block[name])
+def check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: bool) -> None:
+    """Check the file itself and its blocks that are no datasets, networks, losses or metrics."""
+    others = () if is_mipkd else ('extra_forbidden', )  # BasicSR's other models read more
+    check_block(found, '', opt, TrainingFile if is_train else TestFile, others)
+    # A test leaves the options of trainings alone; those that are there must be right all the same.
+    missing = others if is_train else (*others, 'missing')
+    models = {'table': TableOptions, 'path': PathOptions, 'train': TrainOptions if is_mipkd else LoopOptions,
+              'val': ValidationOptions if is_train else ValOptions, 'logger': LoggerOptions,
+              'dist_params': DistOptions}
+    for name, model in models.items():
+        if isinstance(opt.get(name), dict):
+            check_block(found, name, opt[name], model, missing if name in ('train', 'logger') else others)
 
 
-def class_of(where, value, registry):
+def check_plain(found: Findings, value: Any, path: str = '') -> None:
+    """Check that all numbers are finite and all strings printable, wherever they stand."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            check_plain(found, item, f'{path}.{name}'.lstrip('.'))
+    elif isinstance(value, (list, tuple)):
+        for place, item in enumerate(value):
+            check_plain(found, item, f'{path}[{place}]')
+    elif isinstance(value, float) and not math.isfinite(value):
+        found.add(f'{path}: {shown(value)} is not a finite number, and no option takes such a one')
+    elif isinstance(value, str) and not value.isprintable():
+        found.add(f'{path}: {shown(value)} has characters that cannot be printed')
+
+
+# ---------------------------------------------------------------- blocks of a class
+
+def class_of(where: str, value: Any, registry: Registry) -> Any:
     """Return what is registered under the name, which BasicSR also looks up with its own suffix behind."""
     for name in (value, f'{value}_basicsr'):
         if isinstance(value, str) and name in registry:
@@ -86,159 +91,185 @@ def class_of(where, value, registry):
                     f'{", ".join(sorted(registry.keys()))}, and what the folders of the option plugins have')
 
 
-def check_call(where, block, registry, given=()):
-    """Check that a block ``{type: ..., argument: ...}`` fits what it names.
+def find_in_call(where: str, block: Any, registry: Registry, given: tuple[str, ...] = ()) -> list[UserError]:
+    """All that is wrong with a block ``{type: ..., argument: ...}``.
 
-    A misspelt argument is an error even where the class has ``**kwargs`` to swallow it, as BasicSR's own SwinIR does.
+    A misspelled argument is an error even where the class has ``**kwargs`` to swallow it, as BasicSR's own SwinIR does.
     """
     if not isinstance(block, dict) or 'type' not in block:
-        raise UserError(f'{where}: needs a block with a type')
-    target, arguments = class_of(f'{where}.type', block['type'], registry), _arguments(block)
-    check_arguments(where, arguments, target, given)
-    check_values(where, arguments, target, sizes=registry is ARCH_REGISTRY)
+        return [UserError(f'{where}: needs a block with a type')]
+    try:
+        target = class_of(f'{where}.type', block['type'], registry)
+    except UserError as error:
+        return [error]
+    arguments = {name: value for name, value in block.items() if name != 'type'}
+    return find_argument_errors(target, arguments, where, given, sizes=registry is ARCH_REGISTRY)
 
 
-def _arguments(block):
-    return {name: value for name, value in block.items() if name != 'type'}
+def check_call(where: str, block: Any, registry: Registry) -> None:
+    """As ``find_in_call``; raises the first mistake."""
+    for error in find_in_call(where, block, registry):
+        raise error
 
 
-def check_networks_blocks(found, opt, of_rgb):
-    """Check ``network_g`` and the other networks; ``of_rgb`` wants them to take and give RGB images."""
-    for key in opt:
-        if key.startswith('network_') and opt[key] is not None:
-            with found.catching():
-                check_call(key, opt[key], ARCH_REGISTRY)
-                check_rules(key, opt[key], ARCH_REGISTRY.get(opt[key]['type']))
-                for name in CHANNELS:
-                    if of_rgb and opt[key].get(name, 3) != 3:
-                        raise UserError(f'{key}.{name}: {shown(opt[key][name])}, but images are RGB; set 3')
-
-
-def check_losses(found, train):
-    """Check the blocks of losses, and that of their mixers."""
-    for key, block in train.items():
-        path = f'train.{key}'
-        if not key.endswith('_opt') or block is None:
+def check_networks(found: Findings, opt: Mapping[str, Any], of_rgb: bool) -> None:
+    """Check ``network_g`` and the other networks; ``of_rgb``: they take and make RGB images."""
+    for key, block in opt.items():
+        if not key.startswith('network_') or block is None:
+            continue
+        errors = find_in_call(key, block, ARCH_REGISTRY)
+        found.errors += errors
+        if errors:
             continue
         with found.catching():
-            if key == 'mixer_opt':
-                if not isinstance(block, dict):
-                    raise UserError(f'{path}: {shown(block)} is not a block of options')
-                check_arguments(path, block, FeaturePriorMixer, ('num_feat_s', 'num_feat_t'))
-                check_values(path, block, FeaturePriorMixer, sizes=True)
-                if 'latent' in block:
-                    LATENT(f'{path}.latent', block['latent'])
-                continue
-            name = key.removesuffix('_opt')
-            if not re.fullmatch(r'[A-Za-z]\w*', name) or hasattr(nn.ModuleDict, name) or name == 'training':
-                raise UserError(f'{path}: {shown(name)} cannot be the name of a loss; take another before _opt')
-            if isinstance(block, dict) and 'schedule' in block:
-                _check_schedule(found, f'{path}.schedule', block['schedule'], train)
-                block = without_schedule(block)
-            check_call(path, block, LOSS_REGISTRY)
-            if 'loss_weight' in block:
-                WEIGHT(f'{path}.loss_weight', block['loss_weight'])
+            check_rules(key, block, ARCH_REGISTRY.get(block['type']))
+        for name in CHANNELS:
+            if of_rgb and block.get(name, 3) != 3:
+                found.add(f'{key}.{name}: {shown(block[name])}, but images are RGB; set 3')
 
 
-def _check_schedule(found, path, block, train):
-    """Check ``train.<name>_opt.schedule``."""
-    if block is None:
+def check_losses(found: Findings, train: Mapping[str, Any]) -> None:
+    """Check the blocks of losses, and that of their mixers."""
+    mixer_opt = train.get('mixer_opt')
+    if isinstance(mixer_opt, dict):
+        found.errors += find_argument_errors(FeaturePriorMixer, mixer_opt, 'train.mixer_opt', GIVEN, sizes=True)
+    for key, block in train.items():
+        if is_loss(key) and block is not None:
+            _check_loss(found, f'train.{key}', key.removesuffix('_opt'), block, train)
+
+
+def _check_loss(found: Findings, path: str, name: str, block: Any, train: Mapping[str, Any]) -> None:
+    if not re.fullmatch(r'[A-Za-z]\w*', name) or hasattr(nn.ModuleDict, name) or name == 'training':
+        found.add(f'{path}: {shown(name)} cannot be the name of a loss; take another before _opt')
         return
-    if not isinstance(block, dict):
-        raise UserError(f'{path}: {shown(block)} is not a block of options')
-    check_table(found, path, block, schema.SCHEDULE, True)
-    if found.spare(path, 'train.total_iter') and 'total_iter' in train:
-        WeightSchedule.of(block, path, train['total_iter'])
+    if isinstance(block, dict) and block.get('schedule') is not None:
+        check_block(found, f'{path}.schedule', block['schedule'], ScheduleOptions)
+        if found.are_sound(f'{path}.schedule', 'train.total_iter') and 'total_iter' in train:
+            with found.catching():
+                WeightSchedule.of(block['schedule'], f'{path}.schedule', train['total_iter'])
+    found.errors += find_in_call(path, without_schedule(block) if isinstance(block, dict) else block, LOSS_REGISTRY)
+    weight = block.get('loss_weight') if isinstance(block, dict) else None
+    if isinstance(weight, (int, float)) and not 0 <= weight <= 10**6 and found.are_sound(path):
+        found.add(f'{path}.loss_weight: {weight} is not a number from 0 to 1000000')
 
 
-def check_optimizer_block(found, block):
-    """Check ``train.optim_g``, by a step of the optimizer on one number."""
+def check_optimizer(found: Findings, block: dict[str, Any]) -> None:
+    """Check ``train.optim_g``, at last by a step of the optimizer."""
     where = 'train.optim_g'
-    with found.catching():
-        for name, option in schema.OPTIMIZER.items():
-            if isinstance(block, dict) and name in block:
-                block[name] = option.kind(f'{where}.{name}', block[name])
-        if isinstance(block, dict) and 'betas' in block:
-            block['betas'] = [float(beta) for beta in block['betas']]  # PyTorch takes no whole ones
-        check_optimizer(block, where)
-        try:
-            weight = torch.zeros(1, requires_grad=True)
-            weight.grad = torch.zeros(1)
-            make_optimizer(block, [weight]).step()
-        except Exception as error:  # PyTorch's own words on any other argument
-            raise UserError(f'{where}: {block["type"]} refuses these options ({reason_of(error)})') from None
+    check_block(found, where, block, OptimizerOptions)
+    if not found.are_sound(where):
+        return
+    if 'betas' in block:
+        block['betas'] = [float(beta) for beta in block['betas']]  # PyTorch takes no integers
+    found.errors += find_argument_errors(getattr(torch.optim, block['type']), {
+        name: value for name, value in block.items() if name != 'type'}, where, ('params', ))
+    if not found.are_sound(where):
+        return
+    try:
+        weight = torch.zeros(1, requires_grad=True)
+        weight.grad = torch.zeros(1)
+        make_optimizer(block, [weight]).step()
+    except Exception as error:  # PyTorch's own words on any other argument
+        found.add(f'{where}: {block["type"]} refuses these options ({reason_of(error)})')
 
 
-def check_scheduler(found, block):
+def check_scheduler(found: Findings, block: dict[str, Any]) -> None:
     """Check ``train.scheduler``."""
-    where = 'train.scheduler'
-    with found.catching():
-        Choice(tuple(schema.SCHEDULERS))(f'{where}.type', block['type'])
-        check_table(found, where, block, schema.SCHEDULERS[block['type']], True, rest=('type', ))
+    kind = block.get('type')
+    if kind not in SCHEDULERS:
+        found.add(f'train.scheduler.type: {shown(kind)} is not known{near_miss(kind, SCHEDULERS)}; allowed are '
+                  f'{", ".join(SCHEDULERS)}')
+        return
+    check_block(found, 'train.scheduler', block, SCHEDULERS[kind])
 
 
-def check_metrics(found, metrics):
+def check_metrics(found: Findings, metrics: Any) -> None:
     """Check ``val.metrics``."""
     if not isinstance(metrics, dict) or not all(isinstance(name, str) for name in metrics):
-        found.add(f'val.metrics: {shown(metrics)} is not a block of metrics by their names')
+        found.add(f'val.metrics: {shown(metrics)} is not a mapping of metrics by their names')
         return
     for name, block in metrics.items():
         path = f'val.metrics.{name}'
-        with found.catching():
-            Text(64)(path, name)
-            options = {key: value for key, value in block.items() if key != 'better'} if isinstance(block, dict) else (
-                block)
-            check_call(path, options, METRIC_REGISTRY, given=('img', 'img2', 'input_order'))
-            if block['type'].endswith('_pt'):
-                raise UserError(f'{path}.type: {block["type"]} takes tensors; take {block["type"].removesuffix("_pt")}')
-            for key in ('crop_border', 'test_y_channel', 'better'):
-                if key in block:
-                    schema.METRIC[key].kind(f'{path}.{key}', block[key])
-
-
-def check_datasets(found, opt, is_train):
-    """Check ``datasets``: phases, types, and the options of each."""
-    if is_train and 'train' not in opt['datasets']:
-        found.add('datasets.train: missing, there is nothing to train on')
-    if not is_train and not opt['datasets']:
-        found.add('datasets: is empty, there is nothing to test on')
-    names, allowed = {}, ('train', 'val') if is_train else ('test', 'val')
-    for phase, block in opt['datasets'].items():
-        where = f'datasets.{phase}'
-        if phase.split('_')[0] not in allowed or (phase.startswith('train') and phase != 'train'):
-            found.add(f'{where}: is not a phase; allowed are {", ".join(allowed)} and '
-                      f'{" and ".join(f"{name}_<name>" for name in allowed if name != "train")}')
-            continue
         if not isinstance(block, dict) or 'type' not in block:
-            found.add(f'{where}: needs a block with a type')
+            found.add(f'{path}: needs a block with a type')
             continue
-        with found.catching():
-            class_of(f'{where}.type', block['type'], DATASET_REGISTRY)
-            if block['type'] == PairedSRDataset.__name__ and opt.get('model_type') != 'MiPKDModel':
-                raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {opt.get("model_type")} does '
-                                'not take; use PairedImageDataset, or model_type: MiPKDModel')
-        table = schema.TRAIN_DATA if phase == 'train' else schema.MEASURED_DATA
-        ours, unfit = opt.get('model_type') == 'MiPKDModel', ()
-        if ours and block['type'] in BASICSRS_DATA:
-            unfit = [name for name in schema.UNFIT_DATA if name in block]
-            for name in unfit:
-                if block[name] is not None:
-                    found.add(f'{where}.{name}: {shown(block[name])}: {schema.UNFIT_DATA[name]}')
-        if ours and block['type'] == 'PairedImageDataset':
-            own = schema.PAIRED_IMAGE_TRAIN_DATA if phase == 'train' else schema.PAIRED_IMAGE_DATA
-            check_table(found, where, block, {**(schema.TRAIN_DATA if phase == 'train' else schema.DATA), **own},
-                        is_train, rest=unfit)
-        elif ours and block['type'] == 'SingleImageDataset' and phase != 'train':
-            check_table(found, where, block, schema.SINGLE_IMAGE_DATA, is_train, rest=unfit)
-        elif block['type'] != PairedSRDataset.__name__:  # has options of its own, and BasicSR's pipeline these
-            table = {name: option for name, option in table.items() if name != 'gt_size'
-                     and not (name.startswith('dataroot') and block.get(name) is None)}
-            check_table(found, where, block, table, is_train, rest=block)
+        kind = block['type']
+        if isinstance(kind, str) and kind.endswith('_pt'):
+            found.add(f'{path}.type: {kind} takes tensors; take {kind.removesuffix("_pt")}')
+            continue
+        check_block(found, path, block, MetricOptions)
+        if found.are_sound(path):
+            found.errors += find_in_call(path, {key: value for key, value in block.items() if key != 'better'},
+                                         METRIC_REGISTRY, METRIC_IMAGES)
+
+
+# ---------------------------------------------------------------- datasets
+
+def check_datasets(found: Findings, opt: Mapping[str, Any], is_train: bool) -> None:
+    """Check ``datasets``: phases, types, and the options of each."""
+    datasets = opt['datasets']
+    if is_train and 'train' not in datasets:
+        found.add('datasets.train: missing, there is nothing to train on')
+    if not is_train and not datasets:
+        found.add('datasets: is empty, there is nothing to test on')
+    for phase, block in datasets.items():
+        if not _is_phase(phase, is_train):
+            allowed = 'train, val and val_<name>' if is_train else 'test, val, test_<name> and val_<name>'
+            found.add(f'datasets.{phase}: is not a phase; allowed are {allowed}')
+        elif not isinstance(block, dict) or 'type' not in block:
+            found.add(f'datasets.{phase}: needs a block with a type')
         else:
-            check_table(found, where, block, table, is_train)
-        name = block.get('name')
-        if phase != 'train' and isinstance(name, str):
-            if name in names:
-                found.add(f'{where}.name: {name} is the name of {names[name]} too; each data set needs its own, for '
-                          'its records')
-            names.setdefault(name, where)
+            _check_dataset(found, f'datasets.{phase}', phase, block, opt.get('model_type'))
+    _check_names(found, datasets)
+
+
+def _is_phase(phase: Any, is_train: bool) -> bool:
+    name, _, rest = str(phase).partition('_')
+    return phase == 'train' if is_train and name == 'train' else name in (('val', ) if is_train else ('test', 'val'))
+
+
+def _check_dataset(found: Findings, where: str, phase: str, block: dict[str, Any], model_type: Any) -> None:
+    is_mipkd = model_type == 'MiPKDModel'
+    with found.catching():
+        kind = class_of(f'{where}.type', block['type'], DATASET_REGISTRY)
+        if block['type'] == 'PairedSRDataset' and not is_mipkd:
+            raise UserError(f'{where}.type: PairedSRDataset gives uint8 images, which {model_type} does not take; use '
+                            'PairedImageDataset, or model_type: MiPKDModel')
+        if is_mipkd and kind.__module__.startswith('basicsr.'):
+            unfit = [name for name in UNFIT_DATA if block.get(name) is not None]
+            for name in unfit:
+                found.add(f'{where}.{name}: {shown(block[name])}: {UNFIT_DATA[name]}')
+            if not UNFIT_DATA.keys().isdisjoint(block):
+                block = {name: value for name, value in block.items() if name not in UNFIT_DATA}
+        check_block(found, where, block, dataset_options(block['type'], phase == 'train', is_mipkd))
+
+
+def _check_names(found: Findings, datasets: Mapping[str, Any]) -> None:
+    """Each dataset that is measured needs a name of its own, for its records."""
+    names: dict[str, str] = {}
+    for phase, block in datasets.items():
+        name = block.get('name') if isinstance(block, dict) else None
+        if phase == 'train' or not isinstance(name, str):
+            continue
+        if name in names:
+            found.add(f'datasets.{phase}.name: {name} is the name of {names[name]} too; each dataset needs its own, '
+                      'for its records')
+        names.setdefault(name, f'datasets.{phase}')
+
+
+def find_all(opt: dict[str, Any], is_train: bool, found: Findings) -> None:
+    """Check all blocks, each in itself."""
+    is_mipkd, train, val = opt.get('model_type') == 'MiPKDModel', opt.get('train'), opt.get('val')
+    check_plain(found, opt)
+    check_file(found, opt, is_train, is_mipkd)
+    if isinstance(opt.get('datasets'), dict):
+        check_datasets(found, opt, is_train)
+    check_networks(found, opt, of_rgb=is_mipkd)
+    if isinstance(train, dict):
+        check_losses(found, train)
+        for name, check in (('optim_g', check_optimizer), ('scheduler', check_scheduler)):
+            if is_train and is_mipkd and isinstance(train.get(name), dict):
+                check(found, train[name])
+    if isinstance(val, dict) and val.get('metrics') is not None:
+        check_metrics(found, val['metrics'])
+    found.keep_first()

@@ -1,7 +1,10 @@
 """The command lines of trainings and tests, read into checked options."""
+from __future__ import annotations
+
 import argparse
 import random
 from os import path as osp
+from typing import Any
 
 import torch
 
@@ -17,23 +20,24 @@ from .checks import check_machine, check_script, find_in_options, read_options
 from .overrides import override
 
 
-def read_command_line(root_path, is_train, args=None):
+def read_command_line(root_path: str, is_train: bool,
+                      args: argparse.Namespace | None = None) -> tuple[dict[str, Any], argparse.Namespace]:
     """Read options and arguments, check what the options say, and meet the other processes.
 
-    Gives what BasicSR's ``parse_options`` gives, which fails on a mistake only after an older run of that name was
-    moved away, runs code that an option file or ``--force_yml`` names, and reads the texts of ``--force_yml`` alone.
+    Replaces BasicSR's ``parse_options``, which fails on a mistake only after an older run of that name was moved
+    away, runs code that an option file or ``--force_yml`` names, and reads all values of ``--force_yml`` as strings.
 
     Args:
-        root_path (str): where the results go.
-        is_train (bool): for a training, else for a test.
-        args (argparse.Namespace | None): what ``mipkd train`` or ``mipkd test`` was given; None: ``sys.argv`` has it,
-            as of ``basicsr/train.py`` or ``basicsr/test.py``.
+        root_path: where the results go.
+        is_train: for a training, else for a test.
+        args: of ``mipkd train`` or ``mipkd test``; None: those of ``sys.argv``, as of ``basicsr/train.py`` or
+            ``basicsr/test.py``.
 
     Returns:
-        tuple[dict, argparse.Namespace]: all options, and the arguments.
+        All options, and the arguments.
 
     Raises:
-        UserError: on what is wrong.
+        UserError: on the first mistake.
     """
     start, args = ('basicsr/{}.py', _parser(is_train).parse_args()) if args is None else ('mipkd {}', args)
     opt = read_options(args.opt)
@@ -50,22 +54,22 @@ def read_command_line(root_path, is_train, args=None):
     distributed.start(args.launcher, opt)
     opt['option_file'] = option_file_origin(start.format('train' if is_train else 'test'), args.opt, changed)
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
-    _start_numbers(opt)
+    _seed(opt)
     complete(opt, root_path, is_train)
     return opt, args
 
 
-def _parser(is_train):
+def _parser(is_train: bool) -> argparse.ArgumentParser:
     script, kind = ('train', 'Train') if is_train else ('test', 'Test')
     parser = argparse.ArgumentParser(
-        allow_abbrev=False, description=f'{kind} as an option file says.',
+        allow_abbrev=False, description=f'{kind} from an option file.',
         epilog=f'example: python basicsr/{script}.py -opt options/{script}_MiPKD_x4.yml'
                f'{" --auto_resume" if is_train else ""}')
     add_arguments(parser)
     return parser
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what trainings and tests can be given, as BasicSR has it."""
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'),
@@ -74,13 +78,13 @@ def add_arguments(parser):
     parser.add_argument('--debug', action='store_true',
                         help=f'name the run debug_<name>, print each step, and save and validate each {FREQ}')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help='given by older launchers, and not needed')
+                        help='of older launchers; not needed')
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
                         help='change options, as in train:ema_decay=0.999; values are written as in the file')
     plugins.add_option(parser)
 
 
-def _start_numbers(opt):
+def _seed(opt: dict[str, Any]) -> None:
     if opt.get('manual_seed') is None:
         opt['manual_seed'] = random.randint(1, 10000)
     highest = 2**32 - opt['world_size']
@@ -90,20 +94,20 @@ def _start_numbers(opt):
     set_random_seed(opt['manual_seed'] + opt['rank'])
 
 
-def complete(opt, root_path, is_train):
+def complete(opt: dict[str, Any], root_path: str, is_train: bool) -> None:
     """Fill in what a run reads and an option file need not say: device, phases, folders.
 
     Args:
-        opt (dict): options that ``check_options`` has passed, with ``dist``.
-        root_path (str): where the results go.
-        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+        opt: options that ``check_options`` has passed, with ``dist``.
+        root_path: where the results go.
+        is_train: for a training, else for a test.
     """
     _choose_device(opt)
     _fill_in(opt, is_train)
     _name_folders(opt, str(root_path), is_train)
 
 
-def _choose_device(opt):
+def _choose_device(opt: dict[str, Any]) -> None:
     if opt['num_gpu'] == 'auto':
         opt['num_gpu'] = torch.cuda.device_count()
     if opt['num_gpu'] > 1 and not opt['dist']:
@@ -113,7 +117,7 @@ def _choose_device(opt):
         opt['num_gpu'] = 1
 
 
-def _fill_in(opt, is_train):
+def _fill_in(opt: dict[str, Any], is_train: bool) -> None:
     """What the pipelines read without asking whether it is there."""
     for phase, block in opt['datasets'].items():
         block.update(phase=phase.split('_')[0], scale=opt['scale'])
@@ -122,13 +126,15 @@ def _fill_in(opt, is_train):
                 block[key] = osp.expanduser(block[key])
     path = opt['path']
     for key, value in path.items():
-        if value is not None and ('resume_state' in key or 'pretrain_network' in key):
+        if isinstance(value, str) and ('resume_state' in key or 'pretrain_network' in key):
             path[key] = osp.expanduser(value)
     for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
         for key, value in defaults.items():
             if isinstance(opt.get(block), dict):
                 opt[block].setdefault(key, value)
     if is_train:
+        if opt['datasets']['train'].get('prefetch_mode') == 'cuda':  # batches are copied ahead in any case
+            opt['datasets']['train']['prefetch_mode'] = None
         path.setdefault('resume_state', None)
         if opt.get('network_t') is not None:
             # On resume BasicSR would look for the teacher among this run's own checkpoints.
@@ -137,7 +143,7 @@ def _fill_in(opt, is_train):
         set_up_debug(opt)
 
 
-def _name_folders(opt, root, is_train):
+def _name_folders(opt: dict[str, Any], root: str, is_train: bool) -> None:
     folder = osp.join(root, 'experiments' if is_train else 'results', opt['name'])
     names = ('models', 'training_states', 'visualization') if is_train else ('visualization', )
     opt['path'].update({'experiments_root' if is_train else 'results_root': folder, 'log': folder,

@@ -1,37 +1,50 @@
 """Options that a command line changes: ``--force_yml train:optim_g:lr=1e-4 val:save_img=true``."""
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from mipkd_arch.base.errors import UserError, printable, shown
 
-from . import schema
-from .reader import MAX_DEPTH, MAX_KEY, parse
+from ..schema.data import PairedImageTrainOptions
+from ..schema.options import (
+    DistOptions,
+    LoggerOptions,
+    PathOptions,
+    TableOptions,
+    TrainingFile,
+    ValOptions,
+    WandbOptions,
+)
+from ..schema.training import OptimizerOptions, TrainOptions
+from .reader import parse
 
 FLAG = '--force_yml'
 FORM = 'give block:option=value, as in train:ema_decay=0.999'
-INNER = {**schema.BLOCKS, 'train.optim_g': schema.OPTIMIZER, 'datasets.train': schema.TRAIN_DATA}
+BLOCKS = {'table': TableOptions, 'path': PathOptions, 'train': TrainOptions, 'val': ValOptions,
+          'logger': LoggerOptions, 'logger.wandb': WandbOptions, 'dist_params': DistOptions,
+          'train.optim_g': OptimizerOptions, 'datasets.train': PairedImageTrainOptions}
 """Blocks whose options are looked for where an entry gives no block."""
 
 
-def override(opt, entries):
+def override(opt: dict[str, Any], entries: Sequence[str]) -> None:
     """Set options; what they may be is left to the checks of the whole file.
 
     Args:
-        opt (dict): options, which are changed. Blocks of a path that are not there are made.
-        entries (list[str]): ``block:option=value`` each, the value written as in an option file. Dots may stand for
-            the colons where they lead through blocks.
+        opt: options, which are changed. Blocks of a path that are not there are made.
+        entries: ``block:option=value`` each, the value written as in an option file. Dots may stand for the colons
+            where they lead through blocks.
 
     Raises:
-        UserError: an entry is none, its value is no YAML, its path leads through something that is no block, or leaves
-            the block out.
+        UserError: an entry is malformed, its value is no YAML, or its path leads through a value or lacks the block.
     """
     for entry in entries:
         path, equals, text = entry.partition('=')
         names = _names(opt, path)
         if not equals or not all(names) or not path.isprintable():
             raise UserError(f'{FLAG}: {shown(entry)} sets no option; {FORM}')
-        if len(names) > MAX_DEPTH or max(map(len, names)) > MAX_KEY:
-            raise UserError(f'{FLAG}: {shown(path)} is no path of an option; {FORM}')
-        where = f'{FLAG} {path.strip()}'
+        where = f'{FLAG} {shown(path.strip())[1:-1]}'
         _check_block_given(where, opt, names, text)
         value, block = parse(text, where), opt
         for depth, name in enumerate(names[:-1]):
@@ -43,28 +56,28 @@ def override(opt, entries):
         block[names[-1]] = value
 
 
-def _names(opt, path):
+def _names(opt: dict[str, Any], path: str) -> list[str]:
     """The names of a path: those between colons, and between dots as well where these lead through blocks."""
     names, dotted = ([name.strip() for name in re.split(signs, path)] for signs in (':', '[:.]'))
     block = _at(opt, names[:-1])
     if isinstance(block, dict) and names[-1] in block:  # a name of one's own, as of a metric, may have dots
         return names
-    through = '.'.join(dotted[:-1]) in INNER or isinstance(_at(opt, dotted[:-1]), dict)
+    through = '.'.join(dotted[:-1]) in BLOCKS or isinstance(_at(opt, dotted[:-1]), dict)
     return dotted if through else names
 
 
-def _at(opt, names):
-    """What stands at a path, None where nothing does."""
+def _at(opt: Any, names: Sequence[str]) -> Any:
+    """The value at a path, None where there is none."""
     for name in names:
         opt = opt.get(name) if isinstance(opt, dict) else None
     return opt
 
 
-def _check_block_given(where, opt, names, text):
+def _check_block_given(where: str, opt: dict[str, Any], names: Sequence[str], text: str) -> None:
     name = names[0]
-    if len(names) > 1 or name in schema.TOP or name in opt:
+    if len(names) > 1 or name in TrainingFile.model_fields or name in opt:
         return
-    places = [path for path, table in INNER.items() if name in table]
+    places = [path for path, model in BLOCKS.items() if name in model.model_fields]
     if places:
         meant = ' or '.join(f'{path.replace(".", ":")}:{name}={text}' for path in places)
         raise UserError(f'{where}: is an option of a block; give {printable(meant)}')

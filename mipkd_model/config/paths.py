@@ -1,7 +1,11 @@
 """Whether the files that an option file names are there: images and weights."""
+from __future__ import annotations
+
 import random
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,14 +25,10 @@ from .findings import Findings
 SSIM_WINDOW = 11
 
 
-def find_in_files(opt):
+def find_in_files(opt: Mapping[str, Any]) -> Findings:
     """What is wrong with the images and weights that options name: missing, not readable, not pairs, too small.
 
-    Args:
-        opt (dict): options that ``check_options`` has passed.
-
-    Returns:
-        Findings: mistakes, whose messages have the command that gets what is missing, and what is left out of folders.
+    Messages have the command that gets what is missing; notes tell which files of folders are left out.
     """
     found = Findings()
     for phase, block in opt['datasets'].items():
@@ -47,16 +47,16 @@ def find_in_files(opt):
     return found
 
 
-def _exists(path, test=Path.exists):
+def _exists(path: str, test: Callable[[Path], bool] = Path.exists) -> bool:
     try:
         return test(Path(path).expanduser())
     except (OSError, ValueError, RuntimeError):  # too long, not readable, or of a user who is not there
         return False
 
 
-def _open(opt, phase, block):
-    """Open a data set and check what it reads. Returns what is left out of its folders."""
-    notes = []
+def _open(opt: Mapping[str, Any], phase: str, block: dict[str, Any]) -> list[str]:
+    """Open a dataset and check what it reads. Returns what is left out of its folders."""
+    notes: list[str] = []
     kind = class_of(f'datasets.{phase}.type', block['type'], DATASET_REGISTRY)
     try:
         data = kind({**deepcopy(block), 'phase': phase.split('_')[0], 'scale': opt['scale']})
@@ -74,7 +74,7 @@ def _open(opt, phase, block):
         raise
     except KeyError as error:
         raise UserError(f'datasets.{phase}.{error.args[0]}: missing, {block["type"]} needs it') from None
-    except Exception as error:  # any data set, any failure
+    except Exception as error:  # any dataset, any failure
         odd = name_in_another_form(block)
         hint = f'; the name of {odd} is in the Unicode form of macOS: rename it, or take PairedSRDataset' if odd else ''
         raise UserError(f'datasets.{phase}: {block["type"]} refuses these options ({reason_of(error)}){hint}') from None
@@ -88,7 +88,7 @@ def _open(opt, phase, block):
     return notes
 
 
-def _check_borders(opt, phase, smallest):
+def _check_borders(opt: Mapping[str, Any], phase: str, smallest: tuple[str, tuple[int, ...]]) -> None:
     name, (height, width, _) = smallest
     for metric, block in ((opt.get('val') or {}).get('metrics') or {}).items():
         border = block.get('crop_border', 0)

@@ -1,46 +1,52 @@
-"""What options say of each other: combinations that cannot be, each found by a function of all options."""
+"""Rules between options of a training: combinations that cannot be, each found by a function of all options."""
+from __future__ import annotations
+
 import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mipkd_arch.base.errors import UserError
 
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, Registry
 
 from ..losses import DistillLoss
-from ..training.build import IMAGE_LOSSES
+from ..schema.training import IMAGE_LOSSES, is_loss
+
+Options = Mapping[str, Any]
 
 
-def active_losses(train):
+def active_losses(train: Options) -> dict[str, dict[str, Any]]:
     """Blocks of the losses that take part, by their names with ``_opt``."""
-    return {key: block for key, block in train.items() if key.endswith('_opt') and key != 'mixer_opt'
-            and isinstance(block, dict) and block.get('loss_weight') != 0}
+    return {key: block for key, block in train.items()
+            if is_loss(key) and isinstance(block, dict) and block.get('loss_weight') != 0}
 
 
-def _class_of(registry, block):
+def _class_of(registry: Registry, block: Options) -> Any:
     return registry.get(block['type']) if block.get('type') in registry else None
 
 
-def _is_distilling(block):
+def _is_distilling(block: Options) -> bool:
     kind = _class_of(LOSS_REGISTRY, block)
     return isinstance(kind, type) and issubclass(kind, DistillLoss)
 
 
-def some_loss(opt):
+def some_loss(opt: Options) -> None:
     if not active_losses(opt['train']):
         raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '
                         'feature_prior_opt, block_prior_opt')
 
 
-def teacher_is_there(opt):
+def teacher_is_there(opt: Options) -> None:
     if opt.get('network_t') is not None:
         return
     for key, block in active_losses(opt['train']).items():
         if key == 'kd_opt' or _is_distilling(block):
             raise UserError(f'network_t: missing, but train.{key} needs a teacher')
     if (opt.get('val') or {}).get('check_teacher'):
-        raise UserError('val.check_teacher: true, but there is no network_t; set false, or take it out')
+        raise UserError('val.check_teacher: true, but there is no network_t; set false, or remove it')
 
 
-def teacher_is_trained(opt):
+def teacher_is_trained(opt: Options) -> None:
     block = opt.get('network_t')
     if block is None or not any(key == 'kd_opt' or _is_distilling(loss)
                                 for key, loss in active_losses(opt['train']).items()):
@@ -49,19 +55,19 @@ def teacher_is_trained(opt):
     brings_weights = getattr(_class_of(ARCH_REGISTRY, block), 'brings_weights', False)
     if brings_weights and path is not None:
         raise UserError(f'path.pretrain_network_t: {path}: {block["type"]} brings its weights by network_t.file; set '
-                        'this to ~')
+                        'this to null')
     if not brings_weights and path is None:
         raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
 
 
-def crops_fit(opt):
+def crops_fit(opt: Options) -> None:
     block = opt['datasets']['train']
     size = block.get('gt_size')
     if isinstance(size, int) and size % opt['scale']:  # a data set of BasicSR may mean something else
         raise UserError(f'datasets.train.gt_size: {size} is not a multiple of scale {opt["scale"]}')
 
 
-def batch_has_parts(opt):
+def batch_has_parts(opt: Options) -> None:
     parts, batch = opt['train'].get('accumulate', 1), opt['datasets']['train']['batch_size_per_gpu']
     if batch % parts:
         raise UserError(f'train.accumulate: {parts} equal parts cannot be made of datasets.train.batch_size_per_gpu: '
@@ -77,45 +83,33 @@ def batch_has_parts(opt):
                             f'{needed}')
 
 
-def graphs_are_whole(opt):
-    if opt['train'].get('cuda_graphs') and (opt['train'].get('accumulate', 1) > 1 or opt['num_gpu'] == 0):
-        reason = 'needs a GPU' if opt['num_gpu'] == 0 else f'does not go with accumulate: {opt["train"]["accumulate"]}'
-        raise UserError(f'train.cuda_graphs: {reason}; set cuda_graphs: false')
-
-
-def wandb_has_a_log(opt):
+def wandb_has_a_log(opt: Options) -> None:
     logger = opt['logger']
     if (logger.get('wandb') or {}).get('project') is None:
         return
     if logger.get('use_tb_logger') is not True:
         raise UserError('logger.wandb.project: sends the log of TensorBoard, and use_tb_logger is not true; set it to '
-                        'true, or the project to ~')
+                        'true, or the project to null')
     if importlib.util.find_spec('wandb') is None:
         raise UserError('logger.wandb.project: needs the package wandb, which is not installed; pip install wandb, or '
-                        'set the project to ~')
+                        'set the project to null')
 
 
-def prefetching_is_pinned(opt):
-    block = opt['datasets']['train']
-    if block.get('prefetch_mode') == 'cuda' and block.get('pin_memory') is not True:
-        raise UserError('datasets.train.prefetch_mode: cuda needs pin_memory: true; set it, or prefetch_mode to ~')
-
-
-def workers_can_persist(opt):
+def workers_can_persist(opt: Options) -> None:
     block = opt['datasets']['train']
     if block.get('persistent_workers') and not block['num_worker_per_gpu']:
         raise UserError('datasets.train.persistent_workers: true needs num_worker_per_gpu above 0')
 
 
-def validation_has_data(opt):
+def validation_has_data(opt: Options) -> None:
     phases = [phase for phase in opt['datasets'] if phase.split('_')[0] == 'val']
     if opt.get('val') is not None and not phases:
-        raise UserError('val: there is no data set to validate on; add datasets.val, or take val out')
+        raise UserError('val: there is no dataset to validate on; add datasets.val, or remove val')
     if phases and opt.get('val') is None:
-        raise UserError(f'datasets.{phases[0]}: nothing measures it, for there is no val; add val, or take it out')
+        raise UserError(f'datasets.{phases[0]}: nothing measures it, for there is no val; add val, or remove it')
 
 
-def periods_cover_the_training(opt):
+def periods_cover_the_training(opt: Options) -> None:
     block, total = opt['train']['scheduler'], opt['train']['total_iter']
     weights = block.get('restart_weights', [1])
     if block['type'] == 'CosineAnnealingRestartLR':
@@ -132,15 +126,13 @@ def periods_cover_the_training(opt):
 
 
 DATA = 'datasets.train'
-TRAINING = (
+RULES: tuple[tuple[Callable[[Options], None], tuple[str, ...]], ...] = (
     (some_loss, ('train', )),
     (teacher_is_there, ('train', 'network_t', 'val')),
     (teacher_is_trained, ('train', 'network_t', 'path')),
     (crops_fit, (f'{DATA}.gt_size', 'scale')),
     (batch_has_parts, ('train', f'{DATA}.batch_size_per_gpu')),
-    (graphs_are_whole, ('train.cuda_graphs', 'train.accumulate', 'num_gpu')),
     (wandb_has_a_log, ('logger.wandb', 'logger.use_tb_logger')),
-    (prefetching_is_pinned, (f'{DATA}.prefetch_mode', f'{DATA}.pin_memory')),
     (workers_can_persist, (f'{DATA}.persistent_workers', f'{DATA}.num_worker_per_gpu')),
     (validation_has_data, ('datasets', 'val')),
     (periods_cover_the_training, ('train.scheduler', 'train.total_iter')),

@@ -3,6 +3,11 @@
 It is tried on few and small samples, which most steps take as they take larger ones. Only where that fails is it tried
 on samples as those of the training, and where these fail, too, on larger ones, so that the message can name the least.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 
 from mipkd_arch.base.errors import UserError, reason_of
@@ -10,17 +15,18 @@ from mipkd_arch.size_probe import trial_images
 
 from ..base.randomness import StepRandom
 from ..losses import DistillLoss
+from ..training.distiller import Distiller
 
 FEW, SMALL = 2, 16  # samples, and side of lq in pixels
 MORE, LARGE = 4, 48
 
 
-def check_step(opt, distiller):
+def check_step(opt: Mapping[str, Any], distiller: Distiller) -> None:
     """Try a step of a training on the CPU. Gradients are cleared afterwards; statistics of batch norms have changed.
 
     Args:
-        opt (dict): all options.
-        distiller (Distiller): what is to be trained.
+        opt: all options.
+        distiller: what is to be trained.
 
     Raises:
         UserError: a network or a loss does not take samples as the training has them.
@@ -57,18 +63,20 @@ def check_step(opt, distiller):
         distiller.zero_grad(set_to_none=True)
 
 
-def _least(distiller, values, shape, scale, where):
+def _least(distiller: Distiller, values: Sequence[int], shape: Callable[[int], tuple[int, int]], scale: int,
+           where: str) -> int | None:
     """The first of the values with which a step's part of that name does not fail; None where the last one fails."""
     if not values or _failure(distiller, *shape(values[-1]), scale, only=where) is not None:
         return None
     return next(value for value in values if _failure(distiller, *shape(value), scale, only=where) is None)
 
 
-def _failure(distiller, batch, side, scale, only=None):
+def _failure(distiller: Distiller, batch: int, side: int, scale: int,
+             only: str | None = None) -> tuple[str, str] | None:
     """What fails in a step, and why; None where nothing does. ``only`` leaves out losses of other names.
 
     Raises:
-        UserError: a loss says by itself which option is to be mended.
+        UserError: a loss names the option at fault itself.
     """
     lq, gt = trial_images(batch, side, side), trial_images(batch, side * scale, side * scale)
     where, total = None, 0
@@ -88,7 +96,7 @@ def _failure(distiller, batch, side, scale, only=None):
     return None
 
 
-def _failing_network(distiller, lq):
+def _failing_network(distiller: Distiller, lq: torch.Tensor) -> str:
     """The option of the network that fails on lq."""
     padded = distiller.pad(lq)
     try:

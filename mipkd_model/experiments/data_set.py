@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mipkd_arch.base.errors import UserError, command, one_line, printable
+from mipkd_arch.base.option_types import FileName, checked_value
 
-from ..config.kinds import Name
 from ..data.paired_dataset import PairedSRDataset
 from ..data.prepare.layouts import find_hr, find_lr, image_folders
 
@@ -71,7 +71,7 @@ def find_data_set(option: str, folder: str, lq: str | None, scale: int, part: st
             raise UserError(f'{other}: {printable(lq)} is no folder; name that of the LR x{scale} images')
         found = Path(lq).expanduser()
     name = _name(gt)
-    Name()(f'{option}: the name of its folder', name)
+    checked_value(f'{option}: the name of its folder', name, FileName)
     data = _within(option, lambda: PairedSRDataset({'phase': 'val', 'scale': scale, 'dataroot_gt': str(gt),
                                                     'dataroot_lq': str(found)}))
     gt_name, lq_name = min(data.pairs, key=lambda pair: min(data.lq.shapes[pair[1]][:2]))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.option_types import Iterations, checked_value
 
-from ..config.kinds import Iterations
 from ..config.reader import parse
 from .data_set import DataSet, check_trainable, find_data_set
 from .teacher import Teacher, read_teacher
@@ -74,7 +74,7 @@ def read_own(args: Any, scale: int, trains: bool, has_teacher: bool) -> tuple[Ow
 
 
 def _steps(text: str) -> int:
-    return Iterations(1)('--iters', parse(text, '--iters'))
+    return checked_value('--iters', parse(text, '--iters'), Iterations)
 
 
 def given_names(args: Any, but: str | None = None) -> list[str]:

@@ -1,16 +1,25 @@
-"""DUKD: the teacher labels more inputs than the data set has."""
+"""DUKD: the teacher labels more inputs than the dataset has."""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch.nn import functional as F
 
-from mipkd_arch.base.errors import UserError, number_in, true_or_false
+from mipkd_arch.base.arguments import checked
+from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT
+from mipkd_arch.staged_view import StagedView
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from .base import DistillLoss
+from .base import DistillLoss, DistillStep, LossWeight
 from .bicubic_resize import bicubic
 
-CHANGES = {
+CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     'invert': lambda x: 1 - x,
     'hflip': lambda x: x.flip(-1),
     'vflip': lambda x: x.flip(-2),
@@ -19,29 +28,20 @@ CHANGES = {
 """Changes of images (N, C, H, W) in [0, 1], in the order in which they are made; each is its own inverse."""
 
 
-def change(images, names):
+def change(images: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
     """Make the named changes, in the order of ``names``."""
     for name in names:
         images = CHANGES[name](images)
     return images
 
 
-def undo(images, names):
+def undo(images: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
     """Take back ``change(images, names)``: the changes in reverse, for a flip and a transpose do not commute."""
     return change(images, names[::-1])
 
 
-def random_crops(images, height, width, numbers):
-    """Cut a crop at a random place out of each image.
-
-    Args:
-        images (Tensor): (N, C, H, W).
-        height, width (int): size of a crop.
-        numbers (list[random.Random]): where the place in each image is drawn from.
-
-    Returns:
-        Tensor: (N, C, height, width).
-    """
+def random_crops(images: torch.Tensor, height: int, width: int, numbers: Sequence[random.Random]) -> torch.Tensor:
+    """Crop each of the images (N, C, H, W) at random, from a generator each: (N, C, height, width)."""
     rows, columns = images.shape[-2] - height, images.shape[-1] - width
     crops = []
     for image, own in zip(images, numbers, strict=True):
@@ -51,47 +51,47 @@ def random_crops(images, height, width, numbers):
 
 
 @LOSS_REGISTRY.register()
+@checked('dukd_opt')
 class DUKDLoss(DistillLoss):
     r"""Data upcycling with label consistency (Zhang et al., DUKD, arXiv 2309.14162; at ICLR 2025 as AugKD).
 
         l_zoom_in  = loss_weight * mean | F^-1( S(F(x_in)) ) - T(x_in) |
         l_zoom_out = loss_weight * ( mean | S(x_out) - T(x_out) | + mean | S(x_out) - lq | )
 
-    Zoomed in, x_in is a crop of gt of the size of lq, taken as it is; the teacher alone says what it looks like four
-    (or upscale) times as large. Zoomed out, x_out is lq shrunk by upscale, bicubically and rounded to 8 bits as LR
-    images are; lq is its ground truth. F is a random composition of inverting the colours (1 - x), horizontal and
-    vertical flip and transpose, each with probability ``consistency_prob``, in this order; only the student's input
-    is changed and only its output is changed back, in reverse order. All are (N, 3, H, W) in [0, 1]. DUKD is this
-    term together with the pixel and the kd loss.
+    Zoomed in, x_in is a crop of gt of the size of lq, taken as it is; only the teacher knows its image of upscale
+    times the size. Zoomed out, x_out is lq downsampled by upscale, bicubically and rounded to 8 bits as LR images are;
+    lq is its ground truth. F is a random composition of inverting the colors (1 - x), horizontal and vertical flip and
+    transpose, each with probability ``consistency_prob``, in this order; only the student's input is changed and only
+    its output is changed back, in reverse order. All are (N, 3, H, W) in [0, 1]. DUKD is this term together with the
+    pixel and the kd loss.
 
     Our reading: one crop per sample, one F per batch and step, and equal weights. The code of its authors leaves
     zooming out away for SwinIR and for RCAN x2 and x4; here it is a choice.
-
-    Args:
-        loss_weight (float): weight. Default: 1.
-        zoom_in (bool): take the first term. Default: True.
-        zoom_out (bool): take the second. Default: True.
-        consistency (bool): whether the zoomed-in input of the student is changed by F. Default: True.
-        consistency_prob (float): probability of each change. Default: 0.3.
     """
     needs_features = False
 
-    def __init__(self, *, loss_weight=1., zoom_in=True, zoom_out=True, consistency=True, consistency_prob=0.3):
+    def __init__(self, *, loss_weight: LossWeight = 1.,
+                 zoom_in: Annotated[bool, Field(description='Take the first term.')] = True,
+                 zoom_out: Annotated[bool, Field(description='Take the second.')] = True,
+                 consistency: Annotated[bool, Field(
+                     description='Change the zoomed-in input of the student by F.')] = True,
+                 consistency_prob: Annotated[float, Field(
+                     ge=0, le=1, description='Probability of each change.')] = 0.3) -> None:
         super().__init__()
-        self.loss_weight = number_in('dukd_opt.loss_weight', loss_weight, 0)
-        self.consistency_prob = number_in('dukd_opt.consistency_prob', consistency_prob, 0, 1)
-        self.zoom_in, self.zoom_out, self.consistency = zoom_in, zoom_out, consistency
-        for name in ('zoom_in', 'zoom_out', 'consistency'):
-            true_or_false(f'dukd_opt.{name}', getattr(self, name))
+        self.loss_weight = loss_weight
+        self.zoom_in = zoom_in
+        self.zoom_out = zoom_out
+        self.consistency = consistency
+        self.consistency_prob = consistency_prob
         if not zoom_in and not zoom_out:
             raise UserError('dukd_opt.zoom_in and zoom_out: are both false, which leaves no loss')
 
-    def bind(self, views):
+    def bind(self, views: Mapping[str, StagedView]) -> None:
         if self.zoom_out and views[STUDENT].upscale == 1:
-            raise UserError('dukd_opt.zoom_out: true, but at scale: 1 it would teach the student to give its input '
-                            'back; set zoom_out: false')
+            raise UserError('dukd_opt.zoom_out: true, but at scale: 1 it would train the student to return its input; '
+                            'set zoom_out: false')
 
-    def forward(self, step):
+    def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
         losses = {}
         if self.zoom_in:
             lq = random_crops(step.gt, *step.lq.shape[-2:], step.rng.numbers_of_samples('dukd', len(step.gt)))
@@ -103,8 +103,8 @@ class DUKDLoss(DistillLoss):
             scale = step.views[STUDENT].upscale
             height, width = (side // scale for side in step.lq.shape[-2:])
             if not (height and width):
-                raise UserError(f'dukd_opt.zoom_out: an lq of {step.lq.shape[-1]}x{step.lq.shape[-2]} cannot be shrunk '
-                                f'by {scale}')
+                raise UserError(f'dukd_opt.zoom_out: lq of {step.lq.shape[-1]}x{step.lq.shape[-2]} cannot be '
+                                f'downsampled by {scale}')
             gt = step.lq[..., :height * scale, :width * scale]
             lq = bicubic(gt, height, width)
             image = step.student_forward(lq)

@@ -1,21 +1,27 @@
-"""RKD: samples relate to each other for the student as they do for the teacher."""
+"""RKD: relations between the samples of a batch, of the student as of the teacher."""
+from __future__ import annotations
+
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch.nn import functional as F
 
-from mipkd_arch.base.errors import UserError, number_in
+from mipkd_arch.base.arguments import checked
+from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from .base import DistillLoss
+from .base import DistillLoss, DistillStep, LossWeight
 
 
-def relations(feature):
-    """Distances and angles between the samples of a batch of maps (N, C, H, W), each taken as one vector.
+def relations(feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances and angles between the samples of a batch of features (N, C, H, W), each taken as one vector.
 
-    Scale, shift and the number of elements of the maps do not matter.
+    Scale, shift and the number of elements of the features do not matter.
 
     Returns:
-        tuple[Tensor, Tensor]: float64; distances (N, N) over their mean; and cosines (N, N, N), at [i, j, k] that of
+        float64; distances (N, N) over their mean; and cosines (N, N, N), at [i, j, k] that of
         the angle which samples j and k span at sample i, zero where two of them are the same.
     """
     with torch.autocast(feature.device.type, enabled=False):
@@ -39,32 +45,30 @@ def relations(feature):
 
 
 @LOSS_REGISTRY.register()
+@checked('rkd_opt')
 class RKDLoss(DistillLoss):
     r"""Relational knowledge distillation (Park et al., RKD, CVPR 2019).
 
         l_rkd = loss_weight * sum_k ( distance_weight * h(D_S, D_T) + angle_weight * h(C_S, C_T) )
 
-    with distances D (N, N) and cosines C (N, N, N) of ``relations`` on the maps (N, C, H, W) of a position, and h the
-    smooth L1 loss, mean over all elements.
+    with distances D (N, N) and cosines C (N, N, N) of ``relations`` on the features (N, C, H, W) of a position, and h
+    the smooth L1 loss, mean over all elements. The default weights of both terms are the original's.
 
-    Differs from the original: the maps of each position, flattened, instead of one embedding of the network.
-
-    Args:
-        loss_weight (float): weight of the sum. Default: 1.
-        distance_weight (float): weight of the distances. Default: 25, the original's.
-        angle_weight (float): weight of the cosines. Default: 50, the original's.
+    Differs from the original: the features of each position, flattened, instead of one embedding of the network.
     """
     min_batch = 3  # two samples have one distance, which is its own mean
 
-    def __init__(self, *, loss_weight=1., distance_weight=25., angle_weight=50.):
+    def __init__(self, *, loss_weight: LossWeight = 1.,
+                 distance_weight: Annotated[float, Field(ge=0, description='Weight of the distances.')] = 25.,
+                 angle_weight: Annotated[float, Field(ge=0, description='Weight of the cosines.')] = 50.) -> None:
         super().__init__()
-        self.loss_weight = number_in('rkd_opt.loss_weight', loss_weight, 0)
-        self.distance_weight = number_in('rkd_opt.distance_weight', distance_weight, 0)
-        self.angle_weight = number_in('rkd_opt.angle_weight', angle_weight, 0)
+        self.loss_weight = loss_weight
+        self.distance_weight = distance_weight
+        self.angle_weight = angle_weight
         if not distance_weight and not angle_weight:
             raise UserError('rkd_opt.distance_weight and angle_weight: are both 0, which leaves no loss')
 
-    def forward(self, step):
+    def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
         terms = []
         for f_s, f_t in step.feature_pairs:
             (distances_s, cosines_s), (distances_t, cosines_t) = relations(f_s), relations(f_t)

@@ -1,38 +1,25 @@
 """How the weight of a loss changes over a training."""
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from mipkd_arch.base.errors import UserError
 
-TYPES = ('constant', 'linear', 'cosine')
+from ..schema.training import ScheduleOptions
 
 
 def without_schedule(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A loss's block of options as its class takes it."""
+    """The options of a loss as its class takes them."""
     return {name: value for name, value in block.items() if name != 'schedule'}
 
 
-@dataclass(frozen=True)
-class WeightSchedule:
-    """A factor of ``loss_weight`` as a function of the iteration alone, so that a resumed run goes on exactly.
-
-    ``start`` and ``end`` are iterations, or, up to 1, shares of ``total_iter``.
-    """
-    type: str = 'cosine'
-    """'linear' or 'cosine' (half a wave) from start to end, or 'constant': start_factor until end, then end_factor."""
-    start: float = 0
-    """Until here the factor is ``start_factor``."""
-    end: float = 1.0
-    """From here on it is ``end_factor``."""
-    start_factor: float = 1.0
-    """Factor at the start, at least 0."""
-    end_factor: float = 0.0
-    """Factor at the end, at least 0."""
+class WeightSchedule(ScheduleOptions):
+    """A factor of ``loss_weight`` as a function of the iteration alone, so that a resumed run goes on exactly."""
 
     @classmethod
-    def of(cls, block: Mapping[str, Any], path: str, total_iter: int) -> 'WeightSchedule':
+    def of(cls, block: Mapping[str, Any], path: str, total_iter: int) -> WeightSchedule:
         """The schedule of an option block, ``start`` and ``end`` in iterations.
 
         Args:
@@ -41,14 +28,14 @@ class WeightSchedule:
             total_iter: iterations of the training.
 
         Raises:
-            UserError: ``end`` is not after ``start``.
+            UserError: an option is wrong, or ``end`` is not after ``start``.
         """
-        found = cls(**block)
+        found = cls.read(block, path)
         start, end = (value * total_iter if value <= 1 else value for value in (found.start, found.end))
         if not start < end:
-            raise UserError(f'{path}.end: {found.end} is not after start: {found.start}; both are iterations, or, up '
-                            f'to 1, shares of total_iter: {total_iter}')
-        return replace(found, start=start, end=end)
+            raise UserError(f'{path}.end: {found.end:g} is not after start: {found.start:g}; both are iterations, or, '
+                            f'up to 1, shares of total_iter: {total_iter}')
+        return found.model_copy(update={'start': start, 'end': end})
 
     def factor(self, iteration: int) -> float:
         """The factor in an iteration, of which the first is 1."""

@@ -19,7 +19,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from ..base.weights import load_weights
 from .build_errors import refusal
-from .limits import within_memory
+from .machine import limited_size
 
 MAX_LISTED = 4
 
@@ -29,13 +29,13 @@ def build_from_options(where, block, registry):
     arguments = deepcopy(block)
     kind = arguments.pop('type')
     try:
-        with within_memory(where):
+        with limited_size(where):
             return registry.get(kind)(**arguments)
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any class, any failure
         def build(changed):
-            with within_memory(where):
+            with limited_size(where):
                 registry.get(kind)(**deepcopy(changed))
 
         raise UserError(refusal(where, block, registry.get(kind), build, error)) from None

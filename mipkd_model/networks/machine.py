@@ -1,8 +1,14 @@
-"""What this machine has, and whether a run asks for more."""
+"""What a run needs of this machine: GPUs, processors, shared memory, and memory for networks that are built."""
+from __future__ import annotations
+
 import os
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mipkd_arch.base.errors import UserError
 
@@ -10,79 +16,74 @@ GIB, MIB = 1024**3, 1024**2
 SHARED_MEMORY = '/dev/shm'
 PREFETCHED = 2  # batches that PyTorch has each worker make ahead
 WORKERS_PER_CPU, FEW_WORKERS = 4, 32
+MAX_BATCH = 64 * GIB
+MAX_TENSORS, MAX_WEIGHTS = 10_000, 2 * GIB  # of one network; the largest published ones have 2,000 and 0.2 GiB
 
 
-def free_memory():
-    """Bytes of memory that a process may still take; of the system, or of its control group where that is less."""
-    found = []
-    for line in _lines('/proc/meminfo'):
-        if line.startswith('MemAvailable:'):
-            found.append(int(line.split()[1]) * 1024)
-    for group, limit, used in (('/sys/fs/cgroup', 'memory.max', 'memory.current'),
-                               ('/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes')):
-        numbers = [''.join(_lines(f'{group}/{name}')) for name in (limit, used)]
-        if all(number.isdecimal() for number in numbers):  # else it is another version of groups, or has no limit
-            # What is kept of files counts as used, and is given back when it is asked for.
-            files = sum(int(line.split()[1]) for line in _lines(f'{group}/memory.stat')
-                        if line.startswith(('active_file ', 'inactive_file ')))
-            found.append(int(numbers[0]) - int(numbers[1]) + files)
-    return max(min(found), 0) if found else 8 * GIB
+@contextmanager
+def limited_size(where: str) -> Iterator[None]:
+    """Context in which a network is built, and refused as soon as its weights are absurdly large."""
+    tensors = taken = 0
 
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal tensors, taken
+        if parameter is not None:
+            tensors, taken = tensors + 1, taken + parameter.numel() * parameter.element_size()
+        if tensors > MAX_TENSORS or taken > MAX_WEIGHTS:
+            raise UserError(f'{where}: has more than {MAX_TENSORS} tensors of weights, or {MAX_WEIGHTS // GIB} GiB of '
+                            'them; check its sizes')
 
-def _lines(file):
+    hook = register_module_parameter_registration_hook(count)
     try:
-        return Path(file).read_text().splitlines()
-    except OSError:
-        return []
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or 'allocate memory' in str(error):
+            raise UserError(f'{where}: there is not enough memory to build it; check its sizes') from None
+        raise
+    finally:
+        hook.remove()
 
 
-def check_machine(opt, is_train):
-    """Check that this machine has what the options ask for: GPUs, processors and memory.
+def check_machine(opt: Mapping[str, Any], is_train: bool) -> None:
+    """Check that this machine has what the options ask for: GPUs, processors and shared memory.
 
     Args:
-        opt (dict): options that ``check_options`` has passed.
-        is_train (bool): for ``basicsr/train.py``, else for ``basicsr/test.py``.
+        opt: options that ``check_options`` has passed.
+        is_train: for a training, else for a test.
 
     Raises:
         UserError: it has not.
     """
-    cuda = torch.cuda.is_available()
-    if opt['num_gpu'] not in ('auto', 0) and not cuda:
+    if opt['num_gpu'] not in ('auto', 0) and not torch.cuda.is_available():
         raise UserError(f'num_gpu: {opt["num_gpu"]}, but torch sees no GPU; set num_gpu: auto, or 0 for the CPU')
     if not is_train:
         return
     block = opt['datasets']['train']
-    if block.get('prefetch_mode') == 'cuda' and (opt['num_gpu'] == 0 or not cuda):
-        raise UserError('datasets.train.prefetch_mode: cuda is for GPUs, and this runs on the CPU; set ~')
     workers, most = block['num_worker_per_gpu'], max(FEW_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1))
     if workers > most:
         raise UserError(f'datasets.train.num_worker_per_gpu: {workers} processes are too many for the '
                         f'{os.cpu_count()} processors of this machine; at most {most} are allowed')
-    side = block.get('gt_size')
-    if isinstance(side, int):
-        batches = 1 + (2 * workers if workers else 0) + block.get('num_prefetch_queue', 0)
-        needed, free = block['batch_size_per_gpu'] * side**2 * 3 * (4 + batches), free_memory()
-        if needed > free:
-            raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]} crops of '
-                            f'{side}x{side} need {needed / GIB:.1f} GiB before a network sees them, and '
-                            f'{free / GIB:.1f} GiB are free')
-        _check_shared_memory(block, opt['scale'])
+    if not isinstance(block.get('gt_size'), int):
+        return  # a dataset of a user's own may mean something else
+    # BasicSR's datasets give float32.
+    pixels = (block['gt_size']**2 + (block['gt_size'] // opt['scale'])**2)
+    size = block['batch_size_per_gpu'] * 3 * pixels * (1 if block['type'] == 'PairedSRDataset' else 4)
+    if size > MAX_BATCH:
+        raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]} crops of gt_size '
+                        f'{block["gt_size"]} are {size / GIB:.1f} GiB; at most {MAX_BATCH // GIB} GiB are allowed')
+    _check_shared_memory(workers, size)
 
 
-def _check_shared_memory(block, scale):
+def _check_shared_memory(workers: int, size: int) -> None:
     """Check that the batches that workers keep ready fit into /dev/shm, by which Linux hands them over.
 
     They are all there whenever the training waits, as in a validation.
     """
-    workers = block['num_worker_per_gpu']
     try:
         found = os.statvfs(SHARED_MEMORY)
     except (AttributeError, OSError):  # not on this system
         return
-    free = found.f_bavail * found.f_frsize
-    of_pixel = 1 if block['type'] == 'PairedSRDataset' else 4  # BasicSR's give float32
-    pixels = block['gt_size']**2 + (block['gt_size'] // scale)**2
-    needed = workers * PREFETCHED * block['batch_size_per_gpu'] * 3 * pixels * of_pixel
+    free, needed = found.f_bavail * found.f_frsize, workers * PREFETCHED * size
     if needed > free:
         raise UserError(f'datasets.train.num_worker_per_gpu: {workers} workers keep {workers * PREFETCHED} batches, '
                         f'{needed / MIB:.1f} MiB, in {SHARED_MEMORY}, which has {free / MIB:.1f} MiB free; set '

@@ -77,6 +77,7 @@ def learning_rates(block: Mapping[str, Any], warm_up: int, iterations: int) -> l
 def _weight_schedules(identity: Mapping[str, Any]) -> dict[str, WeightSchedule]:
     blocks: dict[str, dict[str, Any]] = {}
     for path, value in identity.items():
-        if (match := WEIGHT.fullmatch(path)) and match[2] in WeightSchedule.__dataclass_fields__:
+        if (match := WEIGHT.fullmatch(path)) and match[2] in WeightSchedule.model_fields:
             blocks.setdefault(match[1], {})[match[2]] = value
-    return {name: WeightSchedule(**block) for name, block in blocks.items()}
+    # Not validated, for an identity may be from any file.
+    return {name: WeightSchedule.model_construct(**block) for name, block in blocks.items()}

@@ -17,13 +17,24 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from ..losses import DistillLoss
 from ..losses.schedule import WeightSchedule, without_schedule
 from ..networks.build import build_from_options, check_image, check_upscale
-from .compiling import compile_blocks
+from ..schema.training import IMAGE_LOSSES, TrainOptions
+from .compiling import check_compiler, compile_blocks
 from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16
 from .distiller import Distiller
-from .options import StepOptions
-from .precision import float32_products, uses_bf16
+from .precision import check_precision, float32_products, uses_bf16
 
-IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
+
+def read_train_options(opt: Mapping[str, Any], device: torch.device) -> TrainOptions:
+    """The block ``train``, checked against the device of the training.
+
+    Raises:
+        UserError: an option is wrong, or not for this device.
+    """
+    options = TrainOptions.read(opt['train'], 'train')
+    check_precision(options.precision, device)
+    if options.compile:
+        check_compiler(device)
+    return options
 
 
 def make_losses(train_opt: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -101,7 +112,7 @@ def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_l
 
 
 def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
-                    options: StepOptions, device: torch.device) -> Distiller:
+                    options: TrainOptions, device: torch.device) -> Distiller:
     """Build what is trained, on the device, and set both networks up as the options say a step computes.
 
     Args:

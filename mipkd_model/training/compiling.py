@@ -1,4 +1,6 @@
 """torch.compile for the blocks of a network, in place."""
+import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -7,6 +9,15 @@ import torch._dynamo
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_view import StagedView
+
+COMPILERS = (os.environ['CXX'], ) if 'CXX' in os.environ else ('g++', 'clang++', 'c++', 'cl')
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise a ``UserError`` where ``train.compile`` is for the CPU and there is no compiler of C++."""
+    if device.type == 'cpu' and not any(map(shutil.which, COMPILERS)):
+        raise UserError(f'train.compile: needs a C++ compiler, found none of {", ".join(COMPILERS)}; install one, or '
+                        'set compile: false')
 
 
 def compile_blocks(view: StagedView, **arguments: Any) -> None:

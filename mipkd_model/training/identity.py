@@ -1,6 +1,5 @@
 """The identity of a run: all options that decide its weights, so that a resumed run can be compared with it."""
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 from ..base.files import file_sha256
 from ..losses.schedule import WeightSchedule
 from .optimizer import IMPLEMENTATIONS
-from .options import StepOptions
 
 # With other values of these it is the same run, longer or shorter, or computed in another way.
-FREE = {'total_iter', *(field.name for field in fields(StepOptions))} - {'grad_clip'}
+FREE = {'total_iter', 'precision', 'channels_last', 'compile', 'accumulate', 'nonfinite'}
 FREE_OF_DATA = {'name', 'phase', 'scale', 'dataroot_gt', 'dataroot_lq', 'batch_size_per_gpu', 'num_worker_per_gpu',
                 'pin_memory', 'persistent_workers', 'io_backend', 'prefetch_mode', 'num_prefetch_queue'}
 FREE_OF_LOSSES = {'recompute'}
@@ -80,4 +78,4 @@ def _in_iterations(block: Any, name: str, train: Mapping[str, Any]) -> Any:
     if not isinstance(block, dict) or not isinstance(block.get('schedule'), dict):
         return block
     schedule = WeightSchedule.of(block['schedule'], f'train.{name}.schedule', train['total_iter'])
-    return {**block, 'schedule': asdict(schedule)}
+    return {**block, 'schedule': schedule.model_dump()}

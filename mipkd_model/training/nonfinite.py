@@ -10,8 +10,8 @@ from mipkd_arch.base.errors import UserError
 
 from basicsr.utils import get_root_logger
 
+from ..schema.training import TrainOptions
 from .optimizer import skips_on_device
-from .options import StepOptions
 
 MAX_CONSECUTIVE = 10
 """Skipped steps one after the other that stop a run: it does not recover."""
@@ -37,7 +37,7 @@ class NonFiniteGuard:
         newest_state: gives the newest training state before an iteration, or None, for messages.
     """
 
-    def __init__(self, parts: dict[str, nn.Module], average: nn.Module | None, options: StepOptions,
+    def __init__(self, parts: dict[str, nn.Module], average: nn.Module | None, options: TrainOptions,
                  device: torch.device, newest_state: Callable[[float], Path | None] = lambda before: None) -> None:
         self.modules = parts if average is None else {**parts, 'net_g_ema': average}
         self.weights = {f'{label}.{name}': weight for label, part in parts.items()

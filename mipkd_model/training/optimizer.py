@@ -6,33 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mipkd_arch.base.errors import UserError, number_in, one_of, reason_of, true_or_false
-
-from ..config.arguments import check_arguments
-
-OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD')
 IMPLEMENTATIONS = ('fused', 'foreach')
 """Options that select how an optimizer goes through the weights."""
-
-
-def check_optimizer(block: Any, where: str = 'train.optim_g') -> None:
-    """Check an optimizer's block of options, ``type`` and arguments.
-
-    Raises:
-        UserError: the optimizer is not known, or does not take the arguments.
-    """
-    if not isinstance(block, dict) or 'type' not in block:
-        raise UserError(f'{where}: needs a block with a type')
-    kind = getattr(torch.optim, one_of(f'{where}.type', block['type'], OPTIMIZERS))
-    check_arguments(where, {name: value for name, value in block.items() if name != 'type'}, kind, given=('params', ))
-    number_in(f'{where}.lr', block.get('lr'), 0)
-    for name in IMPLEMENTATIONS:
-        if block.get(name) is not None:
-            true_or_false(f'{where}.{name}', block[name])
-    try:
-        make_optimizer(block, [torch.zeros(1, requires_grad=True)])
-    except Exception as error:  # PyTorch's own words on any other argument
-        raise UserError(f'{where}: {block["type"]} refuses these options ({reason_of(error)})') from None
 
 
 def make_optimizer(block: Mapping[str, Any], groups: list) -> torch.optim.Optimizer:

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from mipkd_arch.base.errors import UserError, one_of
+from mipkd_arch.base.errors import UserError
 
-PRECISIONS = ('auto', 'bf16', 'tf32', 'fp32')
 # Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. With them it emulates bfloat16 at half
 # the speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. Other values are no cap.
 CAPS_WITHOUT_BF16 = ('sse41', 'avx', 'avx2', 'avx2_vnni', 'avx2_vnni_2', 'avx512_core', 'avx512_core_vnni')
@@ -35,12 +34,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Check ``train.precision``.
-
-    Raises:
-        UserError: it is not known, or not for this device.
-    """
-    one_of('train.precision', precision, PRECISIONS)
+    """Raise a ``UserError`` where a ``train.precision`` is not for the device of a training."""
     if precision == 'tf32' and device.type != 'cuda':
         raise UserError('train.precision: tf32 is a format of GPUs, and this runs on the CPU; take auto, bf16 or fp32')
 

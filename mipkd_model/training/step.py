@@ -5,8 +5,8 @@ import torch
 
 from ..base.randomness import StepRandom
 from ..distributed.all_reduce import average
+from ..schema.training import TrainOptions
 from .distiller import Distiller
-from .options import StepOptions
 from .precision import autocast
 
 
@@ -25,7 +25,7 @@ class TrainingStep:
             the batch that all have together.
     """
 
-    def __init__(self, distiller: Distiller, options: StepOptions, device: torch.device, seed: int, rank: int = 0,
+    def __init__(self, distiller: Distiller, options: TrainOptions, device: torch.device, seed: int, rank: int = 0,
                  world_size: int = 1) -> None:
         self.distiller, self.precision, self.accumulate = distiller, options.precision, options.accumulate
         self.device, self.seed, self.rank, self.world_size = device, seed, rank, world_size

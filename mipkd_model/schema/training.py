@@ -1,0 +1,151 @@
+"""The block ``train`` and those inside of it."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mipkd_arch.base.option_types import (
+    MAX_ITERATIONS,
+    Ascending,
+    Block,
+    Count,
+    Decay,
+    Doc,
+    Integer,
+    Iterations,
+    Mapped,
+    NonNegative,
+    Number,
+    Switch,
+    Text,
+)
+
+ANY_LOSS = '<name>_opt'
+IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')
+"""Losses of two images, of BasicSR's types; all others are ``DistillLoss``."""
+NAMED_LOSSES = {
+    'pixel_opt': 'Loss of the student\'s image against gt, any image loss of BasicSR.',
+    'kd_opt': 'Loss of the student\'s image against the teacher\'s.',
+    'perceptual_opt': 'BasicSR\'s perceptual loss of the student\'s image against gt.',
+    'feature_prior_opt': 'MiPKD\'s loss on mixed features.',
+    'block_prior_opt': 'MiPKD\'s loss on mixed blocks.',
+}
+"""Losses that have a meaning of their own by their names."""
+PYTORCHS: Any = None
+"""Default of an argument that is left to PyTorch; null itself is not allowed there."""
+Rate = Annotated[Number, Field(ge=0, le=100)]
+Cuts = Annotated[Count | list[Text], Doc('an integer of at least 1, or a list of names of blocks')]
+
+
+class LoopOptions(Block):
+    """What BasicSR's pipeline reads of ``train``, whatever the model."""
+    total_iter: Iterations = Field(description='Iterations of the training.')
+    warmup_iter: Annotated[Integer, Field(ge=-1, le=MAX_ITERATIONS)] = Field(
+        -1, description='Iterations of warm-up, in which the learning rate rises from 0; -1: none.')
+
+
+class TrainOptions(LoopOptions):
+    """``train``. ``losses`` has the blocks ``*_opt`` but for ``mixer_opt``, by their names as in the file."""
+    optim_g: Mapped = Field(description='The optimizer.')
+    scheduler: Mapped = Field(description='The learning rate scheduler.')
+    mixer_lr: Annotated[Rate | None, Doc(default='that of optim_g')] = Field(
+        None, description='Learning rate of mixers and of losses that have weights.')
+    ema_decay: Decay = Field(
+        0, description='Decay of the exponential moving average (EMA) of the weights, which is what is measured; 0: '
+                       'no average.')
+    cuts_g: Cuts = Field(3, description='Where losses take the student\'s features: after these blocks, or at the '
+                                        'ends of so many even stages.')
+    cuts_t: Cuts = Field(3, description='The same for the teacher, with as many stages.')
+    precision: Literal['auto', 'bf16', 'tf32', 'fp32'] = Field(
+        'auto', description='Mixed precision: number format of convolutions and matrix products. auto: bf16 '
+                            '(autocast) where the hardware has it, else fp32; tf32: GPUs only.')
+    channels_last: Switch = Field(
+        True, description='Channels-last memory format of features, which is faster on most hardware.')
+    compile: Switch = Field(False, description='Compile the blocks of the networks by torch.compile.')
+    accumulate: Count = Field(
+        1, description='Gradient accumulation: equal parts of a batch that are passed one after the other, for less '
+                       'memory.')
+    grad_clip: Annotated[Number, Field(gt=0)] | None = Field(
+        None, description='Gradient clipping: largest L2 norm of the gradient.')
+    nonfinite: Literal['skip', 'stop'] = Field(
+        'skip', description='What happens at an iteration whose loss or gradient is not finite (NaN); 10 of them in a '
+                            'row stop the run in any case.')
+    mixer_opt: Mapped | None = Field(None, description='The mixers of the losses that have them; see below.')
+    losses: dict[str, Any] = Field(default_factory=dict, alias='<name>_opt', description='Any other loss; see below.')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _gather_losses(cls, block: Any) -> Any:
+        if not isinstance(block, Mapping):
+            return block
+        losses = {name: value for name, value in block.items() if is_loss(name)}
+        return {**{name: value for name, value in block.items() if name not in losses}, ANY_LOSS: losses}
+
+
+def is_loss(name: str) -> bool:
+    """Whether an option of ``train`` is the block of a loss."""
+    return name.endswith('_opt') and name not in ('mixer_opt', ANY_LOSS)
+
+
+class OptimizerOptions(Block):
+    """``train.optim_g``; other arguments are those of the optimizer's class in PyTorch."""
+    model_config = {'extra': 'allow'}
+    type: Literal['Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD'] = Field(
+        description='The optimizer of PyTorch.')
+    lr: Rate = Field(description='Learning rate.')
+    weight_decay: Annotated[NonNegative, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Weight decay.')
+    betas: Annotated[list[Decay], Doc('two numbers of at least 0 and below 1', 'PyTorch\'s')] = Field(
+        PYTORCHS, min_length=2, max_length=2,
+        description='Decays of the averages of gradient and square; Adam and its kin.')
+    eps: Annotated[NonNegative, Doc(default='PyTorch\'s')] = Field(
+        PYTORCHS, description='Added to the denominator; all but SGD.')
+    momentum: Annotated[Decay, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Momentum; SGD and RMSprop.')
+    amsgrad: Annotated[Switch, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='AMSGrad; Adam and AdamW.')
+    nesterov: Annotated[Switch, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Nesterov\'s momentum; SGD.')
+    alpha: Annotated[Decay, Doc(default='PyTorch\'s')] = Field(
+        PYTORCHS, description='Decay of the average of squares; RMSprop.')
+    fused: Switch | None = Field(True, description='Fused kernels: all weights in one pass.')
+    foreach: Switch | None = Field(None, description='Update weights list by list; not together with fused.')
+
+
+Weights = list[NonNegative]
+Steps = Annotated[list[Iterations], Ascending, Doc('a list of integers of at least 1, ascending')]
+
+
+class StepsSchedulerOptions(Block):
+    """``train.scheduler`` of type MultiStepLR or MultiStepRestartLR."""
+    type: Literal['MultiStepLR', 'MultiStepRestartLR'] = Field(description='The scheduler.')
+    milestones: Steps = Field(description='Iterations at which the learning rate falls.')
+    gamma: Annotated[Number, Field(gt=0, le=1)] = Field(0.1, description='Factor by which it falls.')
+    restarts: Annotated[list[Annotated[Integer, Field(ge=0)]], Ascending,
+                        Doc('a list of integers of at least 0, ascending')] = Field(
+        [0], description='Iterations at which the learning rate starts again, times its weight.')
+    restart_weights: Weights = Field([1], min_length=1, description='Weights of the restarts, as many as there are.')
+
+
+class CosineSchedulerOptions(Block):
+    """``train.scheduler`` of type CosineAnnealingRestartLR."""
+    type: Literal['CosineAnnealingRestartLR'] = Field(description='The scheduler.')
+    periods: list[Iterations] = Field(
+        min_length=1, description='Iterations of each half wave of a cosine; together at least total_iter.')
+    restart_weights: Weights = Field([1], min_length=1, description='Weights of the periods, as many as there are.')
+    eta_min: Rate = Field(0, description='Lowest learning rate.')
+
+
+SCHEDULERS: dict[str, type[Block]] = {
+    'MultiStepLR': StepsSchedulerOptions, 'MultiStepRestartLR': StepsSchedulerOptions,
+    'CosineAnnealingRestartLR': CosineSchedulerOptions}
+
+
+class ScheduleOptions(Block):
+    """``train.<name>_opt.schedule``: a factor of ``loss_weight`` over the training."""
+    type: Literal['constant', 'linear', 'cosine'] = Field(
+        'cosine', description='linear, or cosine for half a wave, between start and end; constant: start_factor until '
+                              'end, then end_factor.')
+    start: NonNegative = Field(
+        0, description='Iteration or, up to 1, share of total_iter until which the factor is start_factor.')
+    end: NonNegative = Field(1.0, description='The same, from which on it is end_factor.')
+    start_factor: NonNegative = Field(1.0, description='Factor of loss_weight at first.')
+    end_factor: NonNegative = Field(0.0, description='Factor in the end. At 0 the loss is not computed.')
