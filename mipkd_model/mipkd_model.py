@@ -113,7 +113,7 @@ class MiPKDModel(BaseModel):
         if self.is_train:
             layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
             images = {key: x.contiguous(memory_format=layout) for key, x in images.items()}
-        self.lq, self.gt = images['lq'], images.get('gt')
+        self.lq, self.gt = images['lq'], images.get('gt', torch.empty(0))
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step: forward and backward pass, optimizer, average."""
@@ -133,7 +133,7 @@ class MiPKDModel(BaseModel):
                 self.loss_dict['grad_norm'] = norm
             skipped = self.guard.step(self.optimizer_g)
             if self.net_g_ema is not None:
-                update_ema(self.net_g_ema, self.net_g, warm_decay(self.opt['train']['ema_decay'], current_iter), skipped)
+                update_ema(self.net_g_ema, self.net_g, warm_decay(self.options.ema_decay, current_iter), skipped)
         self.saver.iteration = current_iter
 
     def get_current_log(self) -> dict[str, float]:
@@ -156,7 +156,7 @@ class MiPKDModel(BaseModel):
                    save_img: bool = False) -> None:
         """Measure the network on the loader's dataset; ``current_iter`` may be anything in a test."""
         # BasicSR's loop may count on after the last iteration.
-        iteration = min(current_iter, int(self.opt['train']['total_iter'])) if self.is_train else None
+        iteration = min(int(current_iter), int(self.opt['train']['total_iter'])) if self.is_train else None
         self.validator.validate(dataloader.dataset, iteration, tb_logger, save_img)
 
     def test(self) -> None:

@@ -240,7 +240,8 @@ def test_what_was_left_out_since_the_last_log_is_told_before_a_save(tmp_path, lo
 def watched(values):
     """``NonFiniteGuard`` that has seen steps with one loss each, given by name and value."""
     part = nn.Linear(2, 1)
-    guard = NonFiniteGuard({'net_g': part}, None, TrainOptions(total_iter=1, optim_g={}, scheduler={}), torch.device('cpu'))
+    options = TrainOptions(total_iter=1, optim_g={}, scheduler={})
+    guard = NonFiniteGuard({'net_g': part}, None, options, torch.device('cpu'))
     optimizer = torch.optim.Adam(part.parameters(), fused=True)
     for iteration, (name, value) in enumerate(values, 1):
         optimizer.zero_grad()

@@ -1,4 +1,5 @@
 """Files of training states: checksums, the newest few kept."""
+import lzma
 import resource
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.run.states import StateError, archive_later_states, newest_state, read_state, states_in, write_state
+from mipkd_model.training.identity import differences, identity
+
+from basicsr.archs import build_network
 
 
 def state(iteration):
@@ -116,3 +120,42 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_last_good_state(tmp_
     assert '4.state: cannot be written (File too large)' in line and f'the newest state is {states}/2.state' in line
     assert [file.name for file in states.iterdir()] == ['2.state'] and (states / '2.state').read_bytes() == before
     assert start('--auto_resume').returncode == 0
+
+
+@pytest.fixture
+def first_version(tmp_path):
+    """Options of a run that the first version has saved after 3 steps, its state, and a teacher's weights."""
+    opt = runs.options(tmp_path, mixer_opt={'latent': 2}, grad_clip=1., cuts_g=1, cuts_t=1)
+    for label in 'gt':
+        opt[f'network_{label}'].update(num_feat=2, num_block=1)
+    teacher = build_network(opt['network_t'])
+    with torch.no_grad():
+        for place, weight in enumerate(teacher.parameters()):
+            weight.copy_((torch.arange(weight.numel()).add(place).sin() * 0.3).view_as(weight))
+    torch.save({'params': teacher.state_dict()}, tmp_path / 'teacher.pth')
+    file = tmp_path / '3.state'
+    file.write_bytes(lzma.decompress((runs.ROOT / 'tests/data/first_version.state.xz').read_bytes()))
+    return opt, file
+
+
+def test_a_state_of_the_first_version_is_of_the_same_run(first_version):
+    opt, file = first_version
+    found = differences(read_state(file)['identity'], identity({**opt, 'world_size': 1}))
+    assert [path for path, *_ in found if not path.startswith('teacher')] == [], 'its file depends on PyTorch'
+
+
+def test_a_run_of_the_first_version_resumes_with_the_step_that_it_would_have_made(first_version):
+    opt, file = first_version
+    opt['path'].update(resume_state=str(file), training_states=str(file.parent))
+    model = runs.model(opt)
+    model.resume_training(read_state(file))
+    generator = torch.Generator().manual_seed(4)
+    model.update_learning_rate(4)
+    model.feed_data({key: torch.randint(0, 256, (2, 3, side, side), generator=generator, dtype=torch.uint8)
+                     for key, side in (('lq', 16), ('gt', 32))})
+    model.optimize_parameters(4)
+    assert model.get_current_log() == pytest.approx(
+        {'l_pix': 0.2610580623149872, 'l_kd': 0.18758702278137207, 'l_feat': 1.6094164848327637,
+         'l_ae': 1.5270192623138428, 'l_block': 0.01853417418897152, 'grad_norm': 1.844785213470459}, rel=1e-5)
+    average = sum(weight.double().sum().item() for weight in model.net_g_ema.parameters())
+    assert average == pytest.approx(-1.710655995309935, rel=1e-6)

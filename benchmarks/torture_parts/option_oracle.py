@@ -38,7 +38,7 @@ CLOSED = {
              'param_key_t', 'ignore_resume_networks', 'resume_state'},
     'logger': {'wandb', 'keep_states', 'print_freq', 'save_checkpoint_freq', 'use_tb_logger'},
     'val': {'val_freq', 'save_img', 'suffix', 'pbar', 'metrics', 'self_ensemble', 'tile', 'tile_pad', 'check_teacher'},
-    'train': {'mixer_lr', 'channels_last', 'compile', 'cuda_graphs', 'accumulate', 'grad_clip', 'nonfinite',
+    'train': {'mixer_lr', 'channels_last', 'compile', 'accumulate', 'grad_clip', 'nonfinite',
               'precision', 'ema_decay', 'cuts_g', 'cuts_t', 'warmup_iter', 'mixer_opt'},
     'network_g': set(), 'network_t': set(), 'datasets.train': {'use_shuffle', 'pin_memory', 'persistent_workers',
                                                                'prefetch_mode', 'num_prefetch_queue', 'name'},

@@ -26,7 +26,7 @@ def _rich(world):
         'optim_g': {'type': 'AdamW', 'lr': 0.002, 'weight_decay': 0.01, 'betas': [0.9, 0.99], 'eps': 1.0e-08},
         'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [3, 3], 'restart_weights': [1, 0.5],
                       'eta_min': 0.00001},
-        'warmup_iter': 2, 'channels_last': False, 'compile': False, 'cuda_graphs': False, 'nonfinite': 'stop',
+        'warmup_iter': 2, 'channels_last': False, 'compile': False, 'nonfinite': 'stop',
         'cuts_g': ['body.0', 'body.1'], 'cuts_t': 3, 'ema_decay': 0,
         'fitnet_opt': {'type': 'FitNetLoss', 'variant': 'channel_mean', 'loss_weight': 10},
         'at_opt': {'type': 'ATLoss'}, 'rkd_opt': {'type': 'RKDLoss'}, 'fakd_opt': {'type': 'FAKDLoss'},

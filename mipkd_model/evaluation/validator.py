@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from mipkd_arch.staged_view import size_multiple
 
@@ -54,11 +53,11 @@ class Validator:
         with self._eval_mode(), torch.no_grad():
             return restorer_of(self.opt, self.network, self.size_multiple)(lq)
 
-    def validate(self, dataset: Dataset, iteration: int | None, tb_logger: Any = None, save_img: bool = False) -> None:
+    def validate(self, dataset: Any, iteration: int | None, tb_logger: Any = None, save_img: bool = False) -> None:
         """Measure the network on a dataset; write the record and log the means.
 
         Args:
-            dataset: for validation.
+            dataset (Dataset): for validation, with its options in ``opt``.
             iteration: of the training, None in a test.
             tb_logger: TensorBoard's writer, or None.
             save_img: save the outputs.

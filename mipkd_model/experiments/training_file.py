@@ -39,7 +39,6 @@ train:
   precision: auto        # bf16 where the hardware has it, else fp32; or say which: bf16, tf32, fp32
   channels_last: true
   compile: false         # torch.compile for the networks' blocks
-  cuda_graphs: false     # launch a whole step at once; on one GPU
   accumulate: 1          # parts that a batch is passed in, for less memory
   grad_clip: ~           # largest norm of the gradient
   nonfinite: skip        # what happens to a step whose loss or gradient is not finite: skip, stop

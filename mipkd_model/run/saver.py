@@ -82,8 +82,8 @@ class Saver:
             if self.saved != self.iteration:
                 self._write_state()
         else:
-            frequency = (self.opt.get('val') or {}).get('val_freq')
-            self.iteration, self.validation_pending = iteration, bool(frequency) and iteration % frequency == 0
+            frequency = (self.opt.get('val') or {}).get('val_freq') or float('inf')
+            self.iteration, self.validation_pending = iteration, iteration % frequency == 0
             self._write_state()
         self.save_checkpoint(iteration)
         if iteration == -1 and agree(asked_to_stop() is not None):

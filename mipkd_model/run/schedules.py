@@ -17,7 +17,7 @@ SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartL
 PATH = 'train.scheduler.'
 WARM_UP = 'train.warmup_iter'
 WEIGHT = re.compile(r'train\.(\w+_opt)\.schedule\.(\w+)')
-CONSTANT = WeightSchedule(start_factor=1., end_factor=1.)
+CONSTANT = WeightSchedule.model_construct(start_factor=1., end_factor=1.)
 
 
 def unseen_changes(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:

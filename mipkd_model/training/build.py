@@ -78,16 +78,15 @@ def needs_teacher(opt: Mapping[str, Any], losses: Mapping[str, nn.Module]) -> bo
 
 
 def make_views(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None,
-               losses: Mapping[str, nn.Module]) -> list[StagedView | None]:
+               losses: Mapping[str, nn.Module]) -> tuple[StagedView, StagedView | None]:
     """Views of student and teacher (None without one), cut into stages where a loss reads features."""
     feature_losses = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_features]
-    views = [None if network is None else _make_view(opt, label, network, feature_losses)
-             for label, network in (('g', student), ('t', teacher))]
-    counts = [len(view.stages) for view in views if view is not None]
-    if len(set(counts)) > 1:
-        raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {counts[0]} and {counts[1]} '
-                        'stages; the numbers must be equal')
-    return views
+    view_g = _make_view(opt, 'g', student, feature_losses)
+    view_t = None if teacher is None else _make_view(opt, 't', teacher, feature_losses)
+    if view_t is not None and len(view_g.stages) != len(view_t.stages):
+        raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {len(view_g.stages)} and '
+                        f'{len(view_t.stages)} stages; the numbers must be equal')
+    return view_g, view_t
 
 
 def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_losses: list[str]) -> StagedView:

@@ -4,6 +4,8 @@ only trained weights need.
 A convolution is replaced by one of a subclass that has the same parameters, so state dicts, optimizers and copies see
 no difference. Staged views hold modules, so they are made afterwards.
 """
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -77,8 +79,10 @@ def store_in_bf16(network: nn.Module) -> None:
 
 def _replace(network: nn.Module, name: str, kind: type[nn.Conv2d]) -> None:
     old = network.get_submodule(name)
-    new = kind(old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation, old.groups,
-               old.bias is not None, old.padding_mode, device='meta').train(old.training)
+    assert isinstance(old, nn.Conv2d)
+    names = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation', 'groups', 'padding_mode')
+    arguments = {name: getattr(old, name) for name in names}
+    new = kind(**arguments, bias=old.bias is not None, device='meta').train(old.training)
     new.weight, new.bias = old.weight, old.bias
     parent, _, child = name.rpartition('.')
     setattr(network.get_submodule(parent), child, new)
@@ -88,7 +92,8 @@ class _FrozenConvolution(torch.autograd.Function):
     """``F.conv2d`` with the gradient of its input only, the transposed convolution of the output's gradient."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, stride, padding, dilation, groups):
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: tuple,
+                padding: tuple, dilation: tuple, groups: int) -> torch.Tensor:
         output = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
         ctx.save_for_backward(weight.to(output.dtype))  # autocast may have cast it
         ctx.arguments = stride, padding, dilation, groups
@@ -98,7 +103,7 @@ class _FrozenConvolution(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         stride, padding, dilation, groups = ctx.arguments
         weight, = ctx.saved_tensors
         x = F.conv_transpose2d(gradient, weight, None, stride, padding, ctx.output_padding, groups, dilation)

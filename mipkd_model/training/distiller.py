@@ -41,11 +41,11 @@ class Distiller(nn.Module):
                  schedules: Mapping[str, WeightSchedule] | None = None) -> None:
         super().__init__()
         self.student = student_view.network
-        self.views = {STUDENT: student_view, TEACHER: teacher_view}
+        self.views = {STUDENT: student_view, **({} if teacher_view is None else {TEACHER: teacher_view})}
         self.losses = nn.ModuleDict(losses)
         self.schedules, self.factors = schedules or {}, dict.fromkeys(losses, 1.)
         self.mixers = nn.ModuleList()
-        if any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
+        if teacher_view and any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
             self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
                                for _ in range(student_view.num_positions))
         self.calibrated = not self.mixers
@@ -97,7 +97,7 @@ class Distiller(nn.Module):
         # The teacher first: what it needs in between is free again when the student's features are kept.
         teacher = self.teacher_forward(padded) if asks_teacher else None
         passes = {STUDENT: self.views[STUDENT].forward_features(padded), TEACHER: teacher}
-        return DistillStep(lq, gt, self.views, passes, self.mixers, rng)
+        return DistillStep(lq, gt, self.views, passes, [*self.mixers], rng)
 
     def loss_values(self, name: str, step: DistillStep) -> dict[str, torch.Tensor]:
         """What the loss of that name makes of a step: scalars by name, weighted.
@@ -124,13 +124,12 @@ class Distiller(nn.Module):
 
     def pad(self, lq: torch.Tensor) -> torch.Tensor:
         """Pad lq (N, C, H, W) so that both networks take it; a no-op for the usual patch sizes."""
-        return pad_to_multiple(lq, math.lcm(*(view.size_multiple for view in self.views.values() if view is not None)))
+        return pad_to_multiple(lq, math.lcm(*(view.size_multiple for view in self.views.values())))
 
     @torch.no_grad()
     def teacher_forward(self, lq: torch.Tensor) -> StagedOutput | None:
         """The teacher's features and output for a padded lq, or None without a teacher."""
-        view = self.views[TEACHER]
-        return None if view is None else view.forward_features(lq)
+        return self.views[TEACHER].forward_features(lq) if TEACHER in self.views else None
 
     @torch.no_grad()
     def calibrate(self, lq: torch.Tensor) -> None:

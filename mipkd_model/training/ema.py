@@ -22,13 +22,14 @@ def update_ema(ema: nn.Module, network: nn.Module, decay: float, skipped: bool |
         decay: in [0, 1]; 0 copies all.
         skipped: True leaves ``ema`` as it is; a 0-dim bool tensor stays on the device.
     """
-    averages, weights = list(ema.parameters()), list(network.parameters())
+    averages: list[torch.Tensor] = [*ema.parameters()]
+    weights: list[torch.Tensor] = [*network.parameters()]
     if not torch.is_tensor(skipped):
         if skipped:
             return
         torch._foreach_lerp_(averages, weights, 1 - decay)
     else:
-        moves = torch._foreach_sub(weights, averages)
+        moves = [*torch._foreach_sub(weights, averages)]
         torch._foreach_mul_(moves, ~skipped * (1 - decay))
         torch._foreach_add_(averages, moves)
     for ema_buffer, buffer in zip(ema.buffers(), network.buffers(), strict=True):

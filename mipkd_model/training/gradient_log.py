@@ -1,7 +1,7 @@
 """The gradient of each loss at the student, compared with that of the pixel loss, and the log of it."""
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,8 @@ def loss_gradients(step: TrainingStep, lq: torch.Tensor, gt: torch.Tensor, itera
             with autocast(step.precision, step.device):
                 losses = distiller(*part)
             for name in list(losses):
-                total[name] = total.get(name, 0) + _gradient(losses[name] / step.accumulate, weights)
+                gradient = _gradient(losses[name] / step.accumulate, weights)
+                total[name] = total[name] + gradient if name in total else gradient
     with torch.no_grad():
         for buffer, value in buffers:
             buffer.copy_(value)
@@ -53,11 +54,11 @@ def loss_gradients(step: TrainingStep, lq: torch.Tensor, gt: torch.Tensor, itera
     return {name: LossGradient(vector.norm().item(), _cosine(vector, reference)) for name, vector in total.items()}
 
 
-def _gradient(loss: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+def _gradient(loss: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
     """Gradient of a loss at all weights, flat, float64; the graph stays for the other losses."""
-    found = [torch.zeros_like(weight) for weight in weights]
-    if loss.requires_grad:
-        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
+    if not loss.requires_grad:
+        return torch.zeros(sum(weight.numel() for weight in weights), dtype=torch.float64, device=loss.device)
+    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
     return torch.cat([part.double().flatten() for part in found])
 
 

@@ -4,6 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mipkd_arch.base.arguments import RENAMED
+
 from ..base.files import file_sha256
 from ..losses.schedule import WeightSchedule
 from .optimizer import IMPLEMENTATIONS
@@ -51,7 +53,18 @@ def _sha256(file: Path, size: int, changed: int) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Paths at which two identities differ, with both values; None stands for null."""
+    before, now = _renamed(before), _renamed(now)
     return [(path, before.get(path), now.get(path)) for path in {**before, **now} if before.get(path) != now.get(path)]
+
+
+def _renamed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity with the present names of arguments, for that of an older run has their former ones."""
+    current = {}
+    for path, value in found.items():
+        block, _, name = path.rpartition('.')
+        new, values = RENAMED.get((found.get(f'{block}.type'), name), (name, {}))
+        current[f'{block}.{new}' if new != name else path] = values.get(value, value) if values else value
+    return current
 
 
 def flat(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:

@@ -91,9 +91,9 @@ class NonFiniteGuard:
             UserError: the run stops here.
         """
         if not self.synchronous and skips_on_device(optimizer):
-            optimizer.found_inf = self.flag.float()
+            optimizer.found_inf = self.flag.float()  # type: ignore[attr-defined]
             optimizer.step()
-            del optimizer.found_inf
+            del optimizer.found_inf  # type: ignore[attr-defined]
             return self.flag
         skipped = bool(self.flag)
         if not skipped:

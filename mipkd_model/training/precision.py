@@ -21,7 +21,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cap = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get('DNNL_MAX_CPU_ISA') or ''
-    in_use = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    in_use = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     return in_use and cap.lower() not in CAPS_WITHOUT_BF16 and _cpu_has_bf16()
 
 
