@@ -62,8 +62,8 @@ def _renamed(found: Mapping[str, Any]) -> dict[str, Any]:
     current = {}
     for path, value in found.items():
         block, _, name = path.rpartition('.')
-        new, values = RENAMED.get((found.get(f'{block}.type'), name), (name, {}))
-        current[f'{block}.{new}' if new != name else path] = values.get(value, value) if values else value
+        new, values = RENAMED.get((str(found.get(f'{block}.type')), name), (name, {}))
+        current[f'{block}.{new}' if new != name else path] = values.get(str(value), value)
     return current
 
 
