@@ -1,6 +1,6 @@
 """Checkpoints and training states of a run, and how it resumes from them."""
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,10 +25,9 @@ from .states import newest_before, write_state
 
 KEEP_STATES = 3
 """Default of ``logger.keep_states``."""
-LOAD_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
 CHECKPOINT_KEYS = {'net_g': 'params', 'net_g_ema': 'params_ema'}
-GROUP_VALUES = {'params': list, 'lr': float, 'initial_lr': float}
-SCHEDULE_VALUES = {'last_epoch': int, '_step_count': int, '_last_lr': list, 'base_lrs': list}
+GROUP_VALUES = {'params', 'lr', 'initial_lr'}
+SCHEDULE_VALUES = {'last_epoch', '_step_count', '_last_lr', 'base_lrs'}
 """What a group of an optimizer, and a schedule, have that is not an option."""
 
 
@@ -79,11 +78,10 @@ class Saver:
         self.guard.check_weights(iteration)
         if iteration == -1:
             self._finish_validation()
-            if self.saved != self.iteration:
-                self._write_state()
         else:
             frequency = (self.opt.get('val') or {}).get('val_freq') or float('inf')
             self.iteration, self.validation_pending = iteration, iteration % frequency == 0
+        if iteration != -1 or self.saved != self.iteration:
             self._write_state()
         self.save_checkpoint(iteration)
         if iteration == -1 and agree(asked_to_stop() is not None):
@@ -118,17 +116,20 @@ class Saver:
         """
         try:
             self._load(state)
-        except LOAD_ERRORS as error:
+        except Exception as error:  # of any part of a state
             raise UserError(f'{self.opt["path"]["resume_state"]}: does not fit this run ({reason_of(error)}); take an '
                             'older state, or start another run from its weights: path.pretrain_network_g') from None
 
     def _load(self, state: dict[str, Any]) -> None:
         for saved, optimizer in zip(state['optimizers'], self.optimizers, strict=True):
-            keep_options(saved['param_groups'], optimizer.param_groups, GROUP_VALUES)
+            for group, own in zip(saved['param_groups'], optimizer.param_groups, strict=True):
+                _keep_options(group, own, GROUP_VALUES)
+                _check_numbers([group['lr'], group['initial_lr']])
             optimizer.load_state_dict(saved)
             adopt_layout(optimizer)
-        keep_options(state['schedulers'], [scheduler.state_dict() for scheduler in self.schedulers], SCHEDULE_VALUES)
         for saved, scheduler in zip(state['schedulers'], self.schedulers, strict=True):
+            _keep_options(saved, scheduler.state_dict(), SCHEDULE_VALUES)
+            _check_numbers([saved['last_epoch'], *saved['_last_lr'], *saved['base_lrs']])
             scheduler.load_state_dict(saved)
         if self.networks.keys() != state['weights'].keys():
             raise KeyError(f'it has {", ".join(state["weights"])}; the run has {", ".join(self.networks)}')
@@ -174,20 +175,12 @@ class Saver:
         raise Stopped(number)
 
 
-def keep_options(saved: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]], values: dict[str, type]) -> None:
-    """Replace the options in saved groups, or schedules, by those of this run, which its option file has given.
+def _keep_options(saved: dict[str, Any], own: dict[str, Any], values: set[str]) -> None:
+    """Replace all but ``values`` by what the option file says, which the identity has found to be the same."""
+    saved.update({name: value for name, value in own.items() if name not in values})
 
-    Args:
-        saved: of a state.
-        own: the same of this run.
-        values: what is not an option and taken from the state, by name.
 
-    Raises:
-        ValueError: their numbers differ, or what is taken is not a number at least 0, or not a list of such.
-    """
-    for theirs, ours in zip(saved, own, strict=True):
-        theirs.update({name: value for name, value in ours.items() if name not in values})
-        for name in values.keys() & ours.keys():
-            numbers = theirs[name] if values[name] is list else [theirs[name]]
-            if not all(type(number) in (int, float) and 0 <= number < float('inf') for number in numbers):
-                raise ValueError(f'{name} is {shown(theirs[name])}')
+def _check_numbers(numbers: Iterable[Any]) -> None:
+    for number in numbers:
+        if type(number) not in (int, float) or not 0 <= number < float('inf'):
+            raise ValueError(f'{shown(number)} is not a number of at least 0')

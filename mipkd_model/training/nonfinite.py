@@ -1,4 +1,5 @@
 """Steps whose losses or gradients are not finite: skipped, counted, and named in the log."""
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -17,7 +18,6 @@ MAX_CONSECUTIVE = 10
 """Skipped steps one after the other that stop a run: it does not recover."""
 OWN_LINES = 3
 """The first skipped steps have a line each in the log; later ones share that of their logging interval."""
-MAX_NAMED = 4
 SKIPPED, CONSECUTIVE, LONGEST, LAST = range(4)  # places among the counts
 
 
@@ -47,8 +47,8 @@ class NonFiniteGuard:
         self.skipped = self.reports = 0
         self.zero = torch.zeros((), device=device)
         self.counts = torch.zeros(LAST + 1, dtype=torch.long, device=device)
-        self.by_loss: dict[str, torch.Tensor] = {}
-        self.by_weight = self.counts.new_zeros(len(self.weights))
+        self.names: list[str] = []
+        self.values = self.zero  # losses and norms of gradients of the last skipped step
 
     @property
     def consecutive(self) -> int:
@@ -66,19 +66,16 @@ class NonFiniteGuard:
         found = iter(torch._foreach_norm([gradient for gradient in gradients if gradient is not None]))
         norms = torch.stack([self.zero if gradient is None else next(found) for gradient in gradients])
         norm = torch.linalg.vector_norm(norms)
-        wrong = ~torch.stack(list(losses.values())).isfinite()
-        by_loss = wrong.any()
-        by_gradient = ~by_loss & ~norm.isfinite()
-        self.flag = by_loss | by_gradient
+        values = torch.cat([torch.stack(list(losses.values())), norms])
+        self.flag = ~(values[:len(losses)].isfinite().all() & norm.isfinite())
+        if self.names != list(losses):
+            self.report()  # under the names that it was skipped with
+            self.names, self.values = list(losses), values
+        self.values = torch.where(self.flag, values, self.values)
         self.counts[SKIPPED] += self.flag
         self.counts[CONSECUTIVE].add_(1).mul_(self.flag)
         self.counts[LONGEST].copy_(self.counts[CONSECUTIVE:LONGEST + 1].max())
         self.counts[LAST].mul_(~self.flag).add_(self.flag * iteration)
-        for name, count in zip(losses, wrong, strict=True):
-            self.by_loss[name] = self.by_loss.get(name, 0) + count.long()
-        # The first gradient that is not finite; where only the squares overflow, the largest.
-        first = norms.nan_to_num(nan=float('inf'), posinf=float('inf')).argmax()
-        self.by_weight.index_add_(0, first[None], by_gradient[None].long())
         return norm
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool | torch.Tensor:
@@ -109,19 +106,13 @@ class NonFiniteGuard:
         Raises:
             UserError: there were too many, or one and ``train.nonfinite`` is 'stop'.
         """
-        names = [*self.by_loss, *(f'the gradient of {name}' for name in self.weights)]
-        number, _, longest, last, *counts = torch.cat(
-            [self.counts, *(count[None] for count in self.by_loss.values()), self.by_weight]).tolist()
+        number, _, longest, last = self.counts.tolist()
         if not number:
             return self.skipped
         self.counts[SKIPPED] = 0
-        self.by_weight.zero_()
-        self.by_loss.clear()
         self.skipped += number
         self.reports += 1
-        causes = [name if count == number else f'{name} ({count}x)'
-                  for name, count in zip(names, counts, strict=True) if count]
-        what = ', '.join([*causes[:MAX_NAMED], *(['...'] if len(causes) > MAX_NAMED else [])])
+        what = self._causes()
         if self.options.nonfinite == 'stop':
             self._stop(f'train.nonfinite: stop: in iteration {last:,} not finite: {what}', last)
         if longest >= MAX_CONSECUTIVE:
@@ -129,6 +120,16 @@ class NonFiniteGuard:
         get_root_logger().warning(f'{number} step{"s were" if number > 1 else " was"} skipped, the last in iteration '
                                   f'{last:,}: not finite: {what}. Weights and optimizer are as before.')
         return self.skipped
+
+    def _causes(self) -> str:
+        """What was not finite in the last skipped step: losses, or else a gradient."""
+        values = self.values.tolist()
+        losses = [name for name, value in zip(self.names, values, strict=False) if not math.isfinite(value)]
+        if losses:
+            return ', '.join(losses)
+        norms = [math.inf if math.isnan(norm) else norm for norm in values[len(self.names):]]
+        # The first that is not finite; where only the squares overflow, the largest.
+        return f'the gradient of {list(self.weights)[norms.index(max(norms))]}'
 
     def check_weights(self, iteration: int) -> None:
         """Check before a save that all weights and buffers are finite; ``iteration`` -1 is the end of the run.
