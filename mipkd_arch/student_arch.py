@@ -1,77 +1,77 @@
 """Student networks with the paper's sizes as defaults.
 
 Each is BasicSR's own class with other default arguments: the state dict of ``EDSRStudent`` loads strictly into
-BasicSR's ``EDSR`` of the same size, so a deployed student needs nothing of this package. Any size can be given in the
-option file. Parameter counts are those of the x4 students: 2.70M (EDSR), 5.17M (RCAN), 1.24M (SwinIR).
+BasicSR's ``EDSR`` of the same size, so a deployed student needs nothing of this package. Parameter counts are those of
+the x4 students: 2.70M (EDSR), 5.17M (RCAN), 1.24M (SwinIR).
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""Of DIV2K, in [0, 1]; EDSR, RCAN and SwinIR subtract it first and add it last."""
+Channels = Annotated[int, Field(description='Channels of images, which are in [0, 1].')]
+Width = Annotated[int, Field(description='Channels of the body.')]
+Upscale = Annotated[int, Field(description='2^n or 3; 1 for images that keep their size.')]
+ResScale = Annotated[float, Field(description='Factor of the residual of each block.')]
+Range = Annotated[float, Field(description='Range in which the body works.')]
+Mean = Annotated[Sequence[float], Field(description='Mean of the training images, in [0, 1].')]
 
 
 @ARCH_REGISTRY.register()
 class EDSRStudent(EDSR):
-    """EDSR compressed in width: 64 channels instead of 256, all 32 blocks.
+    """EDSR compressed in width: 64 channels instead of 256, all 32 blocks."""
 
-    Args:
-        num_in_ch, num_out_ch (int): channels of lq and of the output.
-        num_feat (int): width of the body.
-        num_block (int): residual blocks.
-        upscale (int): 2^n or 3; 1 for images that keep their size.
-        res_scale (float): factor of each block's residual.
-        img_range (float): range in which the body works; lq and output are in [0, 1].
-        rgb_mean (sequence[float]): mean of the training images, in [0, 1].
-    """
-
-    def __init__(self, *, num_in_ch=3, num_out_ch=3, num_feat=64, num_block=32, upscale=4, res_scale=0.1,
-                 img_range=255., rgb_mean=RGB_MEAN):
+    def __init__(self, *, num_in_ch: Channels = 3, num_out_ch: Channels = 3, num_feat: Width = 64,
+                 num_block: Annotated[int, Field(description='Residual blocks.')] = 32, upscale: Upscale = 4,
+                 res_scale: ResScale = 0.1, img_range: Range = 255., rgb_mean: Mean = RGB_MEAN) -> None:
         super().__init__(num_in_ch, num_out_ch, num_feat, num_block, upscale, res_scale, img_range, rgb_mean)
 
 
 @ARCH_REGISTRY.register()
 class RCANStudent(RCAN):
-    """RCAN compressed in depth: 6 channel-attention blocks in each of the 10 groups instead of 20.
+    """RCAN compressed in depth: 6 channel-attention blocks in each of the 10 groups instead of 20."""
 
-    Args:
-        num_group (int): residual groups.
-        num_block (int): channel-attention blocks in each group.
-        squeeze_factor (int): reduction inside the channel attention.
-        The others are those of ``EDSRStudent``.
-    """
-
-    def __init__(self, *, num_in_ch=3, num_out_ch=3, num_feat=64, num_group=10, num_block=6, squeeze_factor=16,
-                 upscale=4, res_scale=1, img_range=255., rgb_mean=RGB_MEAN):
+    def __init__(self, *, num_in_ch: Channels = 3, num_out_ch: Channels = 3, num_feat: Width = 64,
+                 num_group: Annotated[int, Field(description='Residual groups.')] = 10,
+                 num_block: Annotated[int, Field(description='Channel-attention blocks in each group.')] = 6,
+                 squeeze_factor: Annotated[int, Field(description='Reduction inside the channel attention.')] = 16,
+                 upscale: Upscale = 4, res_scale: ResScale = 1, img_range: Range = 255.,
+                 rgb_mean: Mean = RGB_MEAN) -> None:
         super().__init__(num_in_ch, num_out_ch, num_feat, num_group, num_block, squeeze_factor, upscale, res_scale,
                          img_range, rgb_mean)
 
 
 @ARCH_REGISTRY.register()
 class SwinIRStudent(SwinIR):
-    """SwinIR compressed in width and depth: 60 channels and 4 groups of 6 blocks instead of 180 and 6 of 6.
+    """SwinIR compressed in width and depth: 60 channels and 4 groups of 6 blocks instead of 180 and 6 of 6."""
 
-    Args:
-        img_size (int): LR size the attention masks are prepared for; other sizes work and cost a little more.
-        in_chans (int): channels of lq and of the output.
-        embed_dim (int): width of the body; divisible by every entry of num_heads.
-        depths (sequence[int]): blocks in each group.
-        num_heads (sequence[int]): attention heads in each group.
-        window_size (int): side of the attention windows.
-        mlp_ratio (float): width of the MLP over embed_dim.
-        drop_path_rate (float): stochastic depth while training; off in eval mode.
-        upscale (int): 2, 3, 4 or 8; 1 for images that keep their size.
-        img_range (float): range in which the body works.
-        upsampler (str): 'pixelshuffle', 'pixelshuffledirect', 'nearest+conv' (x4 alone), or '' (x1 alone), which adds
-            what the network makes to lq, for images with noise or JPEG artifacts.
-        resi_connection (str): '1conv' or '3conv'.
-    """
-
-    def __init__(self, *, img_size=48, in_chans=3, embed_dim=60, depths=(6, 6, 6, 6), num_heads=(6, 6, 6, 6),
-                 window_size=8, mlp_ratio=2., drop_path_rate=0.1, upscale=4, img_range=1., upsampler='pixelshuffle',
-                 resi_connection='1conv'):
-        # Keyword by keyword: SwinIR takes **kwargs and would swallow a misspelt option.
+    def __init__(self, *, img_size: Annotated[int, Field(
+            description='LR size the attention masks are prepared for; other sizes work and cost a little more.')] = 48,
+            in_chans: Channels = 3,
+            embed_dim: Annotated[int, Field(
+                description='Channels of the body; divisible by every entry of num_heads.')] = 60,
+            depths: Annotated[Sequence[int], Field(description='Blocks in each group.')] = (6, 6, 6, 6),
+            num_heads: Annotated[Sequence[int], Field(description='Attention heads in each group.')] = (6, 6, 6, 6),
+            window_size: Annotated[int, Field(description='Side of the attention windows.')] = 8,
+            mlp_ratio: Annotated[float, Field(description='Channels of the MLP over embed_dim.')] = 2.,
+            drop_path_rate: Annotated[float, Field(
+                ge=0, lt=1, description='Stochastic depth while training; off in eval mode.')] = 0.1,
+            upscale: Annotated[int, Field(description='2, 3, 4 or 8; 1 for images that keep their size.')] = 4,
+            img_range: Range = 1.,
+            upsampler: Annotated[str, Field(
+                description='pixelshuffle, pixelshuffledirect, nearest+conv (x4 only), or an empty string (x1 only), '
+                            'which adds the output of the body to lq, for noise or JPEG artifacts.')] = 'pixelshuffle',
+            resi_connection: Annotated[str, Field(description='1conv or 3conv.')] = '1conv') -> None:
+        # Keyword by keyword: SwinIR takes **kwargs and would swallow a misspelled option.
         super().__init__(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim, depths=depths,
                          num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio,
                          drop_path_rate=drop_path_rate, upscale=upscale, img_range=img_range, upsampler=upsampler,

@@ -37,7 +37,7 @@ def test_every_mistake_of_every_file_has_a_line(tmp_path, capsys):
     (tmp_path / 'text.yml').write_text('a: [')
     status, lines = check(capsys, bad, tmp_path / 'text.yml', tmp_path / 'no.yml')
     assert status == 1 and [line.split(': ')[:2] for line in lines] == [
-        [str(bad), 'train.grad_clp'], [str(bad), 'train.ema_decay'], [str(tmp_path / 'text.yml'), 'line 1'],
+        [str(bad), 'train.ema_decay'], [str(bad), 'train.grad_clp'], [str(tmp_path / 'text.yml'), 'line 1'],
         [str(tmp_path / 'no.yml'), 'no such option file']]
 
 

@@ -181,16 +181,20 @@ def test_crosskd_has_no_loss_for_a_student_that_is_the_teacher():
     assert loss(step)['l_crosskd'] < 1e-6
 
 
-@pytest.mark.parametrize('position', [4, -1, 1.0, True, 'middle'])
-def test_a_position_that_is_none_is_refused_with_the_range(position):
-    loss = CrossKDLoss(position=position)
-    message = refusals.refusal(loss.bind, crosskd_step().views, kind=UserError)
-    assert message.startswith(f'crosskd_opt.position: {position!r} is not a position') and '0 to 3' in message
+def test_a_position_beyond_the_cuts_is_refused_with_the_range():
+    message = refusals.refusal(CrossKDLoss(position=4).bind, crosskd_step().views, kind=UserError)
+    assert message.startswith('crosskd_opt.position: 4 is not a position') and '0 to 3' in message
+
+
+@pytest.mark.parametrize('position', [-1, 1.5, True, 'middle'])
+def test_a_position_that_is_none_is_refused(position):
+    message = refusals.refusal(CrossKDLoss, position=position, kind=UserError)
+    assert message.startswith(f'crosskd_opt.position: {position!r} is not an integer of at least 0 or null')
 
 
 @pytest.mark.parametrize('loss, options, hint', [
     (CSDLoss, {'loss_weight': -1}, 'csd_opt.loss_weight: -1 is not a number of at least 0'),
-    (CSDLoss, {'num_negatives': 0}, 'csd_opt.num_negatives: 0 is not a whole number of at least 1'),
+    (CSDLoss, {'num_negatives': 0}, 'csd_opt.num_negatives: 0 is not an integer of at least 1'),
     (CSDLoss, {'num_negatives': True}, 'csd_opt.num_negatives: True is not'),
     (CrossKDLoss, {'loss_weight': 'x'}, "crosskd_opt.loss_weight: 'x' is not a number of at least 0")])
 def test_a_wrong_option_is_one_line_that_names_it(loss, options, hint):

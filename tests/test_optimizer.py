@@ -1,5 +1,6 @@
 """The optimizer of an option file."""
 from copy import deepcopy
+from typing import get_args
 
 import pytest
 import refusals
@@ -8,6 +9,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
+from mipkd_model.schema import OptimizerOptions
 from mipkd_model.training.optimizer import make_optimizer
 
 
@@ -15,10 +17,11 @@ def weight():
     return torch.nn.Parameter(torch.linspace(-1, 1, 5))
 
 
-@pytest.mark.parametrize('name', ['Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD'])
+@pytest.mark.parametrize('name', get_args(OptimizerOptions.model_fields['type'].annotation))
 def test_a_step_is_that_of_pytorchs_optimizer(name):
     ours, theirs = weight(), weight()
     block = {'type': name, 'lr': 0.01, 'weight_decay': 0.1}
+    OptimizerOptions.read(block)
     steps = [(make_optimizer(block, [{'params': [ours]}]), ours),
              (getattr(torch.optim, name)([theirs], lr=0.01, weight_decay=0.1), theirs)]
     for optimizer, w in steps:
@@ -41,15 +44,15 @@ def test_it_is_fused_where_it_can_be_and_nobody_says_otherwise(block, fused, for
 
 
 @pytest.mark.parametrize('block, hint', [
-    (None, 'None is not a mapping'), ('Adam', "'Adam' is not a mapping"), ({'lr': 1}, 'type: missing; it needs Adam'),
+    (None, 'None is not a mapping'), ('Adam', 'not a mapping'), ({'lr': 1}, 'type: missing; it needs Adam, AdamW'),
     ({'type': 'Adams', 'lr': 1}, "type: 'Adams' is not known (did you mean 'Adam"),
     ({'type': 'LBFGS', 'lr': 1}, "allowed are 'Adam', 'AdamW'"),
     ({'type': 'Adam'}, 'lr: missing; it needs a number'), ({'type': 'Adam', 'lr': '1e-4'}, 'it is a text: write it'),
     ({'type': 'Adam', 'lr': 1, 'fusd': True}, "fusd: Adam has no such option (did you mean 'fused'?)"),
     ({'type': 'Adam', 'lr': 1, 'momentum': 0.9}, 'momentum: Adam has no such option'),
     ({'type': 'Adam', 'lr': 1, 'params': []}, 'params: Adam has no such option'),
-    ({'type': 'Adam', 'lr': 1, 'fused': 'yes'}, "fused: 'yes' is not true or false"),
-    ({'type': 'Adam', 'lr': 1, 'foreach': 1}, 'foreach: 1 is not true or false'),
+    ({'type': 'Adam', 'lr': 1, 'fused': 'yes'}, "fused: 'yes' is neither true nor false"),
+    ({'type': 'Adam', 'lr': 1, 'foreach': 1}, 'foreach: 1 is neither true nor false'),
     ({'type': 'Adam', 'lr': 1, 'fused': True, 'foreach': True}, 'refuses these options'),
     ({'type': 'Adam', 'lr': 1, 'betas': [2, 0.9]}, 'betas[0]: 2 is not a number of at least 0 and below 1'),
     ({'type': 'Adam', 'lr': 1, 'differentiable': True}, 'Adam refuses these options'),

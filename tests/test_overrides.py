@@ -52,9 +52,9 @@ def test_nothing_else_is_changed():
     ('train:cuts_g:a=1', '--force_yml train:cuts_g:a: train.cuts_g is 3, not a block of options'),
     ('name:a=1', "name is 'x', not a block"), ('name=[1', '--force_yml name: line 1:'),
     ('name=!!python/object/apply:os.getcwd []', 'the tag'), ('name={a: 1, a: 2}', 'twice'),
-    ('name=None', '--force_yml name: line 1: None is a text in YAML; write ~ for nothing'),
+    ('name=None', '--force_yml name: line 1: None is a string in YAML; write ~ for null'),
     ('total_iter=8', '--force_yml total_iter: is an option of a block; give train:total_iter=8'),
-    ('lr=8', 'give train:optim_g:lr=8'), (f'{"x" * 5000}=1', 'xxx ... ')])
+    ('lr=8', 'give train:optim_g:lr=8')])
 def test_an_entry_that_is_none_is_one_line(entry, message):
     assert message in refusal(override, deepcopy(OPT), [entry], kind=UserError)
 
@@ -69,7 +69,7 @@ def test_names_are_no_code(tmp_path):
     ('train:ema_dcay=0.9', "train.ema_dcay: nothing reads this option (did you mean 'ema_decay'?)"),
     ('train:ema_decay=1.5', 'train.ema_decay: 1.5 is not a number of at least 0 and below 1'),
     ('trian:ema_decay=0.9', "trian: nothing reads this option (did you mean 'train'?)"),
-    ('scale=~', 'scale: None is not a whole number')])
+    ('scale=~', 'scale: None is not an integer')])
 def test_what_it_sets_is_checked_as_if_it_stood_in_the_file(tmp_path, monkeypatch, entry, message):
     file = str(runs.option_file(tmp_path, runs.options(tmp_path)))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', file, '--force_yml', entry])

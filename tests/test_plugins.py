@@ -12,8 +12,8 @@ from processes import Processes, torchrun
 from refusals import refusal
 
 from mipkd_arch import has_view
-from mipkd_arch import staged_view as staged
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.staged_view import _VIEWS
 from mipkd_model.cli import main
 from mipkd_model.config import plugins
 from mipkd_model.config.checks import check_networks, check_options, find_in_options
@@ -133,7 +133,7 @@ def options(folder, parts, **more):
 
 def registered():
     """What is registered, and where modules are looked for."""
-    return [dict(registry._obj_map) for _, registry in NAMES], dict(staged._VIEWS), list(sys.path)
+    return [dict(registry._obj_map) for _, registry in NAMES], dict(_VIEWS), list(sys.path)
 
 
 def wrong(*folders):

@@ -40,15 +40,15 @@ def close(loss, expected):
 
 
 def unit_by_hand(unit, mixer, role):
-    return {'spread': mixer.std(role), 'raw': 1.}.get(unit, unit)
+    return {'std': mixer.std(role), 'none': 1.}.get(unit, unit)
 
 
-UNITS = pytest.mark.parametrize('unit', ['spread', 'raw', 20., 3], ids=str)
+UNITS = pytest.mark.parametrize('unit', ['std', 'none', 20., 3], ids=str)
 
 
 @UNITS
 def test_the_feature_prior_is_the_sum_of_decoded_differences_to_the_teachers_maps(unit):
-    loss = FeaturePriorLoss(loss_weight=3., unit=unit)(make_step())['l_feat']
+    loss = FeaturePriorLoss(loss_weight=3., normalize=unit)(make_step())['l_feat']
     step, expected = make_step(), 0
     mixed = mix_features(step.mixers, step.student, step.teacher, rng().uniform)
     for mixer, mix, target in zip(step.mixers, mixed, step.teacher.features, strict=True):
@@ -70,7 +70,8 @@ def test_distances_of_maps_are_taken_in_float32_and_leave_them_as_they_are(dtype
 @UNITS
 @pytest.mark.parametrize('of, roles', [('teacher', (TEACHER, )), ('both', BOTH)])
 def test_the_autoencoder_term_is_the_sum_of_reconstruction_errors_of_the_teacher_or_of_both(unit, of, roles):
-    loss = FeaturePriorLoss(loss_weight=3., autoencoder_weight=0.5, autoencoder_of=of, unit=unit)(make_step())['l_ae']
+    loss = FeaturePriorLoss(loss_weight=3., autoencoder_weight=0.5, autoencoder_of=of, normalize=unit)
+    loss = loss(make_step())['l_ae']
     step, expected = make_step(), 0
     for position, mixer in enumerate(step.mixers):
         for role in roles:
@@ -102,15 +103,15 @@ def test_an_autoencoder_weight_of_zero_drops_the_term():
     assert list(FeaturePriorLoss()(make_step())) == ['l_feat', 'l_ae']
 
 
-def test_the_unit_spread_makes_the_loss_free_of_the_range_of_the_maps():
-    loss, step = FeaturePriorLoss(unit='spread')(make_step())['l_feat'], make_step()
+def test_division_by_the_std_makes_the_loss_free_of_the_range_of_the_maps():
+    loss, step = FeaturePriorLoss(normalize='std')(make_step())['l_feat'], make_step()
     for mixer in step.mixers:
         mixer.std_student *= 1000
         mixer.std_teacher *= 1000
     for role in BOTH:
         passed = step.passes[role]
         step.passes[role] = type(passed)(tuple(1000 * feature for feature in passed.features), passed.output)
-    close(FeaturePriorLoss(unit='spread')(step)['l_feat'], loss.double())
+    close(FeaturePriorLoss(normalize='std')(step)['l_feat'], loss.double())
 
 
 @pytest.mark.parametrize('assembly, function, length', [('chain', chain, 3), ('restart', restart, 4)])
@@ -164,8 +165,8 @@ def test_losses_are_built_from_basicsrs_registry_and_ask_for_mixers(loss):
     (FeaturePriorLoss, 'loss_weight', -1, 'at least 0'), (FeaturePriorLoss, 'loss_weight', '1e-2', 'at least 0'),
     (FeaturePriorLoss, 'autoencoder_weight', True, 'at least 0'),
     (FeaturePriorLoss, 'autoencoder_of', 'teachers', "did you mean 'teacher'?"),
-    (FeaturePriorLoss, 'unit', 'spred', "did you mean 'spread'?"), (FeaturePriorLoss, 'unit', 0, 'above 0'),
-    (FeaturePriorLoss, 'unit', True, 'above 0'), (FeaturePriorLoss, 'unit', 'a number above 0', "'spread'"),
+    (FeaturePriorLoss, 'normalize', 'sdt', "did you mean 'std'?"), (FeaturePriorLoss, 'normalize', 0, 'above 0'),
+    (FeaturePriorLoss, 'normalize', True, 'above 0'), (FeaturePriorLoss, 'normalize', 'a number above 0', 'std'),
     (BlockPriorLoss, 'loss_weight', -0.1, 'at least 0'),
     (BlockPriorLoss, 'assembly', 'chian', "did you mean 'chain'?"),
     (BlockPriorLoss, 'student_prob', 1.5, 'from 0 to 1'), (BlockPriorLoss, 'student_prob', '0.5', 'from 0 to 1')])
@@ -178,8 +179,13 @@ def test_a_wrong_option_is_refused_in_one_line_that_names_it(loss, option, value
 
 @pytest.mark.parametrize('loss', NAMES)
 def test_an_unknown_option_is_refused(loss):
-    with pytest.raises(TypeError, match='weight_of_loss'):
+    with pytest.raises(UserError, match='weight_of_loss'):
         loss(weight_of_loss=1)
+
+
+def test_the_old_name_of_an_option_still_works_and_is_warned_of():
+    with pytest.warns(FutureWarning, match='feature_prior_opt.unit is called normalize now; write normalize: none'):
+        assert FeaturePriorLoss(unit='raw').normalize == 'none'
 
 
 def test_a_step_draws_the_same_again_for_the_same_seed_and_iteration():

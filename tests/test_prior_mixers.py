@@ -74,7 +74,7 @@ def coder_by_hand(weights, prefix, x, padding):
 @pytest.mark.parametrize('kind, padding', [('cnn', 1), ('mlp', 0)])
 @pytest.mark.parametrize('role, width', [(STUDENT, 4), (TEACHER, 7)])
 @pytest.mark.parametrize('depth', [1, 2])
-def test_encode_and_decode_are_convolutions_in_the_unit_of_the_spread(kind, padding, role, width, depth):
+def test_encode_and_decode_are_convolutions_in_units_of_the_std(kind, padding, role, width, depth):
     mixer = FeaturePriorMixer(4, 7, latent=LATENT, kind=kind, depth=depth).double()
     mixer.std_student.fill_(3.)
     mixer.std_teacher.fill_(11.)
@@ -96,18 +96,26 @@ def test_calibration_gives_the_standard_deviation_of_both_networks_maps():
     torch.testing.assert_close(mixer.std(TEACHER), feature_t.std())
 
 
-def test_calibration_on_maps_of_one_value_gives_a_spread_above_zero():
+def test_calibration_on_maps_of_one_value_gives_a_std_above_zero():
     mixer = FeaturePriorMixer(4, 7, latent=LATENT)
     mixer.calibrate(torch.zeros(1, 4, 3, 3), torch.full((1, 7, 3, 3), 5.))
     assert all(0 < mixer.std(role) < 1e-3 for role in BOTH)
 
 
-def test_spreads_are_saved_with_the_mixer():
+def test_stds_are_saved_with_the_mixer():
     mixer = FeaturePriorMixer(4, 7, latent=LATENT)
     mixer.calibrate(3 * torch.randn(1, 4, 5, 5), 9 * torch.randn(1, 7, 5, 5))
     other = FeaturePriorMixer(4, 7, latent=LATENT)
     other.load_state_dict(mixer.state_dict())
-    assert other.spread(TEACHER) == mixer.std(TEACHER) != 1
+    assert other.std(TEACHER) == mixer.std(TEACHER) != 1
+
+
+def test_states_with_the_old_names_of_the_buffers_are_loaded():
+    mixer, other = FeaturePriorMixer(4, 7), FeaturePriorMixer(4, 7)
+    mixer.std_teacher.fill_(11.)
+    old = {key.replace('std_', 'spread_'): value for key, value in mixer.state_dict().items()}
+    torch.nn.ModuleList([other]).load_state_dict({f'0.{key}': value for key, value in old.items()})
+    assert other.std(TEACHER) == 11 and 'spread_teacher' in old
 
 
 def test_calibration_makes_a_mixer_follow_the_range_of_the_maps():
@@ -125,8 +133,8 @@ def test_calibration_makes_a_mixer_follow_the_range_of_the_maps():
 
 @pytest.mark.parametrize('option, value, hint', [
     ('mask', 'random_3d', "did you mean 'random3d'?"), ('encoder', 'seperate', "did you mean 'separate'?"),
-    ('kind', 'ccn', "did you mean 'cnn'?"), ('latent', 0, 'at least 1'), ('latent', 64., 'whole number'),
-    ('depth', True, 'whole number'), ('ratio', 1.5, 'from 0 to 1'), ('ratio', '0.5', 'from 0 to 1'),
+    ('kind', 'ccn', "did you mean 'cnn'?"), ('latent', 0, 'at least 1'), ('latent', 64.5, 'integer'),
+    ('depth', True, 'integer'), ('ratio', 1.5, 'from 0 to 1'), ('ratio', '0.5', 'from 0 to 1'),
     ('ratio', True, 'from 0 to 1')])
 def test_a_wrong_option_is_refused_in_one_line_that_names_it(option, value, hint):
     with pytest.raises(UserError) as error:
@@ -136,7 +144,7 @@ def test_a_wrong_option_is_refused_in_one_line_that_names_it(option, value, hint
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(TypeError, match='rate'):
+    with pytest.raises(UserError, match='rate'):
         FeaturePriorMixer(4, 7, rate=0.5)
 
 

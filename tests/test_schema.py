@@ -89,7 +89,8 @@ def test_a_value_that_cannot_be_is_one_line_that_begins_with_its_path(good, path
     ('train.scheduler', COSINE), ('train.scheduler', {**COSINE, 'periods': [1, 3], 'restart_weights': [1, 0.5]}),
     ('train.scheduler', {**STEPS, 'restarts': [0, 2], 'restart_weights': [1, 0.5]}), ('train.warmup_iter', 5),
     ('logger.keep_states', 1), ('train.nonfinite', 'stop'), ('val.check_teacher', False), ('val.suffix', 'x4'),
-    ('train.optim_g', {'type': 'SGD', 'lr': 1, 'momentum': 0.9}), ('logger.wandb', None), ('train.mixer_lr', 0)])
+    ('train.optim_g', {'type': 'SGD', 'lr': 1, 'momentum': 0.9}), ('logger.wandb', None), ('train.mixer_lr', 0),
+    ('datasets.train.prefetch_mode', 'cuda'), ('path.ignore_resume_networks', 'network_t'), ('train.accumulate', 2.0)])
 def test_a_value_that_can_be_is_let_through(good, path, value):
     opt = put(good, path, value)
     if path == 'val':
@@ -111,11 +112,12 @@ def test_whole_numbers_may_be_written_with_an_exponent(good):
     ({'path.pretrain_network_t': None}, 'path.pretrain_network_t: missing; a teacher without trained weights'),
     ({'datasets': {'train': None}}, 'datasets.train: needs a block with a type'),
     ({'logger.wandb': {'project': 'x'}}, 'logger.wandb.project: sends the log of TensorBoard'),
-    ({'datasets.train.prefetch_mode': 'cuda'}, 'datasets.train.prefetch_mode: cuda needs pin_memory: true'),
     ({'datasets.train.persistent_workers': True, 'datasets.train.num_worker_per_gpu': 0},
      'datasets.train.persistent_workers: true needs num_worker_per_gpu above 0'),
     ({'train.accumulate': 3}, 'train.accumulate: 3 equal parts cannot be made'),
-    ({'train.cuda_graphs': True}, 'train.cuda_graphs: needs a GPU'),
+    ({'train.cuda_graphs': True}, 'train.cuda_graphs: nothing reads this option, for support of CUDA graphs was removed'),
+    ({'path.models': 'x'}, 'path.models: nothing reads this option'),
+    ({'datasets.train.scale': 2}, 'datasets.train.scale: nothing reads this option'),
     ({'val': None}, 'datasets.val: nothing measures it, for there is no val')])
 def test_options_that_do_not_go_together_are_named(good, changes, message):
     opt = good
@@ -124,10 +126,17 @@ def test_options_that_do_not_go_together_are_named(good, changes, message):
     assert refused(opt).startswith(message)
 
 
+def test_old_names_and_what_earlier_files_have_are_notes(good):
+    opt = put(put(good, 'train.feature_prior_opt.unit', 'spread'), 'train.cuda_graphs', False)
+    found = find_in_options(opt, True)
+    assert not found.errors and 'cuda_graphs' not in opt['train'] and len(found.notes) == 2
+    assert 'train.feature_prior_opt.unit: is called normalize now; write normalize: std' in found.notes
+
+
 def test_val_without_a_data_set_is_refused(good):
     opt = deepcopy(good)
     del opt['datasets']['val']
-    assert refused(opt).startswith('val: there is no data set to validate on')
+    assert refused(opt).startswith('val: there is no dataset to validate on')
 
 
 def test_schedules_that_pass_run_to_the_end_in_basicsr(good):
@@ -153,7 +162,7 @@ def test_a_launcher_says_the_first_and_how_to_see_all(tmp_path, monkeypatch):
     file = runs.option_file(tmp_path, opt)
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
     assert refusal(parse_options, str(tmp_path), kind=UserError) == (
-        f'scale: 0 is not a whole number from 1 to 64 (and 1 more; mipkd check {file} lists all)')
+        f'scale: 0 is not an integer from 1 to 64 (and 1 more; mipkd check {file} lists all)')
 
 
 SIZES = {'EDSR': {'num_feat': 60000}, 'deep EDSR': {'num_block': 60000, 'num_feat': 1}}
@@ -164,7 +173,7 @@ def test_a_network_that_would_eat_the_machine_is_refused_within_seconds(good, si
     opt, start = deepcopy(good), time.process_time()
     opt['network_g'].update(sizes)
     line = refusal(check_networks, opt, True, kind=UserError)
-    assert line.startswith('network_g: ') and 'mend its sizes' in line and time.process_time() - start < 30
+    assert line.startswith('network_g: ') and 'check its sizes' in line and time.process_time() - start < 30
 
 
 @pytest.mark.parametrize('path, value', [('datasets.train.num_worker_per_gpu', 10**6),

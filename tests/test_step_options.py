@@ -58,7 +58,7 @@ def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
     assert of(CUDA, compile=True).compile
 
 
-@pytest.mark.parametrize('value', [None, 'two', '2', 0, -1, True, [2]])
+@pytest.mark.parametrize('value', [None, 'two', '2', 2.5, 0, -1, True, [2]])
 def test_a_batch_size_that_is_none_is_one_line(tmp_path, value):
     opt = runs.options(tmp_path)
     opt['datasets']['train']['batch_size_per_gpu'] = value

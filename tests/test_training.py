@@ -76,12 +76,12 @@ print('loaded')
     assert done.stdout.strip().endswith('loaded'), done.stdout
 
 
-def test_the_mixers_are_in_the_state_with_their_spreads(trained):
+def test_the_mixers_are_in_the_state_with_their_stds(trained):
     root, _ = trained
     state = torch.load(root / 'experiments/tiny/training_states/4.state', weights_only=True)
     mixers = state['weights']['net_mixer']
     assert {key.split('.')[1] for key in mixers} == {'encoders', 'decoders', 'std_student', 'std_teacher'}
-    assert all(mixers[key] != 1 for key in mixers if 'spread' in key)
+    assert all(mixers[key] != 1 for key in mixers if 'std' in key)
 
 
 def test_the_launcher_trains_and_resumes_on_a_cpu(tmp_path):

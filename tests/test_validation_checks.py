@@ -28,8 +28,8 @@ def metric(**changes):
     (metric(test_y_channel='false'), "val.metrics.psnr.test_y_channel: 'false' is neither true nor false"),
     (metric(better='Higher'), "val.metrics.psnr.better: 'Higher' is not known (did you mean 'higher'?)"),
     (metric(input_order='CHW'), 'val.metrics.psnr.input_order: calculate_psnr has no such option'),
-    ({'metrics': ['psnr']}, "val.metrics: ['psnr'] is not a block of metrics by their names"),
-    ({'metrics': {1: {}}}, 'val.metrics: {1: {}} is not a block of metrics by their names'),
+    ({'metrics': ['psnr']}, "val.metrics: ['psnr'] is not a mapping of metrics by their names"),
+    ({'metrics': {1: {}}}, 'val.metrics: {1: {}} is not a mapping of metrics by their names'),
     ({'save_img': 'no'}, "val.save_img: 'no' is neither true nor false"),
     ({'pbar': 1}, 'val.pbar: 1 is neither true nor false'),
     ({'self_ensemble': 'yes'}, "val.self_ensemble: 'yes' is neither true nor false")])
@@ -42,7 +42,7 @@ def test_a_mistake_in_the_validation_block_is_refused_before_anything_starts(tmp
 def test_the_place_in_tables_must_be_text(tmp_path):
     opt = {**runs.options(tmp_path), 'table': {'pair': 3}}
     assert refusal(check_options, opt, True, kind=UserError) == (
-        'table.pair: 3 is not a text; put it in quotes if it is meant')
+        'table.pair: 3 is not a string or null; put it in quotes if it is meant')
 
 
 def test_the_option_that_says_nothing_of_tiles_is_accepted(tmp_path):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, Field, Strict, create_model
 
 from .errors import UserError, shown
-from .option_types import Block, Decay, Integer, Number, Switch, find_errors, whole_numbers
+from .option_types import Block, Decay, Integer, Number, Switch, find_errors, split, whole_numbers
 
 MAX_SIZE = 65_536
 """Largest integer of a network's block; a size beyond it would take hours and all memory to build."""
@@ -51,7 +51,8 @@ def arguments_model(target: Any, given: tuple[str, ...] = (), sizes: bool = Fals
         if name in given or parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         hint = _strict(hints[name]) if name in hints else _fitting(name, parameter.default, sizes)
-        if sizes and hints.get(name) is int and isinstance(parameter.default, int) and parameter.default > 0:
+        is_size = sizes and isinstance(parameter.default, int) and parameter.default > 0
+        if is_size and split(hints.get(name))[0] is int:
             hint = Annotated[hint, Field(gt=0)]
         # An alias, for pydantic has names of its own (`copy`, `model_...`).
         fields[f'option_{name}'] = (hint, Field(... if parameter.default is parameter.empty else parameter.default,

@@ -244,12 +244,12 @@ def _unknown(name: str, known: list[str], whose: str) -> str:
 
 
 def _wrong(inner: Any, hint: Any, value: Any) -> str:
-    if inner is bool:
-        return f'{shown(value)} is neither true nor false'
     choices = [item for part in _members(inner) if get_origin(part) is Literal for item in get_args(part)]
     if choices and len(_members(inner)) == 1:
         return f'{shown(value)} is not known{near_miss(value, choices)}; allowed are {", ".join(map(repr, choices))}'
     members = {split(part)[0] for part in _members(inner)}
+    if members == {bool}:
+        return f'{shown(value)} is neither true nor false'
     near = near_miss(value, choices) if choices and isinstance(value, str) else ''
     remedy = '; put it in quotes if it is meant' if members == {str} and isinstance(value, (bool, int, float)) else ''
     return f'{shown(value)} is not {describe(hint)}{near}{remedy or number_remedy(value)}'

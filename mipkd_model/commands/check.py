@@ -78,7 +78,7 @@ def findings(file, entries=(), options_only=False, folders=()):
     found = find_in_options(opt, is_train)
     if found.errors:
         return found.lines, []
-    warnings = warnings_of(opt, is_train)
+    warnings = [*found.notes, *warnings_of(opt, is_train)]
     if not options_only:
         with found.catching():
             check_machine(opt, is_train)  # before 'auto', and GPUs that are not there, become a number

@@ -5,8 +5,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mipkd_arch.base.arguments import renamed
-
 from ..training.build import make_schedules
 from ..training.ema import warm_decay
 from .rules import active_losses
@@ -25,7 +23,7 @@ def advice(opt: Mapping[str, Any]) -> list[str]:
     if opt.get('model_type') != 'MiPKDModel' or not train.get('scheduler'):
         return []
     total = int(train['total_iter'])
-    return [*_of_renamed(train), *_of_schedule(train['scheduler'], total), *_of_weights(train, total),
+    return [*_of_schedule(train['scheduler'], total), *_of_weights(train, total),
             *_of_train(train, total), *_of_frequencies(opt, total)]
 
 
@@ -47,13 +45,6 @@ def _of_schedule(block: Mapping[str, Any], total: int) -> Iterator[str]:
                    f'is {share:.0%} of its start')
         elif last + 1 < len(periods):
             yield f'train.scheduler.periods: {periods}, but {end}: the last {len(periods) - last - 1} are never reached'
-
-
-def _of_renamed(train: Mapping[str, Any]) -> Iterator[str]:
-    for key, block in active_losses(train).items():
-        for old, new, value in renamed(block['type'], block):
-            if old != new:
-                yield f'train.{key}.{old}: is called {new} now; write {new}: {value}'
 
 
 def _of_weights(train: Mapping[str, Any], total: int) -> Iterator[str]:

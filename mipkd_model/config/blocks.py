@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from mipkd_arch.base.arguments import find_argument_errors
+from mipkd_arch.base.arguments import find_argument_errors, renamed
 from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
 from mipkd_arch.base.option_types import find_errors, whole_numbers
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
@@ -148,6 +148,9 @@ def _check_loss(found: Findings, path: str, name: str, block: Any, train: Mappin
             with found.catching():
                 WeightSchedule.of(block['schedule'], f'{path}.schedule', train['total_iter'])
     found.errors += find_in_call(path, without_schedule(block) if isinstance(block, dict) else block, LOSS_REGISTRY)
+    if found.are_sound(path):
+        found.notes += [f'{path}.{old}: is called {new} now; write {new}: {value}'
+                        for old, new, value in renamed(block['type'], block) if old != new]
     weight = block.get('loss_weight') if isinstance(block, dict) else None
     if isinstance(weight, (int, float)) and not 0 <= weight <= 10**6 and found.are_sound(path):
         found.add(f'{path}.loss_weight: {weight} is not a number from 0 to 1000000')
@@ -176,7 +179,7 @@ def check_optimizer(found: Findings, block: dict[str, Any]) -> None:
 def check_scheduler(found: Findings, block: dict[str, Any]) -> None:
     """Check ``train.scheduler``."""
     kind = block.get('type')
-    if kind not in SCHEDULERS:
+    if not isinstance(kind, str) or kind not in SCHEDULERS:
         found.add(f'train.scheduler.type: {shown(kind)} is not known{near_miss(kind, SCHEDULERS)}; allowed are '
                   f'{", ".join(SCHEDULERS)}')
         return
@@ -261,6 +264,10 @@ def find_all(opt: dict[str, Any], is_train: bool, found: Findings) -> None:
     """Check all blocks, each in itself."""
     is_mipkd, train, val = opt.get('model_type') == 'MiPKDModel', opt.get('train'), opt.get('val')
     check_plain(found, opt)
+    if isinstance(train, dict) and train.get('cuda_graphs') is False:  # in all option files of version 0.1
+        del train['cuda_graphs']
+        found.notes.append(f'train.cuda_graphs: nothing reads this option, for {why_removed("train.cuda_graphs")}; '
+                           'remove it')
     check_file(found, opt, is_train, is_mipkd)
     if isinstance(opt.get('datasets'), dict):
         check_datasets(found, opt, is_train)

@@ -70,10 +70,10 @@ def find_in_options(opt: dict[str, Any], is_train: bool) -> Findings:
     found = find_in_plugins(opt.get('plugins'))
     if found.errors:
         return found  # what the plugins would have registered is not known, and would be called a mistake, too
-    blocks.find_all(opt, is_train, found)
     with found.catching():
         if opt.get('model_type') is not None:
             blocks.class_of('model_type', opt['model_type'], MODEL_REGISTRY)
+    blocks.find_all(opt, is_train, found)
     if is_train and opt.get('model_type') == 'MiPKDModel':
         for rule, paths in RULES:
             if found.are_sound(*paths):

@@ -46,13 +46,16 @@ def read_command_line(root_path: str, is_train: bool,
     override(opt, changed)
     changed = [*args.force_yml, *changed]
     check_script(opt, is_train, args.opt, start)
-    find_in_options(opt, is_train).stop(args.opt, changed)
+    found = find_in_options(opt, is_train)
+    found.stop(args.opt, changed)
     if args.debug and not is_debug(opt['name']):
         opt['name'] = f'debug_{opt["name"]}'
     check_machine(opt, is_train)
     opt['seed_drawn'] = opt.get('manual_seed') is None
     distributed.start(args.launcher, opt)
     opt['option_file'] = option_file_origin(start.format('train' if is_train else 'test'), args.opt, changed)
+    for note in found.notes if opt['rank'] == 0 else ():
+        print(note, flush=True)
     opt['auto_resume'], opt['is_train'] = args.auto_resume, is_train
     _seed(opt)
     complete(opt, root_path, is_train)

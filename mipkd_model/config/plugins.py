@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mipkd_arch import staged_view as staged
 from mipkd_arch.base.errors import UserError, near_miss, printable, reason_of, shown
+from mipkd_arch.staged_view import _VIEWS
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -146,7 +146,7 @@ def _package(folder: Path) -> tuple[Path, str]:
 
 def _maps() -> list[dict]:
     """Everything that a file registers its parts in; no entry is ever replaced by another."""
-    return [*(registry._obj_map for registry in REGISTRIES), staged._VIEWS]
+    return [*(registry._obj_map for registry in REGISTRIES), _VIEWS]
 
 
 def _use(found: Findings, folders: list[Path], where: str) -> None:

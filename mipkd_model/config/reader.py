@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
     def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
         options: dict[str, Any] = {}
         for name, value in node.value:
-            if name.tag != f'{TAG}str' or not name.value.strip():
+            if name.tag != f'{TAG}str' or not (name.value.strip() and name.value.isprintable()):
                 text = shown(name.value) if isinstance(name, yaml.ScalarNode) else 'a list or mapping'
                 self.refuse(name, f'{text} is no name of an option, which is a string; put it in quotes if it is meant')
             if name.value == '<<' and name.style is None:

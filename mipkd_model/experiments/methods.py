@@ -76,7 +76,7 @@ FEATURE_PRIOR = '''\
 feature_prior_opt:     # maps decoded from the mixture against the teacher's maps
   type: FeaturePriorLoss
   loss_weight: 1.0
-  unit: spread         # what differences of maps are measured in: spread, raw, or a number
+  normalize: std       # what distances are divided by: std (of the features), none, or a number
   autoencoder_weight: 1.0
   autoencoder_of: teacher  # whose maps are encoded and decoded: teacher, both
   autoencoder_trains_student: false  # or the mixers alone

@@ -19,7 +19,7 @@ from ..base.randomness import StepRandom
 CRITERIA = {'l1': F.l1_loss, 'mse': F.mse_loss}
 """Distances of two features, means over elements, by the name of the option ``criterion``."""
 Criterion = Annotated[Literal['l1', 'mse'], Field(description='Distance: mean of absolute or of squared differences.')]
-LossWeight = Annotated[float, Field(ge=0, le=10**6, description='Weight of the loss; 0 leaves it out.')]
+LossWeight = Annotated[float, Field(ge=0, description='Weight of the loss; 0 leaves it out.')]
 
 
 @dataclass

@@ -5,7 +5,7 @@ import re
 
 REMOVED = {
     'find_unused_parameters': 'distributed training finds by itself which weights an iteration leaves out',
-    'train.cuda_graphs': 'it was removed: compile: true gives small networks more',
+    'train.cuda_graphs': 'support of CUDA graphs was removed',
     'datasets.train.dataset_enlarge_ratio': 'samples are one endless sequence, without epochs',
     'datasets.train.use_flip': 'flips are use_hflip, and those up and down and transposes use_rot',
     **{f'datasets.{phase}.{name}': why for phase in ('train', 'val') for name, why in (
