@@ -15,7 +15,7 @@ other options.
 
 examples:
   python benchmarks/step.py --pair EDSR_x4 --batch 2 --patch 24
-  python benchmarks/step.py --pair RCAN_x4 --also '{compile: true}' --also '{cuda_graphs: true}'
+  python benchmarks/step.py --pair RCAN_x4 --also '{compile: true}'
 """
 import argparse
 import json
@@ -195,10 +195,7 @@ def iterations_of_all_routes(seed, stages):
 
 
 def peak(one, batch, iterations, device):
-    """Bytes that a training holds between steps, and the most that a step takes beyond them.
-
-    What CUDA graphs keep for themselves is not among them.
-    """
+    """Bytes that a training holds between steps, and the most that a step takes beyond them."""
     def step(iteration):
         one.step(batch, iteration)
         wait(device)

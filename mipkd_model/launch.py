@@ -26,10 +26,10 @@ from .run import environment, folders
 from .run.debug import debug_note, is_debug
 from .run.disk import check_disk
 from .run.logs import ForFile, MessageLogger, get_root_logger
-from .run.resuming import read_any_state, take_up
+from .run.resuming import read_any_state, resume_from_state
 from .run.sampler import Prefetcher, create_train_val_dataloader, samples_of
 from .run.signals import stop_on_signals
-from .run.states import set_aside
+from .run.states import archive_later_states
 from .run.summary import summary
 from .training.identity import flat, identity
 
@@ -71,7 +71,7 @@ def parse_options(root_path: str, is_train: bool = True,
     with collective():
         opt, args = read_command_line(root_path, is_train, args)
         if is_train:
-            take_up(opt)
+            resume_from_state(opt)
         check_files(opt)
         check_disk(opt, check_networks(opt, is_train))
         # Where files lie may differ between machines.
@@ -99,8 +99,9 @@ def load_resume_state(opt: Options) -> Options | None:
         folders.make_missing(paths)
         folders.occupy(paths['experiments_root'])
         folders.clear_remains(paths['models'], paths['training_states'])
-        for file in [] if opt['auto_resume'] else set_aside(paths['training_states'], state['iter']):
-            print(f'{file}: was a later state; the run resumes from {paths["resume_state"]}.', flush=True)
+        if not opt['auto_resume']:
+            for file in archive_later_states(paths['training_states'], state['iter']):
+                print(f'{file}: was a later state; the run resumes from {paths["resume_state"]}.', flush=True)
     return state
 
 

@@ -1,296 +1,176 @@
 """MiPKDModel: distillation, and plain training, in BasicSR's standard loop."""
-from collections import OrderedDict
-from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.utils import clip_grads_with_norm_
+from torch.utils.data import DataLoader
 
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_view import size_multiple
 
 from basicsr.models.base_model import BaseModel
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from .base.seeding import seed_generators
+from .base.randomness import seed_generators
 from .distributed.all_reduce import broadcast_parameters
-from .evaluation.recording import doubts, tested_origin, trained_origin
-from .evaluation.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
-from .evaluation.validation import counted, keep_record, restorer_of, validate
-from .networks.build import check_image, make_network, make_teacher
-from .run.saver import SavedTraining
+from .evaluation.origin import write_run
+from .evaluation.teacher_score import measure_teacher
+from .evaluation.validator import Validator
+from .networks.build import make_network, make_teacher
 from .run.step_limits import Pace, memory_of_steps
+from .run.saver import Saver
+from .run.states import newest_before
 from .training.allocator import keep_freed_memory
-from .training.build import make_losses, make_schedules, make_views, needs_teacher
-from .training.compiling import compile_blocks, eagerly
-from .training.cuda_graphs import CudaCapture, GraphedGradients
-from .training.distiller import Distiller
+from .training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from .training.ema import update_ema, warm_decay
-from .training.float32_ends import keep_ends_in_float32
-from .training.frozen import forget_inputs, store_as_cast
-from .training.gradient_log import write_gradients
-from .training.gradients import Gradients
+from .training.gradient_log import loss_gradients, write_gradients
 from .training.identity import identity
-from .training.loss_gradients import loss_gradients
-from .training.nonfinite import Health
-from .training.optimizer import make_optimizer
-from .training.options import StepOptions
-from .training.precision import autocast, float32_products, uses_bf16
+from .training.nonfinite import NonFiniteGuard
+from .training.optimizer import make_optimizer, parameter_groups
+from .training.precision import float32_products
+from .training.step import TrainingStep
 
 
 @MODEL_REGISTRY.register()
-class MiPKDModel(SavedTraining, SRModel):
+class MiPKDModel(BaseModel):
     """Trains ``network_g``, with ``network_t`` as its teacher where a loss asks for one.
 
-    Which method it is, is decided by the losses of the option file (``train.*_opt``): ``pixel_opt`` alone is training
-    from scratch, with ``kd_opt`` it is logits-KD, with ``feature_prior_opt`` and ``block_prior_opt`` MiPKD.
+    The losses of the option file (``train.*_opt``) decide which method it is: ``pixel_opt`` alone is training from
+    scratch, with ``kd_opt`` it is logits-KD, with ``feature_prior_opt`` and ``block_prior_opt`` MiPKD.
 
-    ``net_g`` is the bare student, saved as a plain BasicSR checkpoint; ``distiller`` is what is trained.
+    ``net_g`` is the bare student, saved as a plain BasicSR checkpoint, ``net_g_ema`` its moving average (None without
+    one); ``distiller`` is what is trained. BasicSR's loop calls, in each iteration, ``update_learning_rate``,
+    ``feed_data`` and ``optimize_parameters``, then ``get_current_log``, ``save`` and ``validation`` where they are due.
     """
 
-    def __init__(self, opt):
-        # Not SRModel's: it would wrap the student alone, but student and mixers must be wrapped together.
-        BaseModel.__init__(self, opt)
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
         if opt['num_gpu'] > 1 and not opt['dist']:
             raise UserError(f'num_gpu: {opt["num_gpu"]} in one process is not supported; start one process for each '
                             'GPU with torchrun and --launcher pytorch, or set num_gpu: 1')
         network, report = make_network(opt, 'g')
         self.net_g = network.to(self.device)
-        self._log('network_g', self.net_g, report)
-        self.size_multiple = size_multiple(self.net_g)
-        self.checks, self.records = {}, {}  # of the data sets that are validated on; the last record of each
+        if self.is_train and opt['path'].get('resume_state'):
+            report = f'weights of {opt["path"]["resume_state"]}'
+        log_network('network_g', self.net_g, report)
         if self.is_train:
             self.init_training_settings()
         else:
-            self.origin = tested_origin(opt)  # now, for the file may be another one when the test has ended
-            for line in doubts(opt, self.origin):
-                get_root_logger().warning(line)
+            self.validator = Validator(opt, self.net_g, self.device)
 
-    # ---------------------------------------------------------------- set-up
-
-    @master_only
-    def _log(self, label, network, report):
-        count = sum(p.numel() for p in network.parameters())
-        if label == 'network_g' and self.is_train and self.opt['path'].get('resume_state'):
-            report = f'weights of {self.opt["path"]["resume_state"]}'
-        get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters, '
-                               f'{report or "weights at random"}.')
-
-    def init_training_settings(self):
-        """Build losses, teacher, mixers, EMA, optimizer and schedule."""
-        train_opt = self.opt['train']
-        self.identity = identity(self.opt)  # now: BasicSR takes blocks apart when it uses them
-        self.step_options = StepOptions.of(self.opt, self.device)
+    def init_training_settings(self) -> None:
+        """Build losses, teacher, mixers, average, optimizer and schedule."""
+        opt, train = self.opt, self.opt['train']
+        run_identity = identity(opt)  # first, for BasicSR takes option blocks apart when it uses them
+        self.options = read_train_options(opt, self.device)
         if self.device.type == 'cpu':
             keep_freed_memory()
-        losses = make_losses(train_opt)
-        self.net_t, self.teacher_scores, self.surpassed = None, {}, False
-        if needs_teacher(self.opt, losses):
-            teacher, report = make_teacher(self.opt)
-            self.net_t = teacher.to(self.device)  # never wrapped, never part of the distiller
-            self._log('network_t', self.net_t, report)
-            self.teacher_scores = measure_teacher(self.opt, self.net_t, self.device)
+        losses = make_losses(train)
+        self.net_t, teacher_scores = None, {}
+        if needs_teacher(opt, losses):
+            teacher, report = make_teacher(opt)
+            self.net_t = teacher.to(self.device)
+            log_network('network_t', self.net_t, report)
+            teacher_scores = measure_teacher(opt, self.net_t, self.device)
         self.net_g.train()
-        views = make_views(self.opt, self.net_g, self.net_t, losses)
-        with float32_products('fp32', self.device):
-            for label, network, view in zip('gt', (self.net_g, self.net_t), views, strict=True):
-                if network is not None:
-                    check_image(self.opt, label, network, view)
-        distiller = Distiller(*views, losses, train_opt.get('mixer_opt'),
-                              make_schedules(train_opt, losses)).to(self.device)
-
-        channels_last = self.step_options.channels_last
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        for module in filter(None, (distiller, self.net_t)):
-            module.to(memory_format=self.memory_format)
-        bf16 = uses_bf16(self.step_options.precision, self.device)
-        if bf16:
-            keep_ends_in_float32(self.net_g)
-        if self.net_t is not None:
-            if bf16:
-                keep_ends_in_float32(self.net_t)
-                store_as_cast(self.net_t)
-            forget_inputs(self.net_t)
-        if self.step_options.compile:
-            for view in distiller.views.values():
-                compile_blocks(view)
-        self.distiller = self.model_to_device(distiller)
-        self.calibrated = False
-        self.gradients = Gradients(self.distiller, self.step_options, self.device, self.opt['manual_seed'],
-                                   self.opt['rank'], self.opt['world_size'])
-        if self.step_options.cuda_graphs:
-            self.gradients = GraphedGradients(self.gradients, CudaCapture())
-
-        self.ema_decay = train_opt.get('ema_decay', 0)
-        if self.ema_decay > 0:
+        # Not wrapped for DDP: the step itself reduces gradients over all processes, see distributed.all_reduce.
+        self.distiller = build_distiller(opt, self.net_g, self.net_t, losses, self.options, self.device)
+        if opt['dist']:
+            broadcast_parameters(self.distiller)
+        self.net_g_ema = None
+        if train.get('ema_decay', 0) > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
-
-        self.pace = Pace(self.device)
-        self.health = Health(distiller, getattr(self, 'net_g_ema', None), self.step_options, self.device,
-                             self.opt['path'].get('training_states'))
-        self.setup_optimizers()
-        self.setup_schedulers()
-        if not self.opt['path'].get('resume_state'):
-            self.describe_run()
-
-    def model_to_device(self, net):
-        """BasicSR's wraps it for several processes; here they exchange gradients after the backward, unwrapped."""
-        net = net.to(self.device)
-        if self.opt['dist']:
-            broadcast_parameters(net)
-        return net
-
-    def setup_optimizers(self):
-        """One optimizer; the student and everything else trainable (``Distiller.parts``) are its parameter groups."""
-        optim_opt = self.opt['train']['optim_g']
-        student = list(self.net_g.parameters())
-        own = set(map(id, student))
-        others = [p for p in self.distiller.parameters() if id(p) not in own and p.requires_grad]
-        groups = [{'params': student}]
-        if others:
-            groups.append({'params': others, 'lr': self.opt['train'].get('mixer_lr', optim_opt['lr'])})
-        self.optimizer_g = make_optimizer(optim_opt, groups)
+        self.training_step = TrainingStep(self.distiller, self.options, self.device, opt['manual_seed'], opt['rank'],
+                                          opt['world_size'])
+        self.optimizer_g = make_optimizer(train['optim_g'], parameter_groups(self.net_g, self.distiller, train))
         self.optimizers.append(self.optimizer_g)
+        self.setup_schedulers()
 
-    # ---------------------------------------------------------------- step
+        states, average = opt['path'].get('training_states'), self.net_g_ema
+        trained = {'net_g': self.net_g, **self.distiller.parts}
+        self.guard = NonFiniteGuard(trained, average, self.options, self.device,
+                                    lambda iteration: newest_before(states, iteration))
+        self.validator = Validator(opt, self.net_g if average is None else average, self.device, teacher_scores)
+        networks = trained if average is None else {**trained, 'net_g_ema': average}
+        self.saver = Saver(opt, networks, self.optimizers, self.schedulers, self.guard, self.validator, run_identity)
+        self.pace = Pace(self.device)
+        if not opt['path'].get('resume_state'):
+            self.write_run_file()
 
-    def feed_data(self, data):
-        """Take a batch: uint8, or float in [0, 1] as BasicSR's datasets give it."""
-        self.lq = self._to_image(data['lq'])
-        if 'gt' in data:
-            self.gt = self._to_image(data['gt'])
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Begin an iteration. BasicSR's loop has no other call between a validation and the next iteration."""
+        self.saver.begin_iteration()
+        super().update_learning_rate(current_iter, warmup_iter)
 
-    def _to_image(self, x):
-        x = x.to(self.device, non_blocking=True)
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        return x.contiguous(memory_format=self.memory_format) if self.is_train else x
-
-    def optimize_parameters(self, current_iter):
-        """One step: losses, backward, optimizer, EMA."""
-        with memory_of_steps(self.opt, current_iter), self.pace:
-            self._step(current_iter)
-        self.iteration = current_iter
-
-    def _step(self, current_iter):
-        seed_generators('step', self.opt['manual_seed'], current_iter, self.opt['rank'])
-        with float32_products(self.step_options.precision, self.device):
-            if not self.calibrated:
-                self._calibrate()
-            self.optimizer_g.zero_grad()
-            self.loss_dict = self.gradients(self.lq, self.gt, current_iter)
-            self._log_gradients(current_iter)
-        norm = self.health.look(self.loss_dict, current_iter)
-        if self.step_options.grad_clip is not None:
-            self.health.clip(self.step_options.grad_clip)
-            self.loss_dict['grad_norm'] = norm
-        skipped = self.health.step(self.optimizer_g)
-        if self.ema_decay > 0:
-            update_ema(self.net_g_ema, self.net_g, warm_decay(self.ema_decay, current_iter), skipped)
-
-    def _log_gradients(self, current_iter):
-        every = self.opt['logger'].get('gradients')
-        if every and current_iter % every == 0:
-            gradients = getattr(self.gradients, 'gradients', self.gradients)  # those that CUDA graphs replay
-            found = loss_gradients(gradients, self.lq, self.gt, current_iter)
-            if self.opt['rank'] == 0:
-                write_gradients(self.opt['path']['experiments_root'], current_iter, found)
-
-    def _calibrate(self):
-        bare = self.get_bare_model(self.distiller)
-        if bare.mixers:
-            # In a context of its own: weights that autocast casts and keeps under no_grad are not the step's.
-            with autocast(self.step_options.precision, self.device):
-                bare.calibrate(self.lq)
-        self.calibrated = True
-
-    def get_current_log(self):
-        """All losses by name. They are fetched from the device here, when printed, not in every step."""
-        self.log_dict = self.reduce_loss_dict(self.loss_dict)
-        if skipped := self.health.report():
-            self.log_dict['skipped'] = skipped
-        return self.log_dict
-
-    # ---------------------------------------------------------------- validation
-
-    @property
-    def evaluated(self):
-        """The network that is measured: the EMA of the student where there is one."""
-        return getattr(self, 'net_g_ema', self.net_g)
-
-    @contextmanager
-    def _eval_mode(self):
-        training = self.evaluated.training
-        try:
-            with eagerly():
-                yield self.evaluated.eval()
-        finally:
-            self.evaluated.train(training)
-
-    def test(self):
-        """Super-resolve ``lq`` in float32."""
-        with self._eval_mode() as network, torch.no_grad():
-            self.output = restorer_of(self.opt, network, self.size_multiple)(self.lq)
-
-    def validation(self, dataloader, current_iter, tb_logger, save_img=False):
-        """Measure the network on the loader's ``dataset``; write the record and log the means.
-
-        Args:
-            dataloader (DataLoader): only its ``dataset`` is used.
-            current_iter (int | str): iteration of the training; anything in a test.
-            tb_logger: TensorBoard's writer, or None.
-            save_img (bool): save the outputs.
-        """
-        # BasicSR's loop may count on after the last iteration.
-        iteration = min(current_iter, int(self.opt['train']['total_iter'])) if self.is_train else None
-        origin = trained_origin(self.opt, iteration) if self.is_train else self.origin
-        name = dataloader.dataset.opt['name']
-        if self.is_train and (record := self.records.get(name)) and self.iteration == record.iteration == iteration:
-            # BasicSR's loop validates once more at its end. By now the weights are in a file.
-            self._name_checkpoint(record, origin)
-            return
-        with self._eval_mode() as network:
-            record = validate(self.opt, network, self.size_multiple, dataloader.dataset, self.device, self.checks,
-                              origin, iteration, save_img)
-        if record is not None:
-            self.records[name] = record
-            self._log_record(record, tb_logger)
-
-    @master_only
-    def _name_checkpoint(self, record, origin):
-        if record.checkpoint is None and origin.checkpoint:
-            keep_record(self.opt, replace(record, checkpoint=origin.checkpoint))
-
-    @master_only
-    def _log_record(self, record, tb_logger):
-        name, logger = record.dataset['name'], get_root_logger()
-        if record.dataset['good'] is False:
-            logger.warning(record.dataset['check'])
-        lines = [f'Validation {name}']
+    def feed_data(self, data: dict[str, torch.Tensor]) -> None:
+        """Take a batch of images (N, 3, H, W): uint8, or float in [0, 1] as BasicSR's datasets give it."""
+        images = {key: data[key].to(self.device, non_blocking=True) for key in ('lq', 'gt') if key in data}
+        images = {key: x.float() / 255 if x.dtype == torch.uint8 else x for key, x in images.items()}
         if self.is_train:
-            self.metric_results = record.mean
-            self._initialize_best_metric_results(name)
-        for metric, value in record.mean.items():
-            lines.append(f'\t # {metric}: {value:.4f}')
-            if self.is_train:
-                self._update_best_metric_result(name, metric, value, record.iteration)
-                best = self.best_metric_results[name][metric]
-                lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
-            if (count := counted(record, metric)) < len(record.images):
-                lines[-1] += f'\t(mean of {count} of {len(record.images)} images)'
-            if tb_logger:
-                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
-        logger.info('\n'.join(lines) + '\n')
-        if self.is_train and not self.surpassed:
-            self.surpassed = warn_of_surpassed(self.teacher_scores, name, comparable_means(record),
-                                               self.opt['val']['metrics'])
-        if self.is_train and self.iteration == record.iteration == int(self.opt['train']['total_iter']):
-            warn_of_bicubic(record)
+            layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
+            images = {key: x.contiguous(memory_format=layout) for key, x in images.items()}
+        self.lq, self.gt = images['lq'], images.get('gt', torch.empty(0))
 
-    # ---------------------------------------------------------------- log
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step: forward and backward pass, optimizer, average."""
+        seed, rank, logged = self.opt['manual_seed'], self.opt['rank'], self.opt['logger'].get('gradients')
+        with memory_of_steps(self.opt, current_iter), self.pace:
+            seed_generators('step', seed, current_iter, rank)
+            with float32_products(self.options.precision, self.device):
+                self.optimizer_g.zero_grad()
+                self.loss_dict = self.training_step(self.lq, self.gt, current_iter)
+                if logged and current_iter % logged == 0:
+                    gradients = loss_gradients(self.training_step, self.lq, self.gt, current_iter)
+                    if rank == 0:
+                        write_gradients(self.opt['path']['experiments_root'], current_iter, gradients)
+            norm = self.guard.check(self.loss_dict, current_iter)
+            if self.options.grad_clip is not None:
+                clip_grads_with_norm_(self.distiller.parameters(), self.options.grad_clip, norm)
+                self.loss_dict['grad_norm'] = norm
+            skipped = self.guard.step(self.optimizer_g)
+            if self.net_g_ema is not None:
+                update_ema(self.net_g_ema, self.net_g, warm_decay(self.options.ema_decay, current_iter), skipped)
+        self.saver.iteration = current_iter
 
-    def reduce_loss_dict(self, loss_dict):
-        """By name, as floats; one transfer from the device for all. They are means over all processes already."""
-        return OrderedDict(zip(loss_dict, torch.stack(list(loss_dict.values())).tolist(), strict=True))
+    def get_current_log(self) -> dict[str, float]:
+        """All losses by name, means over all processes; they leave the device here, in one transfer."""
+        log = dict(zip(self.loss_dict, torch.stack(list(self.loss_dict.values())).tolist(), strict=True))
+        skipped = self.guard.report()
+        return {**log, 'skipped': skipped} if skipped else log
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Save state and student; ``current_iter`` -1 is the end of the run."""
+        self.saver.save(current_iter)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Load a training state."""
+        self.saver.resume(resume_state)
+        self.distiller.calibrated = True  # the standard deviations are saved with the mixers
+        self.write_run_file()
+
+    def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
+                   save_img: bool = False) -> None:
+        """Measure the network on the loader's dataset; ``current_iter`` may be anything in a test."""
+        # BasicSR's loop may count on after the last iteration.
+        iteration = min(int(current_iter), int(self.opt['train']['total_iter'])) if self.is_train else None
+        self.validator.validate(dataloader.dataset, iteration, tb_logger, save_img)
+
+    def test(self) -> None:
+        """Super-resolve ``lq`` in float32."""
+        self.output = self.validator.restore(self.lq)
+
+    def write_run_file(self) -> None:
+        """Write ``run.json``, for the evaluations of the weights."""
+        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
+            write_run(self.opt, self.device, self.net_t is not None, self.saver.identity, self.validator.teacher_scores)
+
+
+@master_only
+def log_network(label: str, network: nn.Module, report: str | None) -> None:
+    """Log the size of a network and where its weights come from."""
+    count = sum(p.numel() for p in network.parameters())
+    get_root_logger().info(f'{label}: {type(network).__name__}, {count:,d} parameters, '
+                           f'{report or "random weights"}.')

@@ -15,6 +15,7 @@ import yaml
 
 import mipkd_model  # noqa: F401  (first: it makes BasicSR importable)
 from mipkd_arch.base.errors import UserError
+from mipkd_model.base.randomness import StepRandom
 from mipkd_model.distributed import process_group as distributed
 from mipkd_model.distributed.all_reduce import GradientAllReduce, broadcast_parameters
 
@@ -38,18 +39,17 @@ def steps(opt, place, changes):
     torch.manual_seed(place['rank'])  # weights at random differ, and become those of the first
     model = build_model({**opt, **place, 'is_train': True})
     generator, routes = torch.Generator().manual_seed(place['rank']), []
-    own = model.gradients.rng
-    model.gradients.rng = lambda *args, **kwargs: routes.append(own(*args, **kwargs)) or routes[-1]
+    own = StepRandom.route
+    StepRandom.route = lambda *args: routes.append(own(*args)) or routes[-1]
     for iteration in (1, 2):
         model.feed_data({'lq': torch.rand(2, 3, 16, 16, generator=generator),
                          'gt': torch.rand(2, 3, 32, 32, generator=generator)})
         model.optimize_parameters(iteration)
     state = [x for x in model.distiller.state_dict().values() if torch.is_tensor(x)]
-    drawn = [[rng.route(*route) for route in list(rng.routes)] for rng in routes]
-    alike_routes = len({*map(repr, distributed.all_gather_object(drawn))}) == 1
+    StepRandom.route = own
     return {'weights': alike([*state, *model.net_g_ema.state_dict().values()]),
-            'losses': alike(model.loss_dict.values()), 'routes': alike_routes,
-            'drawn': drawn, 'finite': all(bool(x.isfinite().all()) for x in state),
+            'losses': alike(model.loss_dict.values()), 'routes': len({*map(repr, distributed.all_gather_object(routes))}) == 1,
+            'drawn': routes, 'finite': all(bool(x.isfinite().all()) for x in state),
             'none': sorted(name for name, p in model.distiller.named_parameters() if p.grad is None)}
 
 

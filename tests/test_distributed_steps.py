@@ -55,9 +55,9 @@ def test_weights_losses_and_routes_stay_alike_whatever_a_step_reaches(two, case)
 
 def test_the_cases_do_take_the_ways_that_they_are_named_after(two):
     found = two[0][0]['cases']
-    assert found['teacher alone']['drawn'] == 2 * [[['teacher', 'teacher']]]
-    assert found['student alone']['drawn'] == 2 * [[['student', 'student']]]
-    assert found['weight 0']['drawn'] == [[], []] and found['weight 0']['none'] == []
+    assert found['teacher alone']['drawn'] == 2 * [['teacher', 'teacher']]
+    assert found['student alone']['drawn'] == 2 * [['student', 'student']]
+    assert found['weight 0']['drawn'] == [] and found['weight 0']['none'] == []
     assert len(found['recompute']['drawn']) == 4
 
 

@@ -8,7 +8,7 @@ from precision import FEW_ROUNDINGS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_model.training import gradients
+from mipkd_model.training import step
 
 PLAIN = {'precision': 'fp32', 'channels_last': False}
 UNFUSED = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99], 'fused': False, 'foreach': False}
@@ -92,8 +92,8 @@ def test_a_recomputed_teacher_gives_the_same_to_the_last_bit(tmp_path):
 
 def test_processes_exchange_gradients_once_in_a_step_of_several_parts(tmp_path, monkeypatch):
     model, seen = runs.model(options(tmp_path, accumulate=4)), []
-    monkeypatch.setattr(gradients, 'average', lambda module, losses: seen.append(list(losses)) or losses)
-    model.gradients.world_size = 2
+    monkeypatch.setattr(step, 'average', lambda module, losses: seen.append(list(losses)) or losses)
+    model.training_step.world_size = 2
     model.feed_data(runs.batch(4))
     model.optimize_parameters(1)
     assert seen == [list(model.loss_dict)]
@@ -151,7 +151,7 @@ def test_a_step_never_waits_for_the_device(tmp_path, method, mask):
     opt = methods.options(tmp_path, *([method] if method else []), losses=tuple(runs.LOSSES), grad_clip=1.,
                           mixer_opt={'latent': 6, 'mask': mask})
     model = methods.train(runs.model(opt), 1)
-    model.health.at_once = False  # as on a GPU
+    model.guard.synchronous = False  # as on a GPU
     model.feed_data(methods.batches()[1])
     with HostWaits() as waits:
         model.optimize_parameters(2)

@@ -10,8 +10,12 @@ from torch.nn import functional as F
 
 from mipkd_model.config.checks import read_options
 from mipkd_model.networks.build import make_network
-from mipkd_model.training.float32_ends import Float32Conv2d, keep_ends_in_float32
-from mipkd_model.training.frozen import forget_inputs, store_as_cast
+from mipkd_model.training.convolutions import (
+    Float32Conv2d,
+    discard_inputs,
+    keep_ends_in_float32,
+    store_in_bf16,
+)
 from mipkd_model.training.precision import autocast
 
 CPU = torch.device('cpu')
@@ -55,8 +59,8 @@ def test_the_gradient_in_bf16_points_where_that_in_float64_does(trained):
     ours = deepcopy(student), deepcopy(teacher)
     for network in ours:
         keep_ends_in_float32(network)
-    store_as_cast(ours[1])
-    forget_inputs(ours[1])
+    store_in_bf16(ours[1])
+    discard_inputs(ours[1])
     kept = F.cosine_similarity(gradient(*ours, lq, 'bf16'), exact, dim=0)
     assert kept > 0.97 and 1 - plain > 5 * (1 - kept)
 

@@ -9,7 +9,7 @@ import torch
 from precision import FORMATS, no_worse, saved_bytes
 
 from mipkd_arch import staged_view
-from mipkd_model.training.frozen import FrozenConv2d, FrozenFloat32Conv2d, forget_inputs, store_as_cast
+from mipkd_model.training.convolutions import FrozenConv2d, FrozenFloat32Conv2d, discard_inputs, store_in_bf16
 from mipkd_model.training.precision import autocast
 
 CPU = torch.device('cpu')
@@ -24,7 +24,7 @@ def traced(network, lq):
 def test_a_teacher_stored_in_bf16_gives_what_autocast_gives_to_the_last_bit(family):
     network = tiny.NETWORKS[family](2).eval().requires_grad_(False)
     stored = deepcopy(network)
-    store_as_cast(stored)
+    store_in_bf16(stored)
     lq = torch.rand(2, 3, 16, 16)
     first, second = traced(network, lq), traced(stored, lq)
     assert torch.equal(first.output, second.output)
@@ -37,7 +37,7 @@ def test_so_does_a_network_that_spandrel_opens(tmp_path):
     from mipkd_arch.spandrel_arch import SpandrelNetwork
     network = SpandrelNetwork(file=str(tiny.dat_file(tmp_path, 2))).eval().requires_grad_(False)
     stored = deepcopy(network)
-    store_as_cast(stored)
+    store_in_bf16(stored)
     lq = torch.rand(1, 3, 16, 16)
     assert torch.equal(traced(network, lq).output, traced(stored, lq).output)
 
@@ -45,7 +45,7 @@ def test_so_does_a_network_that_spandrel_opens(tmp_path):
 def test_gradients_go_through_it_as_through_the_other():
     network = tiny.swinir(2).eval().requires_grad_(False)
     stored = deepcopy(network)
-    store_as_cast(stored)
+    store_in_bf16(stored)
     gradients = []
     for one in (network, stored):
         lq = torch.rand(1, 3, 16, 16, generator=tiny.seeded()).requires_grad_()
@@ -57,7 +57,7 @@ def test_gradients_go_through_it_as_through_the_other():
 
 def test_normalisations_stay_in_float32():
     network = tiny.swinir(2)
-    store_as_cast(network)
+    store_in_bf16(network)
     kinds = {type(module).__name__: parameter.dtype for module in network.modules()
              for parameter in module.parameters(recurse=False)}
     assert kinds['LayerNorm'] == torch.float32 and kinds['Linear'] == kinds['Conv2d'] == torch.bfloat16
@@ -76,7 +76,7 @@ def test_losses_and_gradients_of_a_step_are_those_without_it_to_the_last_bit(tmp
     found = []
     for stored in (True, False):
         if not stored:
-            monkeypatch.setattr('mipkd_model.mipkd_model.store_as_cast', lambda network: None)
+            monkeypatch.setattr('mipkd_model.training.build.store_in_bf16', lambda network: None)
         torch.manual_seed(0)
         model = runs.model(deepcopy(opt))
         model.feed_data({key: torch.randint(0, 256, (2, 3, side, side), generator=tiny.seeded(), dtype=torch.uint8)
@@ -101,7 +101,7 @@ def assert_forgets_alike(network, lq, precision):
     """A forward is the same kernel, to the last bit; a way back is another, right to the precision of its format."""
     exact = gradients(deepcopy(network).double(), lq.double(), 'fp32')[1]
     output, gradient = gradients(network, lq, precision)
-    forget_inputs(network)
+    discard_inputs(network)
     assert any(isinstance(module, FrozenConv2d) for module in network.modules())
     found = gradients(network, lq, precision)
     assert torch.equal(found[0], output)
@@ -132,7 +132,7 @@ def test_convolutions_that_pad_in_a_way_of_their_own_are_left_as_they_are(paddin
     network = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, **padding)).requires_grad_(False)
     lq = torch.rand(2, 4, 9, 8, generator=tiny.seeded())
     expected = gradients(network, lq, 'fp32')
-    forget_inputs(network)
+    discard_inputs(network)
     assert all(map(torch.equal, gradients(network, lq, 'fp32'), expected))
 
 
@@ -140,7 +140,7 @@ def test_the_way_through_a_frozen_network_keeps_less():
     network = tiny.edsr(2, num_feat=32, num_block=8).requires_grad_(False)
     lq = torch.rand(2, 3, 32, 32).requires_grad_()
     before = saved_bytes(lambda: network(lq))
-    forget_inputs(network)
+    discard_inputs(network)
     one_map = 2 * 32 * 32 * 32 * 4
     # Of each block the input of its first convolution; what its ReLU gives is still kept, for the ReLU.
     assert before - saved_bytes(lambda: network(lq)) >= 8 * one_map
@@ -154,7 +154,7 @@ def test_layers_that_compute_their_weights_are_left_to_autocast(norm):
     network.requires_grad_(False)
     lq = torch.rand(2, 3, 9, 9, generator=tiny.seeded())
     expected = gradients(network, lq, 'bf16')
-    store_as_cast(network)
+    store_in_bf16(network)
     assert network[1].weight.dtype == torch.bfloat16
     assert all(map(torch.equal, gradients(network, lq, 'bf16'), expected))
 
@@ -171,5 +171,5 @@ def test_the_teacher_of_a_run_is_kept_so(tmp_path):
 def test_the_names_of_its_weights_stay():
     network = tiny.rcan(2)
     names = list(network.state_dict())
-    forget_inputs(network)
+    discard_inputs(network)
     assert list(network.state_dict()) == names

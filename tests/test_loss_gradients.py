@@ -7,8 +7,7 @@ import runs
 import torch
 
 from mipkd_model.base.randomness import StepRandom
-from mipkd_model.training.gradient_log import NAME, read_gradients
-from mipkd_model.training.loss_gradients import loss_gradients
+from mipkd_model.training.gradient_log import NAME, loss_gradients, read_gradients
 
 
 def model_of(tmp_path, **train):
@@ -34,7 +33,7 @@ def test_norms_and_cosines_are_those_of_backward_passes_of_each_loss_alone(tmp_p
     model = model_of(tmp_path, accumulate=accumulate)
     batch = runs.batch()
     model.feed_data(batch)
-    found, expected = loss_gradients(model.gradients, model.lq, model.gt, 5), by_hand(model, model.lq, model.gt, 5)
+    found, expected = loss_gradients(model.training_step, model.lq, model.gt, 5), by_hand(model, model.lq, model.gt, 5)
     assert list(found) == list(expected) == ['l_pix', 'l_kd', 'l_feat', 'l_ae', 'l_block']
     for name, gradient in expected.items():
         if name == 'l_ae':  # of the teacher's maps alone: it reaches the mixers, not the student
@@ -77,5 +76,5 @@ def test_the_file_is_a_table_and_a_resumed_run_replaces_what_follows_its_start(t
 def test_without_a_pixel_loss_there_is_no_cosine(tmp_path):
     model = model_of(tmp_path, losses=['kd_opt'])
     model.feed_data(runs.batch())
-    gradient, = loss_gradients(model.gradients, model.lq, model.gt, 1).values()
+    gradient, = loss_gradients(model.training_step, model.lq, model.gt, 1).values()
     assert gradient.norm > 0 and gradient.cosine != gradient.cosine

@@ -76,8 +76,8 @@ def bare(folder, registered):
 @pytest.mark.parametrize('method', [method for method in BLOCKS if method not in ON_IMAGES])
 def test_a_loss_on_maps_is_refused_for_a_network_without_a_staged_view(folder, bare, method, label):
     message = refused(bare(options(folder, method), label))
-    assert message.startswith(f'network_{label}: train.{list(BLOCKS[method])[0]} looks at feature maps, but no staged')
-    assert 'BareNet' in message and 'EDSR' in message and 'images alone serve any network' in message
+    assert message.startswith(f'network_{label}: train.{list(BLOCKS[method])[0]} reads features, but no staged')
+    assert 'BareNet' in message and 'EDSR' in message and 'images alone take any network' in message
 
 
 @pytest.mark.parametrize('labels', ['g', 't', 'gt'])
@@ -113,7 +113,7 @@ def test_a_network_that_cannot_run_is_one_line(folder, registered, reason):
 
 def test_two_losses_of_one_type_are_refused(folder):
     message = refused(options(folder, 'fitnet', second_opt={'type': 'FitNetLoss'}))
-    assert message.startswith('train.fitnet_opt.type: FitNetLoss is the type of another loss too')
+    assert message.startswith('train.second_opt.type: FitNetLoss is the type of another loss too')
 
 
 @pytest.mark.parametrize('method, found, needed', [('rkd', 2, 3), ('rkd', 1, 3), ('csd', 1, 2)])

@@ -10,7 +10,7 @@ from mipkd_model.config.checks import check_options
 from mipkd_model.experiments.methods import METHODS
 from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.experiments.training_file import text_of_training
-from mipkd_model.run.resuming import take_up
+from mipkd_model.run.resuming import resume_from_state
 from mipkd_model.run.schedules import learning_rates
 
 COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights': [1], 'eta_min': 1e-6}
@@ -51,7 +51,7 @@ def saved(tmp_path):
 def test_a_schedule_may_change_where_no_step_has_seen_it_yet(saved, before, changes):
     opt = saved(before)
     opt['train'].update(total_iter=7, scheduler={**before, **changes})
-    take_up(opt)
+    resume_from_state(opt)
     assert opt['start_iter'] == 2
 
 
@@ -61,7 +61,7 @@ def test_a_schedule_may_change_where_no_step_has_seen_it_yet(saved, before, chan
 def test_a_schedule_whose_past_would_be_another_is_refused_by_name(saved, before, changes):
     opt = saved(before)
     opt['train'].update(total_iter=2, scheduler={**before, **changes})
-    assert refusal(take_up, opt, kind=UserError).startswith('train.scheduler.')
+    assert refusal(resume_from_state, opt, kind=UserError).startswith('train.scheduler.')
 
 
 def test_periods_that_are_too_short_for_a_longer_run_are_told_to_get_one_more(tmp_path):

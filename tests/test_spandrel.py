@@ -207,7 +207,7 @@ def refused(opt):
 
 def test_a_network_without_a_staged_view_is_refused_for_a_loss_on_maps(folder, compact):
     message = refused(options(folder, compact, ('pixel_opt', ), fakd_opt={'type': 'FAKDLoss'}))
-    assert message.startswith('network_t: train.fakd_opt looks at feature maps, but no staged view is registered for')
+    assert message.startswith('network_t: train.fakd_opt reads features, but no staged view is registered for')
     assert 'images alone serve any network' in message
 
 

@@ -1,4 +1,5 @@
-"""Files of training states: sealed, checked, the newest few kept."""
+"""Files of training states: checksums, the newest few kept."""
+import lzma
 import resource
 import signal
 import subprocess
@@ -10,12 +11,15 @@ import torch
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.run.states import StateError, newest_state, read_state, set_aside, states_in, write_state
+from mipkd_model.run.states import StateError, archive_later_states, newest_state, read_state, states_in, write_state
+from mipkd_model.training.identity import differences, identity
+
+from basicsr.archs import build_network
 
 
 def state(iteration):
     return {'iter': iteration, 'epoch': 0, 'optimizers': [{'lr': 1e-3}], 'schedulers': [], 'best': {},
-            'validated': True, 'row': 0, 'teacher_scores': {}, 'samples': None, 'identity': {'scale': 2},
+            'validated': True, 'consecutive_skips': 0, 'teacher_scores': {}, 'samples': None, 'identity': {'scale': 2},
             'weights': {'net_g': {'weight': torch.full((3, 4), float(iteration))}}}
 
 
@@ -26,7 +30,7 @@ def test_a_state_is_read_as_it_was_written(tmp_path):
     assert torch.equal(found['weights']['net_g']['weight'], torch.full((3, 4), 7.))
 
 
-def test_torch_reads_a_sealed_state_as_any_file_of_its_own(tmp_path):
+def test_torch_reads_a_state_as_any_file_of_its_own(tmp_path):
     assert torch.load(write_state(state(7), tmp_path, keep=3), weights_only=True)['iter'] == 7
 
 
@@ -42,36 +46,27 @@ def test_a_state_with_any_byte_changed_is_refused(tmp_path):
 def test_a_state_that_is_cut_short_is_refused(tmp_path, length):
     file = write_state(state(7), tmp_path, keep=3)
     file.write_bytes(file.read_bytes()[:length])
-    assert 'no seal' in refusal(read_state, file, kind=StateError)
+    assert 'no checksum' in refusal(read_state, file, kind=StateError)
 
 
 def test_a_file_that_another_program_saved_is_no_state(tmp_path):
     torch.save(state(7), tmp_path / '7.state')
-    assert 'no state of this package' in refusal(read_state, tmp_path / '7.state', kind=StateError)
-    assert 'no such state' in refusal(read_state, tmp_path / '8.state', kind=StateError)
-    (tmp_path / '9.state').mkdir()
-    assert 'is a folder' in refusal(read_state, tmp_path / '9.state', kind=StateError)
+    assert 'not a state of this package' in refusal(read_state, tmp_path / '7.state', kind=StateError)
+    assert 'cannot be read (No such file' in refusal(read_state, tmp_path / '8.state', kind=StateError)
 
 
-def test_a_state_under_the_name_of_another_iteration_is_not_taken_for_it(tmp_path):
-    write_state(state(7), tmp_path, keep=3).rename(tmp_path / '100.state')
-    assert 'is the state of iteration 7' in refusal(read_state, tmp_path / '100.state', kind=StateError)
-    (tmp_path / '100.state').rename(tmp_path / 'kept.state')
-    assert read_state(tmp_path / 'kept.state')['iter'] == 7
-
-
-def test_states_later_than_the_one_that_a_run_goes_back_to_are_set_aside(tmp_path):
+def test_states_later_than_the_one_that_a_run_goes_back_to_are_archive_later_states(tmp_path):
     for iteration in (2, 4, 6):
         write_state(state(iteration), tmp_path, keep=9)
-    files = set_aside(tmp_path, 2)
+    files = archive_later_states(tmp_path, 2)
     assert list(states_in(tmp_path)) == [2] and [file.name.partition('.state')[0] for file in files] == ['6', '4']
     assert all(file.is_file() for file in files)
 
 
-@pytest.mark.parametrize('key, value', [('epoch', '7'), ('weights', None), ('identity', [])])
-def test_a_state_without_what_a_resume_needs_is_refused(tmp_path, key, value):
-    file = write_state({**state(7), key: value}, tmp_path, keep=3)
-    assert f'has no {key}' in refusal(read_state, file, kind=StateError)
+def test_a_state_without_what_a_resume_needs_is_refused(tmp_path):
+    content = state(7)
+    del content['weights']
+    assert 'has no weights' in refusal(read_state, write_state(content, tmp_path, keep=3), kind=StateError)
 
 
 def test_a_broken_newest_state_falls_back_to_the_one_before_and_says_so(tmp_path):
@@ -125,3 +120,42 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_last_good_state(tmp_
     assert '4.state: cannot be written (File too large)' in line and f'the newest state is {states}/2.state' in line
     assert [file.name for file in states.iterdir()] == ['2.state'] and (states / '2.state').read_bytes() == before
     assert start('--auto_resume').returncode == 0
+
+
+@pytest.fixture
+def first_version(tmp_path):
+    """Options of a run that the first version has saved after 3 steps, its state, and a teacher's weights."""
+    opt = runs.options(tmp_path, mixer_opt={'latent': 2}, grad_clip=1., cuts_g=1, cuts_t=1)
+    for label in 'gt':
+        opt[f'network_{label}'].update(num_feat=2, num_block=1)
+    teacher = build_network(opt['network_t'])
+    with torch.no_grad():
+        for place, weight in enumerate(teacher.parameters()):
+            weight.copy_((torch.arange(weight.numel()).add(place).sin() * 0.3).view_as(weight))
+    torch.save({'params': teacher.state_dict()}, tmp_path / 'teacher.pth')
+    file = tmp_path / '3.state'
+    file.write_bytes(lzma.decompress((runs.ROOT / 'tests/data/first_version.state.xz').read_bytes()))
+    return opt, file
+
+
+def test_a_state_of_the_first_version_is_of_the_same_run(first_version):
+    opt, file = first_version
+    found = differences(read_state(file)['identity'], identity({**opt, 'world_size': 1}))
+    assert [path for path, *_ in found if not path.startswith('teacher')] == [], 'its file depends on PyTorch'
+
+
+def test_a_run_of_the_first_version_resumes_with_the_step_that_it_would_have_made(first_version):
+    opt, file = first_version
+    opt['path'].update(resume_state=str(file), training_states=str(file.parent))
+    model = runs.model(opt)
+    model.resume_training(read_state(file))
+    generator = torch.Generator().manual_seed(4)
+    model.update_learning_rate(4)
+    model.feed_data({key: torch.randint(0, 256, (2, 3, side, side), generator=generator, dtype=torch.uint8)
+                     for key, side in (('lq', 16), ('gt', 32))})
+    model.optimize_parameters(4)
+    assert model.get_current_log() == pytest.approx(
+        {'l_pix': 0.2610580623149872, 'l_kd': 0.18758702278137207, 'l_feat': 1.6094164848327637,
+         'l_ae': 1.5270192623138428, 'l_block': 0.01853417418897152, 'grad_norm': 1.844785213470459}, rel=1e-5)
+    average = sum(weight.double().sum().item() for weight in model.net_g_ema.parameters())
+    assert average == pytest.approx(-1.710655995309935, rel=1e-6)

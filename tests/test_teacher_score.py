@@ -143,7 +143,7 @@ def test_a_model_measures_its_teacher_in_float32_and_writes_nothing(tmp_path, lo
     assert model.net_t.conv_after_body.weight.dtype == torch.bfloat16, 'as it teaches'
     teacher = build_network(opt['network_t'])
     teacher.load_state_dict(torch.load(tmp_path / 'teacher.pth', weights_only=True)['params'])
-    assert model.teacher_scores == measure_teacher(opt, teacher.eval(), CPU)
+    assert model.validator.teacher_scores == measure_teacher(opt, teacher.eval(), CPU)
     assert len(warnings(log)) == 2, 'weights at random are no teacher'
 
 
@@ -162,9 +162,9 @@ def test_a_student_better_than_its_teacher_is_reported_once(tmp_path, log):
     opt['path'].update(log=str(tmp_path / 'log'))
     (tmp_path / 'log').mkdir()
     model = runs.model(opt)
-    model.teacher_scores = {'made': {'psnr': 0.5}}
+    model.validator.teacher_scores = {'made': {'psnr': 0.5}}
     log.clear()
-    for iteration in (2, 4):
+    for iteration in (2, 3):
         model.validation(SimpleNamespace(dataset=images(opt)), iteration, None)
     line, = warnings(log)
     assert line.startswith('The student is better than its teacher on made: psnr ') and 'teacher 0.5000' in line

@@ -85,7 +85,7 @@ def test_a_network_that_needs_multiples_trains_on_any_patch_and_validates(folder
     model.optimize_parameters(1)
     model.feed_data({'lq': torch.rand(1, 3, 20, 13)})
     model.test()
-    assert model.size_multiple == 6 and model.output.shape == (1, 3, 40, 26)
+    assert model.validator.size_multiple == 6 and model.output.shape == (1, 3, 40, 26)
 
 
 def test_a_batch_is_padded_for_both_networks_at_once(folder):
@@ -251,7 +251,7 @@ def test_a_distilling_loss_that_writes_into_maps_is_refused(folder, registered):
 
     registered(LOSS_REGISTRY, WritingMapsLoss)
     assert refused(options(folder, maps_opt={'type': 'WritingMapsLoss'})).startswith(
-        'train.maps_opt: WritingMapsLoss writes into images or maps of the step')
+        'train.maps_opt: WritingMapsLoss writes into images or features of the step')
 
 
 def test_a_metric_that_writes_into_images_changes_no_other_metric(registered):

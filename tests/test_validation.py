@@ -53,7 +53,7 @@ def test_a_saved_iteration_is_recorded_with_its_checkpoint(tmp_path):
     opt, loader = set_up(tmp_path)
     (tmp_path / 'models').mkdir()
     model = runs.model(opt)
-    model.save_network([model.net_g, model.net_g_ema], 'net_g', 4, ['params', 'params_ema'])
+    model.saver.save_checkpoint(4)
     model.validation(loader, 4, None)
     file = tmp_path / 'models/net_g_4.pth'
     assert written(tmp_path).checkpoint == {'file': str(file), 'key': 'params_ema',
@@ -74,12 +74,12 @@ def test_the_best_value_of_a_training_is_kept_and_logged(tmp_path, log):
     opt, loader = set_up(tmp_path)
     model = runs.model(opt)
     model.validation(loader, 2, None)
-    first = model.metric_results['psnr']
+    first = model.validator.records['made'].mean['psnr']
     with torch.no_grad():
         model.net_g_ema.conv_last.bias += 100
-    model.validation(loader, 4, None)
-    assert model.metric_results['psnr'] < first
-    assert model.best_metric_results['made']['psnr'] == {'better': 'higher', 'val': first, 'iter': 2}
+    model.validation(loader, 3, None)
+    assert model.validator.records['made'].mean['psnr'] < first
+    assert model.validator.best['made']['psnr'] == {'better': 'higher', 'val': first, 'iter': 2}
     assert f'Best: {first:.4f} @ 2 iter' in log.messages[-1]
 
 
@@ -108,7 +108,8 @@ def test_tiles_are_honoured_and_recorded(tmp_path):
 def test_windows_are_padded_for(tmp_path):
     opt, loader = set_up(tmp_path, 'SwinIR')
     model = runs.model(opt)
-    assert any(side % model.size_multiple for shape in loader.dataset.lq.shapes.values() for side in shape[:2])
+    multiple = model.validator.size_multiple
+    assert any(side % multiple for shape in loader.dataset.lq.shapes.values() for side in shape[:2])
     model.validation(loader, 4, None)
     assert written(tmp_path).mean['psnr'] > 5
 
@@ -157,7 +158,7 @@ def test_a_training_describes_itself_for_the_evaluations_of_its_weights(tmp_path
     opt['path'].update(log=str(tmp_path / 'experiments/tiny'), models=str(tmp_path / 'experiments/tiny/models'))
     Path(opt['path']['models']).mkdir(parents=True)
     trained = runs.model(opt)
-    trained.save_network([trained.net_g, trained.net_g_ema], 'net_g', -1, ['params', 'params_ema'])
+    trained.saver.save_checkpoint(-1)
     run = json.loads((tmp_path / 'experiments/tiny/run.json').read_text())
     assert (run['seed'], run['batch_size'], run['total_iter']) == (3, 2, 4)
     assert run['teacher']['sha256'] == sha256((tmp_path / 'teacher.pth').read_bytes()).hexdigest()
@@ -251,7 +252,7 @@ def test_iterations_that_the_loop_counts_beyond_the_last_are_recorded_as_the_las
     opt, loader = set_up(tmp_path)
     model = runs.model(opt)
     (tmp_path / 'models').mkdir()
-    model.save_network([model.net_g, model.net_g_ema], 'net_g', -1, ['params', 'params_ema'])
+    model.saver.save_checkpoint(-1)
     model.validation(loader, 7, None)
     record = written(tmp_path)
     assert record.iteration == 4 and record.checkpoint['file'].endswith('net_g_latest.pth')
@@ -264,7 +265,6 @@ def test_a_resumed_training_keeps_what_it_was_before(tmp_path):
     first = json.loads((tmp_path / 'log/run.json').read_text())
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
     model.opt['path'].update(opt['path'])
-    model.iteration = 3
     model.save(0, 3)
     opt['train']['total_iter'] = 9
     opt['path'].update(pretrain_network_g=None, resume_state=str(tmp_path / '3.state'))

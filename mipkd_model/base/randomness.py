@@ -44,25 +44,15 @@ class StepRandom:
         iteration: the training iteration.
         device: where masks are drawn.
         share: (i, n) where this pass has the i-th of n equal shares of the step's samples.
-        generator: to draw masks from, on the device, seeded with ``mask_seed`` by the caller; None: one of its own.
-
-    Attributes:
-        mask_seed: seed of the masks.
-        routes: the arguments of each ``route`` so far.
-        purposes: those of ``numbers`` and ``numbers_of_samples`` so far.
     """
 
-    def __init__(self, seed: int, iteration: int, device: torch.device, share: tuple[int, int] = (0, 1),
-                 generator: torch.Generator | None = None) -> None:
+    def __init__(self, seed: int, iteration: int, device: torch.device, share: tuple[int, int] = (0, 1)) -> None:
         self._key = seed, iteration
-        self._device, self._share, self._given = device, share, generator
-        self.mask_seed = seed_of('masks', *self._key)
-        self.routes: list[tuple] = []
-        self.purposes: list[str] = []
+        self._device, self._share = device, share
 
     @cached_property
     def _generator(self) -> torch.Generator:
-        return self._given or torch.Generator(self._device).manual_seed(self.mask_seed)
+        return torch.Generator(self._device).manual_seed(seed_of('masks', *self._key))
 
     def uniform(self, shape: Sequence[int]) -> torch.Tensor:
         """Random numbers in [0, 1), float32, of shape (N, ...) for the N samples of this pass."""
@@ -72,17 +62,14 @@ class StepRandom:
 
     def route(self, length: int, student_prob: float, student: Role, teacher: Role) -> list[Role]:
         """Draw ``length`` roles, each the student's with probability ``student_prob``; the same ones each time."""
-        self.routes.append((length, student_prob, student, teacher))
         stream = random.Random(seed_of('routes', *self._key))
         return [student if stream.random() < student_prob else teacher for _ in range(length)]
 
     def numbers(self, purpose: str) -> random.Random:
         """The generator of a purpose, the same at each call and in all passes of the step."""
-        self.purposes.append(purpose)
         return random.Random(seed_of(purpose, *self._key))
 
     def numbers_of_samples(self, purpose: str, count: int) -> list[random.Random]:
         """As ``numbers``, one for each of the ``count`` samples of this pass, by its place in the step's batch."""
-        self.purposes.append(purpose)
         first = self._share[0] * count
         return [random.Random(seed_of(purpose, *self._key, place)) for place in range(first, first + count)]

@@ -15,7 +15,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from ..networks.machine import check_machine
 from ..run.disk import check_disk
-from ..run.resuming import take_up
+from ..run.resuming import resume_from_state
 from ..schema.options import TestFile, TrainingFile
 from . import blocks
 from .blocks import check_call
@@ -145,7 +145,7 @@ def find_everything(opt: dict[str, Any], is_train: bool) -> Findings:
         check_machine(opt, is_train)
     with found.catching():
         if is_train:
-            take_up(opt)
+            resume_from_state(opt)
     files = find_in_files(opt)
     found.errors += files.errors
     found.notes += files.notes

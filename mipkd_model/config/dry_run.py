@@ -12,9 +12,8 @@ from mipkd_arch.base.errors import UserError, reason_of, shown
 from ..evaluation.origin import read_run
 from ..networks.build import check_image, check_upscale, make_network, make_teacher, with_path
 from ..schema.training import IMAGE_LOSSES
-from ..training.build import make_losses, make_views, needs_teacher
+from ..training.build import make_losses, make_views, needs_teacher, read_train_options
 from ..training.distiller import Distiller
-from ..training.options import StepOptions
 from .findings import Findings
 from .step_trial import check_step
 
@@ -58,7 +57,7 @@ def _find_in_training(found: Findings, opt: Mapping[str, Any], student: nn.Modul
             if f'{name}_opt' in IMAGE_LOSSES and name != 'perceptual':
                 _check_image_loss(f'train.{name}_opt', opt['train'][f'{name}_opt']['type'], loss)
     with found.catching():
-        StepOptions.of(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
+        read_train_options(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
     if losses is None:
         return
     asks = False

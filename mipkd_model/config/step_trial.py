@@ -81,11 +81,11 @@ def _failure(distiller: Distiller, batch: int, side: int, scale: int,
     lq, gt = trial_images(batch, side, side), trial_images(batch, side * scale, side * scale)
     where, total = None, 0
     try:
-        step = distiller.look(lq, gt, StepRandom(0, 1, torch.device('cpu')))
+        step = distiller.forward_networks(lq, gt, StepRandom(0, 1, torch.device('cpu')))
         for name in distiller.losses:
             where = f'train.{name}_opt'
             if only in (None, 'train', where):
-                total = total + torch.stack(list(distiller.losses_of(name, step).values())).sum()
+                total = total + torch.stack(list(distiller.loss_values(name, step).values())).sum()
         where = 'train'
         if torch.is_tensor(total):
             total.backward()

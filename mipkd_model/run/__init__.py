@@ -1,1 +1,1 @@
-"""What keeps a run going, and others from being spoilt by it: states, signals, processes, health."""
+"""What keeps a run going: states, signals, folders, logs, resuming."""

@@ -1,200 +1,186 @@
-"""What a training leaves on disk while it runs, and how it goes on from there."""
+"""Checkpoints and training states of a run, and how it resumes from them."""
 import signal
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from os import path as osp
-from types import SimpleNamespace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from mipkd_arch.base.errors import UserError, reason_of, shown
 from mipkd_arch.base.network_record import network_record
 
-from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
-from ..base.weights import plain_state_dict
+from ..base.weights import plain_state_dict, save_checkpoint
 from ..distributed.process_group import any_rank
-from ..evaluation.origin import write_run
-from ..training.optimizer import adopt_layout, check_entries
+from ..evaluation.validator import Validator
+from ..training.nonfinite import NonFiniteGuard
+from ..training.optimizer import adopt_layout
 from .signals import Stopped, asked_to_stop
-from .states import states_in, write_state
+from .states import newest_before, write_state
 
 KEEP_STATES = 3
-"""Where ``logger.keep_states`` does not say how many."""
-MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
-MOVING_RATES = {'params': list, 'lr': float, 'initial_lr': float}
-MOVING_COUNTS = {'last_epoch': int, '_step_count': int, '_last_lr': list, 'base_lrs': list}
+"""Default of ``logger.keep_states``."""
+CHECKPOINT_KEYS = {'net_g': 'params', 'net_g_ema': 'params_ema'}
+GROUP_VALUES = {'params', 'lr', 'initial_lr'}
+SCHEDULE_VALUES = {'last_epoch', '_step_count', '_last_lr', 'base_lrs'}
 """What a group of an optimizer, and a schedule, have that is not an option."""
 
 
-def keep_options(saved, own, moving):
-    """Replace all that are options in what was saved by those of this run.
-
-    Args:
-        saved, own (list[dict]): the same of a state and of this run.
-        moving (dict[str, type]): what is taken from the state, by name.
-
-    Raises:
-        ValueError: there are more or fewer, or what is taken is not a number at least 0, or not a list of such.
-    """
-    for theirs, ours in zip(saved, own, strict=True):
-        theirs.update({name: value for name, value in ours.items() if name not in moving})
-        for name in moving.keys() & ours.keys():
-            values = theirs[name] if moving[name] is list else [theirs[name]]
-            if not all(type(value) in (int, float) and 0 <= value < float('inf') for value in values):
-                raise ValueError(f'{name} is {shown(theirs[name])}')
-
-
-class SavedTraining:
-    """The part of ``MiPKDModel`` that saves and resumes, and stops when a signal asks for it.
+class Saver:
+    """Saves a training, resumes it, and stops it when a signal asks for that.
 
     Checkpoints (``net_g``) are for whoever uses the student. A state has all that a resumed run needs. Where an
     iteration is saved and then validated, its state is written before, since validations take long and may fail, and
-    again after, with the best figures; a run that was killed in between begins with that validation.
+    again after, with the best values; a run that ended in between starts with that validation.
+
+    Args:
+        opt: all options.
+        networks: what is saved, by name: 'net_g', 'net_g_ema' where there is an average, and ``Distiller.parts``.
+        optimizers: of the training.
+        schedulers: of the learning rate.
+        guard: its count of consecutive skipped steps is saved.
+        validator: its best values and the teacher's scores are saved.
+        identity: of the run, see ``training.identity``.
 
     Attributes:
-        iteration (int): the last one that was made.
-        validated (bool): what validation that iteration is to have, it has had.
-        saved (tuple[int, bool] | None): both, of the last state that was written or taken up.
-        identity (dict): of the run, as ``run.identity`` gives it; set by the model before it is built.
+        iteration (int): the last one that was trained.
+        saved (int | None): iteration of the newest state.
+        validation_pending (bool): the newest state was written before the validation of its iteration.
+        resumed_at (int | None): iteration of the state that this process has loaded.
     """
-    iteration, validated, saved = 0, True, None
 
-    def update_learning_rate(self, current_iter, warmup_iter=-1):
-        """Begin an iteration: what is left to do for the one before it, then its learning rate."""
-        self._finish_iteration()
+    def __init__(self, opt: dict[str, Any], networks: dict[str, nn.Module], optimizers: Sequence[Optimizer],
+                 schedulers: Sequence[LRScheduler], guard: NonFiniteGuard, validator: Validator,
+                 identity: dict[str, Any]) -> None:
+        self.opt, self.networks, self.optimizers, self.schedulers = opt, networks, optimizers, schedulers
+        self.guard, self.validator, self.identity = guard, validator, identity
+        self.iteration, self.validation_pending = 0, False
+        self.saved: int | None = None
+        self.resumed_at: int | None = None
+
+    def begin_iteration(self) -> None:
+        """Finish the iteration before: write its state again after its validation, and stop where a signal came."""
+        self._finish_validation()
         if any_rank(asked_to_stop() is not None):
             self._stop()
-        super().update_learning_rate(current_iter, warmup_iter)
 
-    def _finish_iteration(self):
-        """Write a state again that was written before the validation, which a resumed run makes up for."""
-        if self.validated or self.saved is None:
-            return
-        if self.resumed_at == self.iteration:
-            for phase, block in self.opt['datasets'].items():
-                if phase.split('_')[0] == 'val' and self._is_validated(self.iteration):
-                    loader = SimpleNamespace(dataset=build_dataset(block))
-                    self.validation(loader, self.iteration, None, self.opt['val']['save_img'])
-        self.validated = True
-        self._write_state()
-
-    def _is_validated(self, iteration):
-        freq = (self.opt.get('val') or {}).get('val_freq')
-        return bool(freq) and iteration % freq == 0
-
-    # ---------------------------------------------------------------- save
-
-    def save(self, epoch, current_iter):
-        """Save state and student; ``current_iter`` -1 is the end of the run.
+    def save(self, iteration: int) -> None:
+        """Save state and checkpoint; ``iteration`` -1 is the end of the run.
 
         Raises:
-            UserError: weights are not finite, which would push good states out; or a file cannot be written.
+            UserError: weights are not finite, or a file cannot be written.
         """
-        self.health.check_saving(current_iter)
-        self.save_training_state(epoch, current_iter)
-        average = [self.net_g_ema] if self.ema_decay > 0 else []
-        self.save_network([self.net_g, *average], 'net_g', current_iter, ['params', 'params_ema'][:1 + len(average)])
-        if current_iter == -1 and any_rank(asked_to_stop() is not None):
+        self.guard.check_weights(iteration)
+        if iteration == -1:
+            self._finish_validation()
+        else:
+            frequency = (self.opt.get('val') or {}).get('val_freq') or float('inf')
+            self.iteration, self.validation_pending = iteration, iteration % frequency == 0
+        if iteration != -1 or self.saved != self.iteration:
+            self._write_state()
+        self.save_checkpoint(iteration)
+        if iteration == -1 and any_rank(asked_to_stop() is not None):
             self._stop()
 
     @master_only
-    def save_network(self, net, net_label, current_iter, param_key='params'):
-        """As BasicSR's, but complete or not at all: a failed save raises, and leaves an older file as it was."""
-        nets, keys = ([x] if not isinstance(x, list) else x for x in (net, param_key))
-        content = {key: plain_state_dict(self.get_bare_model(net_)) for net_, key in zip(nets, keys, strict=True)}
+    def save_checkpoint(self, iteration: int) -> None:
+        """Write the student, and its average, as ``net_g_<iteration>.pth``, or 'latest' for -1."""
+        content = {key: plain_state_dict(self.networks[name]) for name, key in CHECKPOINT_KEYS.items()
+                   if name in self.networks}
         content.update(network_record(self.opt['network_g'], self.opt['scale']))
-        label = 'latest' if current_iter == -1 else current_iter
-        with self._last_state_named():
-            save_checkpoint(content, osp.join(self.opt['path']['models'], f'{net_label}_{label}.pth'))
+        label = 'latest' if iteration == -1 else iteration
+        with self._naming_newest_state():
+            save_checkpoint(content, Path(self.opt['path']['models'], f'net_g_{label}.pth'))
 
-    def save_training_state(self, epoch, current_iter):
-        """Save what ``resume_training`` needs; ``current_iter`` -1 is the end of the run."""
-        if current_iter == -1:
-            self._finish_iteration()
-        else:
-            self.validated = not self._is_validated(current_iter)
-        self._write_state()
-
-    def _write_state(self):
-        if self.saved == (self.iteration, self.validated):
-            return
-        if self.opt['rank'] == 0:
-            with self._last_state_named():
-                write_state(self.training_state(), self.opt['path']['training_states'],
-                            self.opt['logger'].get('keep_states', KEEP_STATES))
-        self.saved = self.iteration, self.validated
-
-    @contextmanager
-    def _last_state_named(self):
-        try:
-            yield
-        except UserError as error:
-            last = next(iter(states_in(self.opt['path'].get('training_states', '')).values()), None)
-            kept = f'the newest state is {last}' if last else 'there is no state'
-            raise UserError(f'{error} The run stops at iteration {self.iteration}; {kept}') from None
-
-    @property
-    def _saved_parts(self):
-        average = {'net_g_ema': self.net_g_ema} if self.ema_decay > 0 else {}
-        return {'net_g': self.net_g, **average, **self.get_bare_model(self.distiller).parts}
-
-    def training_state(self):
-        """All that decides how the run goes on: plain data, and tensors."""
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs: plain data, and tensors."""
         return {'epoch': 0, 'iter': self.iteration,  # all iterations are one epoch to the loop
                 'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
                 'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-                'weights': {label: plain_state_dict(part) for label, part in self._saved_parts.items()},
-                'best': getattr(self, 'best_metric_results', {}), 'validated': self.validated,
-                'row': self.health.row, 'teacher_scores': self.teacher_scores, 'samples': self.opt.get('samples'),
-                'identity': self.identity, **network_record(self.opt['network_g'], self.opt['scale'])}
+                'weights': {name: plain_state_dict(network) for name, network in self.networks.items()},
+                'best': self.validator.best, 'validated': not self.validation_pending,
+                'consecutive_skips': self.guard.consecutive, 'teacher_scores': self.validator.teacher_scores,
+                'samples': self.opt.get('samples'), 'identity': self.identity,
+                **network_record(self.opt['network_g'], self.opt['scale'])}
 
-    def describe_run(self):
-        """Write ``run.json``, for the evaluations of the weights."""
-        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
-            write_run(self.opt, self.device, self.net_t is not None, self.identity, self.teacher_scores)
-
-    # ---------------------------------------------------------------- resume, stop
-
-    resumed_at = None
-
-    def resume_training(self, resume_state):
-        """Take up what ``training_state`` gave.
+    def resume(self, state: dict[str, Any]) -> None:
+        """Load what ``state`` gave.
 
         Raises:
             UserError: it does not fit this run.
         """
         try:
-            self._take_up(resume_state)
-        except MISFITS as error:
+            self._load(state)
+        except Exception as error:  # of any part of a state
             raise UserError(f'{self.opt["path"]["resume_state"]}: does not fit this run ({reason_of(error)}); take an '
-                            'older state, or begin another run from its weights: path.pretrain_network_g') from None
-        self.describe_run()
+                            'older state, or start another run from its weights: path.pretrain_network_g') from None
 
-    def _take_up(self, state):
-        # What the option file says stays as it says, which the identity has found to be the same.
+    def _load(self, state: dict[str, Any]) -> None:
         for saved, optimizer in zip(state['optimizers'], self.optimizers, strict=True):
-            keep_options(saved['param_groups'], optimizer.param_groups, MOVING_RATES)
-        keep_options(state['schedulers'], [scheduler.state_dict() for scheduler in self.schedulers], MOVING_COUNTS)
-        super().resume_training(state)
-        check_entries(self.optimizer_g, self.opt['train']['optim_g'])
-        adopt_layout(self.optimizer_g)
-        parts, weights = self._saved_parts, state['weights']
-        if parts.keys() != weights.keys():
-            raise KeyError(f'it has {", ".join(weights)}; the run has {", ".join(parts)}')
-        for label, part in parts.items():
-            part.load_state_dict(weights[label])
-        self.best_metric_results, self.teacher_scores = state['best'], state['teacher_scores']
-        self.health.row = state['row']
-        self.iteration = self.resumed_at = state['iter']
-        self.validated, self.saved = state['validated'], (state['iter'], state['validated'])
-        self.calibrated = True  # the spreads are saved with the mixers
+            for group, own in zip(saved['param_groups'], optimizer.param_groups, strict=True):
+                _keep_options(group, own, GROUP_VALUES)
+                _check_numbers([group['lr'], group['initial_lr']])
+            optimizer.load_state_dict(saved)
+            adopt_layout(optimizer)
+        for saved, scheduler in zip(state['schedulers'], self.schedulers, strict=True):
+            _keep_options(saved, scheduler.state_dict(), SCHEDULE_VALUES)
+            _check_numbers([saved['last_epoch'], *saved['_last_lr'], *saved['base_lrs']])
+            scheduler.load_state_dict(saved)
+        if self.networks.keys() != state['weights'].keys():
+            raise KeyError(f'it has {", ".join(state["weights"])}; the run has {", ".join(self.networks)}')
+        for name, network in self.networks.items():
+            network.load_state_dict(state['weights'][name])
+        self.validator.best, self.validator.teacher_scores = state['best'], state['teacher_scores']
+        self.guard.consecutive = state['consecutive_skips']
+        self.iteration = self.saved = self.resumed_at = state['iter']
+        self.validation_pending = not state['validated']
 
-    def _stop(self):
+    def _finish_validation(self) -> None:
+        if not self.validation_pending:
+            return
+        if self.resumed_at == self.iteration:  # the process before this one ended in, or before, this validation
+            self.validator.validate_all(self.iteration)
+        self.validation_pending = False
+        self._write_state()
+
+    def _write_state(self) -> None:
+        if self.opt['rank'] == 0:
+            with self._naming_newest_state():
+                write_state(self.state(), self.opt['path']['training_states'],
+                            self.opt['logger'].get('keep_states', KEEP_STATES))
+        self.saved = self.iteration
+
+    @contextmanager
+    def _naming_newest_state(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            newest = newest_before(self.opt['path'].get('training_states'))
+            kept = f'the newest state is {newest}' if newest else 'there is no state'
+            raise UserError(f'{error} The run stops at iteration {self.iteration}; {kept}') from None
+
+    def _stop(self) -> NoReturn:
         number = asked_to_stop() or signal.SIGTERM  # it may have been another process that was asked
-        if self.iteration and (self.saved is None or self.saved[0] != self.iteration):
-            self.save(0, self.iteration)
-            self._finish_iteration()
+        if self.iteration and self.saved != self.iteration:
+            self.save(self.iteration)
+            self._finish_validation()
         get_root_logger().warning(f'Stopped after iteration {self.iteration}, which is saved; the same command with '
-                                  '--auto_resume goes on from there.' if self.iteration else
+                                  '--auto_resume resumes from there.' if self.iteration else
                                   'Stopped before the first iteration.')
         raise Stopped(number)
+
+
+def _keep_options(saved: dict[str, Any], own: dict[str, Any], values: set[str]) -> None:
+    """Replace all but ``values`` by what the option file says, which the identity has found to be the same."""
+    saved.update({name: value for name, value in own.items() if name not in values})
+
+
+def _check_numbers(numbers: Iterable[Any]) -> None:
+    for number in numbers:
+        if type(number) not in (int, float) or not 0 <= number < float('inf'):
+            raise ValueError(f'{shown(number)} is not a number of at least 0')

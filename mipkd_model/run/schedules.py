@@ -1,5 +1,6 @@
-"""Learning rates and weights of losses over a whole training, without training: whether another schedule would have
-been the same until now.
+"""Whether another schedule of the learning rate, or of a loss's weight, would have been the same until now.
+
+Then a run may resume with it: with one more period, or milestones that are still to come.
 """
 import re
 from collections.abc import Mapping
@@ -11,47 +12,57 @@ from basicsr.models import lr_scheduler
 
 from ..losses.schedule import WeightSchedule
 
-KINDS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
-         'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
+SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
+              'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
 PATH = 'train.scheduler.'
 WARM_UP = 'train.warmup_iter'
 WEIGHT = re.compile(r'train\.(\w+_opt)\.schedule\.(\w+)')
+CONSTANT = WeightSchedule.model_construct(start_factor=1., end_factor=1.)
 
 
-def is_of_schedule(path: str) -> bool:
-    """Whether the option of that path decides about the course of the learning rate."""
-    return path.startswith(PATH) or path == WARM_UP
-
-
-def same_rates(before: dict[str, Any], train: dict, iterations: int) -> bool:
-    """Whether a run would have had the same learning rate in each step until now by another schedule.
-
-    Then it may go on with that: a period more behind those that are over, milestones that are still to come.
+def unseen_changes(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
+    """Paths of schedules that differ, but gave each of the steps until now the same learning rate or weight.
 
     Args:
-        before: of the run, by paths of options, as ``identity`` gives it; where it is from a file it may be anything.
-        train: block of the options.
+        before: identity of the run (see ``identity``), which may be anything where it is from a file.
+        now: that of the options that it is to resume with.
         iterations: steps made.
     """
-    block = {path.removeprefix(PATH): value for path, value in before.items() if path.startswith(PATH)}
+    changed = {path for path in {**before, **now} if before.get(path) != now.get(path)}
+    same: set[str] = set()
+    rates = {path for path in changed if path.startswith(PATH) or path == WARM_UP}
     try:
-        return (learning_rates(block, before.get(WARM_UP, -1), iterations)
-                == learning_rates(train['scheduler'], train.get('warmup_iter', -1), iterations))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError):  # no schedule, or not as long
-        return False
+        if rates and _rates(before, iterations) == _rates(now, iterations):
+            same |= rates
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError):
+        pass  # no schedule, or not as long
+    was, is_now = _weight_schedules(before), _weight_schedules(now)
+    for name in {match[1] for path in changed if (match := WEIGHT.fullmatch(path))}:
+        pair = was.get(name, CONSTANT), is_now.get(name, CONSTANT)
+        try:
+            if all(pair[0].factor(step) == pair[1].factor(step) for step in range(1, iterations + 1)):
+                same |= {path for path in changed if path.startswith(f'train.{name}.schedule.')}
+        except (ArithmeticError, KeyError, TypeError):
+            continue  # no schedule
+    return same
 
 
-def learning_rates(block: dict, warm_up: int, iterations: int) -> list[float]:
+def _rates(identity: Mapping[str, Any], iterations: int) -> list[float]:
+    block = {path.removeprefix(PATH): value for path, value in identity.items() if path.startswith(PATH)}
+    return learning_rates(block, identity.get(WARM_UP, -1), iterations)
+
+
+def learning_rates(block: Mapping[str, Any], warm_up: int, iterations: int) -> list[float]:
     """The learning rate of each step, from a first one of 1, as BasicSR's loop sets it.
 
     Args:
         block: of ``train.scheduler``.
         warm_up: ``train.warmup_iter``.
-        iterations: how many steps.
+        iterations: number of steps.
     """
     arguments = {name: value for name, value in block.items() if name != 'type'}
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.)
-    scheduler, group = KINDS[block['type']](optimizer, **arguments), optimizer.param_groups[0]
+    scheduler, group = SCHEDULERS[block['type']](optimizer, **arguments), optimizer.param_groups[0]
     rates = []
     for step in range(iterations):
         if step:
@@ -63,34 +74,10 @@ def learning_rates(block: dict, warm_up: int, iterations: int) -> list[float]:
     return rates
 
 
-def same_weights(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
-    """Paths of those schedules of losses that differ, but by which each had the same weight in each step until now.
-
-    Args:
-        before: of the run, by paths of options, as ``identity`` gives it; where it is from a file it may be anything.
-        now: the same of the options that it is to go on by.
-        iterations: steps made.
-    """
-    was, will_be = _weight_schedules(before), _weight_schedules(now)
-    always = WeightSchedule(start_factor=1., end_factor=1.)
-    same = set()
-    for name in was.keys() | will_be.keys():
-        pair = was.get(name, always), will_be.get(name, always)
-        if pair[0] == pair[1]:
-            continue
-        try:
-            if all(pair[0].factor(step) == pair[1].factor(step) for step in range(1, iterations + 1)):
-                same.add(name)
-        except (ArithmeticError, KeyError, TypeError):  # no schedule
-            continue
-    return {path for path in (*before, *now) if (match := WEIGHT.fullmatch(path)) and match[1] in same}
-
-
 def _weight_schedules(identity: Mapping[str, Any]) -> dict[str, WeightSchedule]:
     blocks: dict[str, dict[str, Any]] = {}
     for path, value in identity.items():
-        if match := WEIGHT.fullmatch(path):
+        if (match := WEIGHT.fullmatch(path)) and match[2] in WeightSchedule.model_fields:
             blocks.setdefault(match[1], {})[match[2]] = value
-    known = WeightSchedule.model_fields
-    return {name: WeightSchedule.model_construct(**{key: value for key, value in block.items() if key in known})
-            for name, block in blocks.items()}
+    # Not validated, for an identity may be from any file.
+    return {name: WeightSchedule.model_construct(**block) for name, block in blocks.items()}

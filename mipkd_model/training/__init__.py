@@ -1,1 +1,1 @@
-"""How a training step is computed: number formats, gradients, compilation, optimizer, average."""
+"""How a training step is computed: mixed precision, gradients, compilation, optimizer, average."""

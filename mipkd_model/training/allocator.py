@@ -1,23 +1,22 @@
-"""How the C library hands out memory on a CPU."""
+"""Settings of the C library's memory allocator, for trainings on a CPU."""
 import ctypes
 import os
 import platform
 
 # Parameters of mallopt(3) in malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-NEVER = 2**31 - 1  # bytes; the largest there is
+NEVER = 2**31 - 1  # bytes; the largest value
 
 
-def keep_freed_memory():
-    """Let the process keep what tensors have freed, for the next ones.
+def keep_freed_memory() -> bool:
+    """Let the process keep what tensors have freed, for the next ones; returns whether that was set.
 
-    By itself, the GNU C library fetches every block above 32 MB from the system and gives it back when it is freed,
-    and each of its pages is filled with zeros when it is first touched: for large maps that takes longer than what is
-    computed on them. What was freed is the process's own until it ends, and may serve others no more.
+    By default the GNU C library gets every block above 32 MB from the system, which fills it with zeros page by page,
+    and returns it when it is freed. Kept, a step of EDSR on 8 patches of 48 x 48 takes 17 % less processor time in
+    bfloat16 (one thread, 3.35 s instead of 4.03 s for three steps: 0.03 s instead of 0.70 s in the kernel).
 
-    Returns:
-        bool: whether that was set. It is not with another C library, nor where the environment has settings of its
-        own (``MALLOC_...`` or ``GLIBC_TUNABLES``).
+    PyTorch has no setting for it, and the variables ``MALLOC_...`` are read before Python starts, so this calls
+    mallopt, with the GNU C library alone, and not where the environment has settings of its own.
     """
     if platform.libc_ver()[0] != 'glibc':
         return False

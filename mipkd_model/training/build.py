@@ -1,52 +1,71 @@
-"""Losses, their schedules and staged views, built from the options of a training.
+"""What a training trains, built from its options: losses, staged views, and the distiller of both.
 
-The launchers build everything once before a run starts, to find mistakes; MiPKDModel builds it to train.
+The launchers build the losses and views once before a run starts, to find mistakes; MiPKDModel builds them to train.
 """
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.size_probe import probe_network
-from mipkd_arch.staged_view import NoStagedView, StagedViewError, has_view, staged_view, whole_view
+from mipkd_arch.staged_view import NoStagedView, StagedView, StagedViewError, has_view, staged_view, whole_view
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
 from ..losses import DistillLoss
 from ..losses.schedule import WeightSchedule, without_schedule
-from ..networks.build import build_from_options, check_upscale
+from ..networks.build import build_from_options, check_image, check_upscale
+from ..schema.training import IMAGE_LOSSES, TrainOptions
+from .compiling import check_compiler, compile_blocks
+from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16
+from .distiller import Distiller
+from .precision import check_precision, float32_products, uses_bf16
 
-IMAGE_LOSSES = ('pixel_opt', 'kd_opt', 'perceptual_opt')  # BasicSR's own loss types; the others are DistillLoss
+
+def read_train_options(opt: Mapping[str, Any], device: torch.device) -> TrainOptions:
+    """The block ``train``, checked against the device of the training.
+
+    Raises:
+        UserError: an option is wrong, or not for this device.
+    """
+    options = TrainOptions.read(opt['train'], 'train')
+    check_precision(options.precision, device)
+    if options.compile:
+        check_compiler(device)
+    return options
 
 
-def make_losses(train_opt):
-    """Build the losses of ``train.*_opt``; returns a dict by name, without the ending. Weight 0 leaves one out."""
-    losses = {}
-    for key, loss_opt in train_opt.items():
-        if not key.endswith('_opt') or key == 'mixer_opt' or loss_opt is None or loss_opt.get('loss_weight') == 0:
+def make_losses(train_opt: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Build the losses of ``train.*_opt``, by name without the ending. Weight 0 leaves one out."""
+    losses: dict[str, nn.Module] = {}
+    for key, block in train_opt.items():
+        if not key.endswith('_opt') or key == 'mixer_opt' or block is None or block.get('loss_weight') == 0:
             continue
-        loss = build_from_options(f'train.{key}', without_schedule(loss_opt), LOSS_REGISTRY)
+        loss = build_from_options(f'train.{key}', without_schedule(block), LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
             takes = ('compares two images' if key in IMAGE_LOSSES else
-                     f'distils, as ATLoss does, and those of images are {", ".join(IMAGE_LOSSES)}')
-            raise UserError(f'train.{key}.type: {loss_opt["type"]!r} does not fit; this option takes a loss that '
-                            f'{takes}')
+                     f'distills, as ATLoss does, and those of images are {", ".join(IMAGE_LOSSES)}')
+            raise UserError(f'train.{key}.type: {block["type"]!r} does not fit; this option takes a loss that {takes}')
+        if isinstance(loss, DistillLoss) and any(type(other) is type(loss) for other in losses.values()):
+            raise UserError(f'train.{key}.type: {type(loss).__name__} is the type of another loss too; each can be '
+                            'given once')
         losses[key.removesuffix('_opt')] = loss
     if not losses:
         raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '
                         'feature_prior_opt, block_prior_opt')
-    kinds = [type(loss) for loss in losses.values() if isinstance(loss, DistillLoss)]
-    for name, loss in losses.items():
-        if kinds.count(type(loss)) > 1:
-            raise UserError(f'train.{name}_opt.type: {type(loss).__name__} is the type of another loss too; each can '
-                            'be given once')
     return losses
 
 
-def make_schedules(train_opt, losses):
+def make_schedules(train_opt: Mapping[str, Any], losses: Iterable[str]) -> dict[str, WeightSchedule]:
     """The schedules of those losses, named without ``_opt``, that have one; by their names."""
     blocks = {name: train_opt[f'{name}_opt'].get('schedule') for name in losses}
     return {name: WeightSchedule.of(block, f'train.{name}_opt.schedule', train_opt['total_iter'])
             for name, block in blocks.items() if block is not None}
 
 
-def needs_teacher(opt, losses):
+def needs_teacher(opt: Mapping[str, Any], losses: Mapping[str, nn.Module]) -> bool:
     """Whether a loss compares with a teacher.
 
     Raises:
@@ -58,34 +77,68 @@ def needs_teacher(opt, losses):
     return bool(names)
 
 
-def make_views(opt, student, teacher, losses):
-    """Views of student and teacher (None without one), cut where a loss looks inside."""
-    looking = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_features]
-    views = [None if network is None else _make_view(opt, label, network, looking)
-             for label, network in (('g', student), ('t', teacher))]
-    counts = [len(view.stages) for view in views if view is not None]
-    if len(set(counts)) > 1:
-        raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {counts[0]} and {counts[1]} '
-                        'stages; the numbers must be equal')
-    return views
+def make_views(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None,
+               losses: Mapping[str, nn.Module]) -> tuple[StagedView, StagedView | None]:
+    """Views of student and teacher (None without one), cut into stages where a loss reads features."""
+    feature_losses = [name for name, loss in losses.items() if isinstance(loss, DistillLoss) and loss.needs_features]
+    view_g = _make_view(opt, 'g', student, feature_losses)
+    view_t = None if teacher is None else _make_view(opt, 't', teacher, feature_losses)
+    if view_t is not None and len(view_g.stages) != len(view_t.stages):
+        raise UserError(f'train.cuts_g and train.cuts_t: cut student and teacher into {len(view_g.stages)} and '
+                        f'{len(view_t.stages)} stages; the numbers must be equal')
+    return view_g, view_t
 
 
-def _make_view(opt, label, network, looking):
+def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_losses: list[str]) -> StagedView:
     try:
-        if not looking and not has_view(network):
+        if not feature_losses and not has_view(network):
             found = probe_network(network)
             view = whole_view(network, found.upscale, found.size_multiple)
         else:
-            view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if looking else 1)
+            view = staged_view(network, opt['train'].get(f'cuts_{label}', 3) if feature_losses else 1)
     except NoStagedView as error:
-        raise NoStagedView(f'network_{label}: train.{looking[0]}_opt looks at feature maps, but {error}. Losses '
-                           'that compare images alone serve any network') from None
+        raise NoStagedView(f'network_{label}: train.{feature_losses[0]}_opt reads features, but {error}. Losses that '
+                           'compare images alone take any network') from None
     except StagedViewError as error:
         raise StagedViewError(f'train.cuts_{label}: {error}') from None
     except UserError as error:
         raise UserError(f'network_{label}: {error}') from None
     except Exception as error:  # any view, any failure
         raise StagedViewError(f'network_{label}: the staged view of {type(network).__name__} cannot be made '
-                              f'({reason_of(error)}); mend the function that makes it') from None
+                              f'({reason_of(error)}); fix the function that makes it') from None
     check_upscale(opt, label, network, view.upscale)
     return view
+
+
+def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
+                    options: TrainOptions, device: torch.device) -> Distiller:
+    """Build what is trained, on the device, and set both networks up as the options say a step computes.
+
+    Args:
+        opt: all options.
+        student: on the device.
+        teacher: on the device, frozen; None without one.
+        losses: of ``make_losses``.
+        options: ``precision``, ``channels_last`` and ``compile`` are read.
+        device: of the training.
+    """
+    networks = {'g': student, 't': teacher} if teacher is not None else {'g': student}
+    bf16 = uses_bf16(options.precision, device)
+    for network in networks.values() if bf16 else ():
+        keep_ends_in_float32(network)
+    if teacher is not None:
+        discard_inputs(teacher)
+    views = make_views(opt, student, teacher, losses)
+    with float32_products('fp32', device):
+        for (label, network), view in zip(networks.items(), views, strict=False):
+            check_image(opt, label, network, view)
+    train = opt['train']
+    distiller = Distiller(*views, losses, train.get('mixer_opt'), make_schedules(train, losses)).to(device)
+    for module in (distiller, *networks.values()):
+        module.to(memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
+    if teacher is not None and bf16:
+        store_in_bf16(teacher)
+    if options.compile:
+        for view in filter(None, views):
+            compile_blocks(view)
+    return distiller

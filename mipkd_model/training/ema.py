@@ -1,9 +1,10 @@
 """Exponential moving average of a network's weights, for runs of any length."""
 import torch
+from torch import nn
 
 
-def warm_decay(decay, step):
-    """Decay at ``step`` (counted from 1): small at first, so that the average is not stuck at the starting weights.
+def warm_decay(decay: float, step: int) -> float:
+    """Decay at ``step`` (from 1): small at first, so that the average does not stick to the starting weights.
 
     min(decay, (1 + step) / (10 + step)): the schedule of TensorFlow's ExponentialMovingAverage with ``num_updates``.
     It reaches 0.999 after about 9,000 steps.
@@ -12,21 +13,24 @@ def warm_decay(decay, step):
 
 
 @torch.no_grad()
-def update_ema(ema, network, decay, skipped=False):
-    """Move ``ema`` towards ``network``: parameters by the average, buffers by copy. ``decay`` 0 copies all.
+def update_ema(ema: nn.Module, network: nn.Module, decay: float, skipped: bool | torch.Tensor = False) -> None:
+    """Move ``ema`` towards ``network``: parameters by the average, buffers by copy.
 
     Args:
-        ema, network (nn.Module): of one kind.
-        decay (float): in [0, 1].
-        skipped (bool | Tensor): True leaves ``ema`` as it is; a 0-dim bool on the device is not waited for.
+        ema: of the same class as the network.
+        network: the trained one.
+        decay: in [0, 1]; 0 copies all.
+        skipped: True leaves ``ema`` as it is; a 0-dim bool tensor stays on the device.
     """
+    averages: list[torch.Tensor] = [*ema.parameters()]
+    weights: list[torch.Tensor] = [*network.parameters()]
     if not torch.is_tensor(skipped):
         if skipped:
             return
-        torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
+        torch._foreach_lerp_(averages, weights, 1 - decay)
     else:
-        moves = torch._foreach_sub(list(network.parameters()), list(ema.parameters()))
+        moves = [*torch._foreach_sub(weights, averages)]
         torch._foreach_mul_(moves, ~skipped * (1 - decay))
-        torch._foreach_add_(list(ema.parameters()), moves)
+        torch._foreach_add_(averages, moves)
     for ema_buffer, buffer in zip(ema.buffers(), network.buffers(), strict=True):
         ema_buffer.copy_(torch.where(skipped, ema_buffer, buffer) if torch.is_tensor(skipped) else buffer)

@@ -1,36 +1,34 @@
-"""What makes a run the one it is: whatever decides about its weights, so that a resumed run can be held against it."""
-from dataclasses import fields
+"""The identity of a run: all options that decide its weights, so that a resumed run can be compared with it."""
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from mipkd_arch.base.arguments import RENAMED
 
 from ..base.files import file_sha256
 from ..losses.schedule import WeightSchedule
-from .optimizer import LOOPS
-from .options import StepOptions
+from .optimizer import IMPLEMENTATIONS
 
-# Another of these makes the same run, longer or shorter, or computed in another way.
-FREE = {'total_iter', *(field.name for field in fields(StepOptions))} - {'grad_clip'}
+# With other values of these it is the same run, longer or shorter, or computed in another way.
+FREE = {'total_iter', 'precision', 'channels_last', 'compile', 'accumulate', 'nonfinite'}
 FREE_OF_DATA = {'name', 'phase', 'scale', 'dataroot_gt', 'dataroot_lq', 'batch_size_per_gpu', 'num_worker_per_gpu',
-                'pin_memory', 'persistent_workers', 'io_backend',
-                'prefetch_mode', 'num_prefetch_queue'}
+                'pin_memory', 'persistent_workers', 'io_backend', 'prefetch_mode', 'num_prefetch_queue'}
 FREE_OF_LOSSES = {'recompute'}
 
 
-def identity(opt):
-    """What decides about the weights of a run.
+def identity(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the weights of a run: plain values by paths of options, without null.
 
-    Args:
-        opt (dict): all options.
-
-    Returns:
-        dict: plain values by paths of options, None left out; the batch is that of all processes together, and the
-        teacher's weights are in it by their SHA-256, wherever they lie.
+    The batch is that of all processes together, and the teacher's weights are in it by their SHA-256, wherever the
+    file is.
     """
     train, data = opt['train'], opt['datasets']['train']
     found = {
         'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt.get('network_g'),
-        'train': {name: _in_iterations(_without(value, {'optim_g': LOOPS}.get(name, FREE_OF_LOSSES)), name, train)
-                  for name, value in train.items() if name not in FREE},
+        'train': {name: _without(_in_iterations(block, name, train),
+                                 IMPLEMENTATIONS if name == 'optim_g' else FREE_OF_LOSSES)
+                  for name, block in train.items() if name not in FREE},
         'datasets.train': _without(data, FREE_OF_DATA),
         'datasets.train.batch_size_per_gpu x processes': data['batch_size_per_gpu'] * opt['world_size']}
     if opt.get('network_t') is not None:
@@ -39,7 +37,7 @@ def identity(opt):
     return dict(flat(found))
 
 
-def teacher_sha256(opt):
+def teacher_sha256(opt: Mapping[str, Any]) -> str | None:
     """SHA-256 of the file of the teacher's weights; None where there is no such file."""
     file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
     if file is None or not (file := Path(file).expanduser()).is_file():
@@ -49,29 +47,28 @@ def teacher_sha256(opt):
 
 
 @lru_cache(maxsize=4)
-def _sha256(file, size, changed):
+def _sha256(file: Path, size: int, changed: int) -> str:
     return file_sha256(file)
 
 
-def differences(before, now):
-    """Paths at which two identities differ, with both values; None stands for nothing."""
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Paths at which two identities differ, with both values; None stands for null."""
+    before, now = _renamed(before), _renamed(now)
     return [(path, before.get(path), now.get(path)) for path in {**before, **now} if before.get(path) != now.get(path)]
 
 
-def _without(block, names):
-    return {name: value for name, value in block.items() if name not in names} if isinstance(block, dict) else block
+def _renamed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity with the present names of arguments, for that of an older run has their former ones."""
+    current = {}
+    for path, value in found.items():
+        block, _, name = path.rpartition('.')
+        new, values = RENAMED.get((str(found.get(f'{block}.type')), name), (name, {}))
+        current[f'{block}.{new}' if new != name else path] = values.get(str(value), value)
+    return current
 
 
-def _in_iterations(block, name, train):
-    """A loss's block whose schedule is complete and in iterations, so that it says the same for another length."""
-    if not isinstance(block, dict) or not isinstance(block.get('schedule'), dict):
-        return block
-    schedule = WeightSchedule.of(block['schedule'], f'train.{name}.schedule', train['total_iter'])
-    return {**block, 'schedule': schedule.model_dump()}
-
-
-def flat(value, path=''):
-    """Plain values of nested options with their paths; None is left out."""
+def flat(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Plain values of nested options with their paths, without null."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from flat(inner, f'{path}.{name}' if path else str(name))
@@ -79,7 +76,19 @@ def flat(value, path=''):
         yield path, _plain(value)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _without(block: Any, names: Any) -> Any:
+    return {name: value for name, value in block.items() if name not in names} if isinstance(block, dict) else block
+
+
+def _in_iterations(block: Any, name: str, train: Mapping[str, Any]) -> Any:
+    """A loss's block whose schedule is complete and in iterations, so that it is the same for another total_iter."""
+    if not isinstance(block, dict) or not isinstance(block.get('schedule'), dict):
+        return block
+    schedule = WeightSchedule.of(block['schedule'], f'train.{name}.schedule', train['total_iter'])
+    return {**block, 'schedule': schedule.model_dump()}

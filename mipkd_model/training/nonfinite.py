@@ -1,210 +1,156 @@
-"""Steps whose losses or gradients are not finite: left out, counted, and named in the log.
+"""Steps whose losses or gradients are not finite: skipped, counted, and named in the log."""
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
-A step is looked at where it was computed. On a GPU nothing waits for that: the optimizer is told by a flag on the
-device, and the counts are read when the loop logs and before it saves, so that is when a run stops, too.
-"""
 import torch
+from torch import nn
 
 from mipkd_arch.base.errors import UserError
 
 from basicsr.utils import get_root_logger
 
-from ..run.states import states_in
+from ..schema.training import TrainOptions
+from .optimizer import skips_on_device
 
-IN_A_ROW = 10  # steps left out one after the other that stop a run: it does not find back
-TOLD = 3  # of the first steps left out each has a line of its own; later ones share the line of their interval
-LISTED = 4
-SKIPPED, ROW, LONGEST, LAST, NAMED = range(5)  # places among the counts; from NAMED on are losses, then weights
+MAX_CONSECUTIVE = 10
+"""Skipped steps one after the other that stop a run: it does not recover."""
+OWN_LINES = 3
+"""The first skipped steps have a line each in the log; later ones share that of their logging interval."""
+SKIPPED, CONSECUTIVE, LONGEST, LAST = range(4)  # places among the counts
 
 
-class Health:
-    """Watches the steps of a training, and what is saved of it.
+class NonFiniteGuard:
+    """Skips steps that are not finite, so that weights, optimizer and average stay as they were before.
 
-    A step is left out where a loss is not finite, or the norm of all gradients together, which a gradient that is not
-    finite makes so. Weights, optimizer and average are then what they were before it.
+    A step is skipped where a loss, or the norm of all gradients together, is not finite. On a CPU each check is read
+    at once. On a GPU nothing waits for it: the optimizer gets a flag on the device, and the counts are read when the
+    loop logs and before it saves, so that is when a run stops, too.
 
     Args:
-        distiller (Distiller): what is trained, bare.
-        average (nn.Module | None): the student's moving average.
-        options (StepOptions): ``nonfinite`` is 'skip', which goes on until ``IN_A_ROW`` steps were left out one after
-            the other, or 'stop', which stops at the first; messages depend on ``precision`` and ``grad_clip``.
-        device (torch.device): of the training.
-        folder (str | None): where training states are saved, for messages.
-
-    Attributes:
-        at_once (bool): each step's finding is read before the next, as on a CPU, where it costs nothing.
-        skipped (int): steps left out, as far as they have been read.
+        parts: trained modules by their names in a training state.
+        average: the student's moving average, or None.
+        options: ``nonfinite`` is 'skip', which stops a run after ``MAX_CONSECUTIVE`` skipped steps one after the
+            other, or 'stop', which stops it at the first.
+        device: of the training.
+        newest_state: gives the newest training state before an iteration, or None, for messages.
     """
 
-    def __init__(self, distiller, average, options, device, folder=None):
-        self.parts = {'net_g': distiller.student, **distiller.parts}
-        self.average, self.options, self.folder = average, options, folder
-        self.weights = {f'{label}.{name}': weight for label, part in self.parts.items()
+    def __init__(self, parts: dict[str, nn.Module], average: nn.Module | None, options: TrainOptions,
+                 device: torch.device, newest_state: Callable[[float], Path | None] = lambda before: None) -> None:
+        self.modules = parts if average is None else {**parts, 'net_g_ema': average}
+        self.weights = {f'{label}.{name}': weight for label, part in parts.items()
                         for name, weight in part.named_parameters() if weight.requires_grad}
-        self.at_once = device.type == 'cpu'
-        self.nothing = torch.zeros((), device=device)
-        self.losses, self.skipped, self._told = [], 0, 0
-        self._read, self._counts = [0] * NAMED, torch.zeros(NAMED, dtype=torch.long, device=device)
-
-    def _name(self, losses):
-        """Begin to count by these names of losses."""
-        named = self._counts.new_zeros(len(losses) + len(self.weights))
-        self.losses, self._counts = losses, torch.cat([self._counts[:NAMED], named])
-        self._read = [*self._read[:NAMED], *[0] * len(named)]
+        self.options, self.newest_state = options, newest_state
+        self.synchronous = device.type == 'cpu'
+        self.skipped = self.reports = 0
+        self.zero = torch.zeros((), device=device)
+        self.counts = torch.zeros(LAST + 1, dtype=torch.long, device=device)
+        self.names: list[str] = []
+        self.values = self.zero  # losses and norms of gradients of the last skipped step
 
     @property
-    def row(self):
-        """Steps left out one after the other until now, int; a resumed run goes on to count them."""
-        return int(self._counts[ROW])
+    def consecutive(self) -> int:
+        """Steps skipped one after the other until now; a resumed run continues the count."""
+        return int(self.counts[CONSECUTIVE])
 
-    @row.setter
-    def row(self, number):
-        self._counts[ROW] = number
-
-    # ---------------------------------------------------------------- in a step
+    @consecutive.setter
+    def consecutive(self, number: int) -> None:
+        self.counts[CONSECUTIVE] = number
 
     @torch.no_grad()
-    def look(self, losses, iteration):
-        """Look at what a step's forward and backward gave.
-
-        Args:
-            losses (dict[str, Tensor]): scalars by name.
-            iteration (int): of the training.
-
-        Returns:
-            Tensor: 0-dim, the L2 norm of all gradients together.
-        """
-        if list(losses) != self.losses:
-            self.report()
-            self._name(list(losses))
+    def check(self, losses: dict[str, torch.Tensor], iteration: int) -> torch.Tensor:
+        """Check the scalar losses of a step, by name, and all gradients; returns the 0-dim L2 norm of the latter."""
         gradients = [weight.grad for weight in self.weights.values()]
         found = iter(torch._foreach_norm([gradient for gradient in gradients if gradient is not None]))
-        norms = torch.stack([self.nothing if gradient is None else next(found) for gradient in gradients])
-        self.norm = torch.linalg.vector_norm(norms)
-        wrong = ~torch.stack(list(losses.values())).isfinite()
-        by_loss = wrong.any()
-        by_gradient = ~by_loss & ~self.norm.isfinite()
-        self.flag = by_loss | by_gradient
-        # The first that is not finite; where only the squares overflow, the largest.
-        first = norms.nan_to_num(nan=float('inf'), posinf=float('inf')).argmax()
-        self._counts[SKIPPED] += self.flag
-        self._counts[ROW].add_(1).mul_(self.flag)
-        self._counts[LONGEST].copy_(self._counts[ROW:LONGEST + 1].max())
-        self._counts[LAST].mul_(~self.flag).add_(self.flag * iteration)
-        self._counts[NAMED:NAMED + len(losses)] += wrong
-        self._counts[NAMED + len(losses):].index_add_(0, first[None], by_gradient[None].long())
-        return self.norm
+        norms = torch.stack([self.zero if gradient is None else next(found) for gradient in gradients])
+        norm = torch.linalg.vector_norm(norms)
+        values = torch.cat([torch.stack(list(losses.values())), norms])
+        self.flag = ~(values[:len(losses)].isfinite().all() & norm.isfinite())
+        if self.names != list(losses):
+            self.report()  # under the names that it was skipped with
+            self.names, self.values = list(losses), values
+        self.values = torch.where(self.flag, values, self.values)
+        self.counts[SKIPPED] += self.flag
+        self.counts[CONSECUTIVE].add_(1).mul_(self.flag)
+        self.counts[LONGEST].copy_(self.counts[CONSECUTIVE:LONGEST + 1].max())
+        self.counts[LAST].mul_(~self.flag).add_(self.flag * iteration)
+        return norm
 
-    @torch.no_grad()
-    def clip(self, limit):
-        """Scale all gradients down where their norm, which ``look`` has measured, is above a limit."""
-        gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
-        torch._foreach_mul_(gradients, (limit / (self.norm + 1e-6)).clamp(max=1))
-
-    def step(self, optimizer):
-        """Let the optimizer step, unless the step is left out.
-
-        PyTorch's fused optimizers leave it out by a flag on the device. For all others it has to be read first, which
-        makes the host wait for the GPU in each step.
+    def step(self, optimizer: torch.optim.Optimizer) -> bool | torch.Tensor:
+        """Let the optimizer step, unless the step is skipped.
 
         Returns:
-            bool | Tensor: whether it was left out; a 0-dim bool on the device where it is not read.
+            Whether it was skipped; a 0-dim bool tensor on the device where that is not read.
 
         Raises:
             UserError: the run stops here.
         """
-        if self.at_once or not leaves_out_on_device(optimizer):
-            skipped = bool(self.flag)
-            if not skipped:
-                optimizer.step()
-            elif self.at_once and (self._told < TOLD or self.options.nonfinite == 'stop'
-                                   or self._counts[ROW] >= IN_A_ROW):
-                self.report()
-            return skipped
-        optimizer.found_inf = self.flag.float()
-        try:
+        if not self.synchronous and skips_on_device(optimizer):
+            optimizer.found_inf = self.flag.float()  # type: ignore[attr-defined]
             optimizer.step()
-        finally:
-            del optimizer.found_inf
-        return self.flag
+            del optimizer.found_inf  # type: ignore[attr-defined]
+            return self.flag
+        skipped = bool(self.flag)
+        if not skipped:
+            optimizer.step()
+        elif self.synchronous and (self.reports < OWN_LINES or self.options.nonfinite == 'stop'
+                                   or self.consecutive >= MAX_CONSECUTIVE):
+            self.report()
+        return skipped
 
-    # ---------------------------------------------------------------- now and then
-
-    def report(self):
-        """Read the counts; log the steps that were left out since they were last read.
-
-        Returns:
-            int: steps left out since this process started.
+    def report(self) -> int:
+        """Log the steps skipped since the last report; returns how many were skipped since the process started.
 
         Raises:
-            UserError: there were too many, or one and ``train.nonfinite`` is 'stop'. Weights are as before them.
+            UserError: there were too many, or one and ``train.nonfinite`` is 'stop'.
         """
-        counts = self._counts.tolist()
-        before, self._read = self._read, counts
-        number = counts[SKIPPED] - before[SKIPPED]
-        if number:
-            names = [*self.losses, *(f'the gradient of {name}' for name in self.weights)]
-            new = [(name, now - then) for name, now, then in zip(names, counts[NAMED:], before[NAMED:], strict=True)
-                   if now > then]
-            what = ', '.join(name if count == number else f'{name} ({count}x)' for name, count in new[:LISTED])
-            what += ', ...' if len(new) > LISTED else ''
-            self.skipped, self._told = self.skipped + number, self._told + 1
-            if self.options.nonfinite == 'stop':
-                self._stop(f'train.nonfinite: stop: in iteration {counts[LAST]:,} not finite: {what}', counts[LAST])
-            if counts[LONGEST] >= IN_A_ROW:
-                self._stop(f'iteration {counts[LAST]:,}: {counts[LONGEST]} steps in a row not finite: {what}',
-                           counts[LAST] - counts[LONGEST] + 1)
-            steps = 'a step was' if number == 1 else f'{number} steps were'
-            get_root_logger().warning(f'{steps} left out, the last in iteration {counts[LAST]:,}: not finite: {what}. '
-                                      'Weights and optimizer are as before.')
+        number, _, longest, last = self.counts.tolist()
+        if not number:
+            return self.skipped
+        self.counts[SKIPPED] = 0
+        self.skipped += number
+        self.reports += 1
+        what = self._causes()
+        if self.options.nonfinite == 'stop':
+            self._stop(f'train.nonfinite: stop: in iteration {last:,} not finite: {what}', last)
+        if longest >= MAX_CONSECUTIVE:
+            self._stop(f'iteration {last:,}: {longest} steps in a row not finite: {what}', last - longest + 1)
+        get_root_logger().warning(f'{number} step{"s were" if number > 1 else " was"} skipped, the last in iteration '
+                                  f'{last:,}: not finite: {what}. Weights and optimizer are as before.')
         return self.skipped
 
-    def check_saving(self, iteration):
-        """Check, before it is saved, that nothing is broken; a save would push good states out.
+    def _causes(self) -> str:
+        """What was not finite in the last skipped step: losses, or else a gradient."""
+        values = self.values.tolist()
+        losses = [name for name, value in zip(self.names, values, strict=False) if not math.isfinite(value)]
+        if losses:
+            return ', '.join(losses)
+        norms = [math.inf if math.isnan(norm) else norm for norm in values[len(self.names):]]
+        # The first that is not finite; where only the squares overflow, the largest.
+        return f'the gradient of {list(self.weights)[norms.index(max(norms))]}'
 
-        Args:
-            iteration (int): of the training, for messages; -1 stands for its end.
+    def check_weights(self, iteration: int) -> None:
+        """Check before a save that all weights and buffers are finite; ``iteration`` -1 is the end of the run.
 
         Raises:
-            UserError: weights or buffers are not finite, or the run stops as in ``report``.
+            UserError: they are not, or the run stops as in ``report``.
         """
         self.report()
-        if name := self._broken():
-            at = 'at the end' if iteration == -1 else f'iteration {iteration:,}'
-            self._stop(f'{at}: {name} is not finite, and nothing is saved')
-
-    def _broken(self):
-        """Name of the first weight or buffer that is not finite, or None."""
-        modules = {**self.parts, **({} if self.average is None else {'net_g_ema': self.average})}
-        values = {f'{label}.{name}': value for label, module in modules.items()
+        values = {f'{label}.{name}': value for label, module in self.modules.items()
                   for name, value in module.state_dict().items() if value.is_floating_point() and value.numel()}
-        finite = torch.stack([norm.float() for norm in torch._foreach_norm(list(values.values()), float('inf'))])
-        return next((name for name, good in zip(values, finite.isfinite().tolist(), strict=True) if not good), None)
+        norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(values.values()), float('inf'))])
+        broken = [name for name, finite in zip(values, norms.isfinite().tolist(), strict=True) if not finite]
+        if broken:
+            at = 'at the end' if iteration == -1 else f'iteration {iteration:,}'
+            self._stop(f'{at}: {broken[0]} is not finite, and nothing is saved')
 
-    def _stop(self, reason, first=float('inf')):
-        """Raise, with the newest state from before the iteration that was the first with trouble."""
-        broken = self._broken()
-        if broken and broken not in reason:
-            reason += f'; {broken} is not finite any more'
-        states = states_in(self.folder) if self.folder else {}
-        state = next((file for iteration, file in states.items() if iteration < first), None)
-        remedies = []
+    def _stop(self, reason: str, first: float = float('inf')) -> NoReturn:
+        """End the run, naming the newest state before ``first``, the first iteration that was not finite."""
+        state = self.newest_state(first)
+        remedy = 'lower train.optim_g.lr' + (' or set train.grad_clip' if self.options.grad_clip is None else '')
         if self.options.precision != 'fp32':
-            remedies.append('go on from it with train.precision: fp32' if state else 'take train.precision: fp32')
-        remedies.append('lower train.optim_g.lr' + (' or set train.grad_clip' if self.options.grad_clip is None else '')
-                        + ' in another run' + (", which may begin from that iteration's net_g" if state else ''))
-        state = f'the newest state from before is {state}' if state else 'there is no state from before'
-        raise UserError(f'{reason}; {state}; {", ".join(remedies)}, or look at data and teacher')
-
-
-def leaves_out_on_device(optimizer):
-    """Whether an optimizer can leave its next step out by ``found_inf``, without the host knowing.
-
-    Fused ones can. SGD's first step with momentum leaves memory behind that nothing was written to.
-    """
-    if not getattr(optimizer, '_step_supports_amp_scaling', False):
-        return False
-    return not isinstance(optimizer, torch.optim.SGD) or all(
-        optimizer.state.get(weight, {}).get('momentum_buffer') is not None
-        for group in optimizer.param_groups if group['momentum'] for weight in group['params']
-        if weight.grad is not None)
+            remedy = f'{"resume from it with" if state else "set"} train.precision: fp32, {remedy}'
+        found = f'the newest state before it is {state}' if state else 'there is no state before it'
+        raise UserError(f'{reason}; {found}; {remedy} in another run, or check the data and the teacher')

@@ -1,72 +1,58 @@
 """The optimizer of an option file: any of several of PyTorch's; BasicSR 1.4.2 knows Adam alone."""
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import nn
 
-LOOPS = ('fused', 'foreach')  # how an optimizer goes through the weights
-
-
-def _kind(name):
-    return getattr(torch.optim, name)
+IMPLEMENTATIONS = ('fused', 'foreach')
+"""Options that select how an optimizer goes through the weights."""
 
 
-def loops(block):
-    """How an optimizer goes through the weights: as its block says, else fused, in one pass, where it can be.
+def make_optimizer(block: Mapping[str, Any], groups: list) -> torch.optim.Optimizer:
+    """Build an optimizer from its option block for parameters, or groups of them; fused where it can be.
 
-    Returns:
-        dict: ``fused`` and ``foreach`` where the optimizer has them.
+    PyTorch's fused SGD fails where some weights have a momentum and others have had no gradient yet, as those of a
+    decoder that no route has reached.
     """
-    has = inspect.signature(_kind(block['type'])).parameters
-    asked = {name: block.get(name) for name in LOOPS if name in has}
-    if 'fused' in asked and block.keys().isdisjoint(LOOPS):
-        # PyTorch's fused SGD fails where some weights have a momentum and others have had no gradient yet, as those of
-        # a decoder that no route has reached.
-        asked['fused'] = not (block['type'] == 'SGD' and block.get('momentum'))
-    return asked
+    kind, arguments = getattr(torch.optim, block['type']), {key: block[key] for key in block if key != 'type'}
+    if block.keys().isdisjoint(IMPLEMENTATIONS) and 'fused' in inspect.signature(kind).parameters:
+        arguments['fused'] = not (block['type'] == 'SGD' and block.get('momentum'))
+    return kind(groups, **arguments)
 
 
-def check_entries(optimizer, block):
-    """Check that a loaded state has of each weight either nothing or what a step leaves; fused kernels trust it.
+def parameter_groups(student: nn.Module, distiller: nn.Module, train: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two groups: the student, and everything else that is trained, at ``train.mixer_lr`` where that is given."""
+    weights = list(student.parameters())
+    own = {id(weight) for weight in weights}
+    others = [weight for weight in distiller.parameters() if id(weight) not in own and weight.requires_grad]
+    mixers = {'params': others, 'lr': train.get('mixer_lr', train['optim_g']['lr'])}
+    return [{'params': weights}, *([mixers] if others else [])]
 
-    Args:
-        optimizer (Optimizer): with its state.
-        block (dict): its options.
+
+def adopt_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lay a loaded optimizer state out in memory as its weights are, for fused optimizers read both side by side.
 
     Raises:
-        ValueError: an entry is missing, unknown or of another shape.
-    """
-    probe = torch.zeros(2, requires_grad=True)
-    probe.grad = torch.ones_like(probe)
-    small = make_optimizer(block, [probe])
-    small.step()
-    expected = {name: getattr(value, 'shape', None) for name, value in small.state[probe].items()}
-    for weight, state in optimizer.state.items():
-        if state.keys() != expected.keys():
-            raise ValueError(f'the optimizer has {", ".join(state) or "nothing"} of a weight, not '
-                             f'{", ".join(expected)}')
-        for name, value in state.items():
-            shape = weight.shape if expected[name] == probe.shape else expected[name]
-            if getattr(value, 'shape', None) != shape:
-                raise ValueError(f'{name} of the optimizer is not of the shape of its weight, {list(weight.shape)}')
-
-
-def adopt_layout(optimizer):
-    """Lay the state of an optimizer out in memory as its weights are.
-
-    A loaded state keeps the layout it was saved in, and fused optimizers read both number by number.
+        ValueError: an entry is neither of the shape of its weight nor a number.
     """
     for weight, state in optimizer.state.items():
         for name, value in state.items():
             if torch.is_tensor(value) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight).copy_(value)
+            elif getattr(value, 'shape', ()) != ():
+                raise ValueError(f'{name} of the optimizer is not of the shape of its weight, {list(weight.shape)}')
 
 
-def make_optimizer(block, groups):
-    """Build the optimizer of a block that is as ``OptimizerOptions``.
+def skips_on_device(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer can skip its next step by a flag on the device.
 
-    Args:
-        block (dict): ``type`` and arguments.
-        groups (list): parameters, or groups of them.
+    Fused ones read it from ``found_inf``, as ``torch.amp.GradScaler`` sets it. SGD's first step with momentum cannot:
+    it would leave a momentum that nothing was written to.
     """
-    return _kind(block['type'])(groups, **{**{name: value for name, value in block.items() if name != 'type'},
-                                           **loops(block)})
+    if not all(group.get('fused') for group in optimizer.param_groups):
+        return False
+    momenta = [weight for group in optimizer.param_groups if group.get('momentum') for weight in group['params']
+               if weight.grad is not None] if isinstance(optimizer, torch.optim.SGD) else []
+    return all(optimizer.state.get(weight, {}).get('momentum_buffer') is not None for weight in momenta)

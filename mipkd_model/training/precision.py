@@ -1,65 +1,60 @@
-"""Which number format the heavy layers of a training step run in."""
+"""Mixed precision: the number format that convolutions and matrix products of a training step run in."""
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from mipkd_arch.base.errors import UserError, one_of
+from mipkd_arch.base.errors import UserError
 
-PRECISIONS = ('auto', 'bf16', 'tf32', 'fp32')
-
-
-# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. It then emulates bfloat16 at half the
-# speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. A name that it does not know is no cap.
+# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. With them it emulates bfloat16 at half
+# the speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. Other values are no cap.
 CAPS_WITHOUT_BF16 = ('sse41', 'avx', 'avx2', 'avx2_vnni', 'avx2_vnni_2', 'avx512_core', 'avx512_core_vnni')
 
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 runs in hardware: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX that oneDNN may use.
 
-    ``ONEDNN_MAX_CPU_ISA``, or ``DNNL_MAX_CPU_ISA``, caps what it uses. Arm's bfloat16 is not asked for: no step has
-    been timed on it.
+    ``ONEDNN_MAX_CPU_ISA``, or ``DNNL_MAX_CPU_ISA``, caps what it uses. bfloat16 of Arm is left out: no step has been
+    timed on it.
     """
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cap = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get('DNNL_MAX_CPU_ISA') or ''
-    in_use = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
-    return (in_use and cap.lower() not in CAPS_WITHOUT_BF16
-            and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()))
+    in_use = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return in_use and cap.lower() not in CAPS_WITHOUT_BF16 and _cpu_has_bf16()
 
 
-def check_precision(precision, device):
-    """Check ``train.precision``.
+def _cpu_has_bf16() -> bool:
+    if hasattr(torch.cpu, 'get_capabilities'):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get('avx512_bf16') or found.get('amx_tile'))
+    # Older versions, such as 2.6, have no public way to ask.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
-    Raises:
-        UserError: it is none, or not for this device.
-    """
-    one_of('train.precision', precision, PRECISIONS)
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise a ``UserError`` where a ``train.precision`` is not for the device of a training."""
     if precision == 'tf32' and device.type != 'cuda':
         raise UserError('train.precision: tf32 is a format of GPUs, and this runs on the CPU; take auto, bf16 or fp32')
 
 
-def uses_bf16(precision, device):
-    """Whether a step runs in bfloat16; arguments as for ``autocast``."""
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a step of this ``train.precision`` runs in bfloat16 on a device."""
     return precision == 'bf16' or (precision == 'auto' and has_fast_bf16(device))
 
 
-def autocast(precision, device):
-    """Context in which the networks of a step run: bfloat16 autocast, or nothing for float32.
-
-    Args:
-        precision (str): 'bf16', 'tf32', 'fp32', or 'auto' for bf16 where the hardware has it, else fp32.
-        device (torch.device): of the step.
-    """
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Context in which the networks of a step run: bfloat16 autocast, or nothing for float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
 @contextmanager
-def float32_products(precision, device):
-    """Context in which a whole step runs, the way back included: what convolutions and products of float32 are made of.
+def float32_products(precision: str, device: torch.device) -> Iterator[None]:
+    """Context of a whole step, backward pass included: the format of float32 convolutions and products on a GPU.
 
-    They are float32's own unless the precision is 'tf32', which rounds factors to 10 bits. PyTorch would take TF32 for
-    convolutions without being asked. Arguments as for ``autocast``.
+    It is float32 itself unless the precision is 'tf32', which rounds factors to 10 bits; PyTorch would take TF32 for
+    convolutions by default.
     """
     if device.type != 'cuda':
         yield

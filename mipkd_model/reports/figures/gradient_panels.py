@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 
 from mipkd_arch.base.errors import UserError
 
-from ...training.gradient_log import NAME, read_gradients
-from ...training.loss_gradients import REFERENCE
+from ...training.gradient_log import NAME, REFERENCE, read_gradients
 from .pictures import dashes_of, explain_dashes, log_scale
 
 Series = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]

@@ -1,7 +1,6 @@
 """Steps whose losses or gradients are not finite: what they leave alone, and what is said of them."""
 import logging
 from copy import deepcopy
-from types import SimpleNamespace
 
 import pytest
 import runs
@@ -10,8 +9,9 @@ from refusals import refusal
 from torch import nn
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.training.nonfinite import Health, leaves_out_on_device
-from mipkd_model.training.options import StepOptions
+from mipkd_model.schema.training import TrainOptions
+from mipkd_model.training.nonfinite import NonFiniteGuard
+from mipkd_model.training.optimizer import skips_on_device
 
 ADAM = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
 KINDS = [ADAM, {**ADAM, 'fused': False}, {'type': 'AdamW', 'lr': 1e-3, 'amsgrad': True},
@@ -22,12 +22,12 @@ KINDS = [ADAM, {**ADAM, 'fused': False}, {'type': 'AdamW', 'lr': 1e-3, 'amsgrad'
 class Trouble:
     """A model that is given losses or gradients that are not finite, in the iterations that a test names."""
 
-    def __init__(self, folder, at_once=True, **train):
+    def __init__(self, folder, synchronous=True, **train):
         torch.manual_seed(0)
         opt = runs.options(folder, **train)
         opt['path'].update(models=str(folder / 'models'), training_states=str(folder / 'states'))
         self.model, self.iteration = runs.model(opt), 0
-        self.model.health.at_once = at_once
+        self.model.guard.synchronous = synchronous
         self.batches = [runs.batch() for _ in range(4)]
 
     def loss(self, name, iterations, value=float('nan')):
@@ -68,27 +68,27 @@ def same(before, after):
     return before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
 
 
-@pytest.mark.parametrize('at_once', [True, False], ids=['read', 'on the device'])
+@pytest.mark.parametrize('synchronous', [True, False], ids=['read', 'on the device'])
 @pytest.mark.parametrize('optim_g', KINDS, ids=str)
 @pytest.mark.parametrize('cause', ['loss', 'gradient'])
-def test_a_step_that_is_not_finite_leaves_everything_as_it_was(tmp_path, cause, optim_g, at_once):
-    trouble = Trouble(tmp_path, at_once, optim_g=optim_g)
+def test_a_step_that_is_not_finite_leaves_everything_as_it_was(tmp_path, cause, optim_g, synchronous):
+    trouble = Trouble(tmp_path, synchronous, optim_g=optim_g)
     trouble.loss('pixel', {3}) if cause == 'loss' else trouble.gradient('body.1.conv1.weight', {3})
     before = trouble.train(2).state()
     assert same(before, trouble.train(1).state())
     assert not same(before, trouble.train(1).state())
-    assert trouble.model.health.report() == 1
+    assert trouble.model.guard.report() == 1
 
 
-@pytest.mark.parametrize('at_once', [True, False], ids=['read', 'on the device'])
+@pytest.mark.parametrize('synchronous', [True, False], ids=['read', 'on the device'])
 @pytest.mark.parametrize('optim_g', KINDS, ids=str)
-def test_a_run_goes_on_after_a_first_step_that_is_not_finite_as_if_it_had_not_been(tmp_path, optim_g, at_once):
+def test_a_run_goes_on_after_a_first_step_that_is_not_finite_as_if_it_had_not_been(tmp_path, optim_g, synchronous):
     found = []
     for spoilt in ({1}, ()):
-        trouble = Trouble(tmp_path, at_once, optim_g=optim_g, ema_decay=0.).loss('pixel', spoilt)
+        trouble = Trouble(tmp_path, synchronous, optim_g=optim_g, ema_decay=0.).loss('pixel', spoilt)
         if spoilt:
             trouble.train(1)
-        trouble.iteration, trouble.model.calibrated = 1, False
+        trouble.iteration, trouble.model.distiller.calibrated = 1, False
         trouble.train(2)
         found.append(trouble.model.net_g.state_dict())
     assert same(*found)
@@ -96,14 +96,14 @@ def test_a_run_goes_on_after_a_first_step_that_is_not_finite_as_if_it_had_not_be
 
 def test_the_average_moves_alike_whether_or_not_the_host_waits(tmp_path):
     found = []
-    for at_once in (True, False):
-        found.append(Trouble(tmp_path, at_once).train(3).state())
+    for synchronous in (True, False):
+        found.append(Trouble(tmp_path, synchronous).train(3).state())
     assert all(torch.allclose(found[0][key], found[1][key], rtol=1e-6, atol=1e-8) for key in found[0])
 
 
 def test_the_loss_that_is_not_finite_is_named(tmp_path, log):
     trouble = Trouble(tmp_path).loss('pixel', {2}).train(3)
-    assert log.messages[-1] == ('a step was left out, the last in iteration 2: not finite: l_pix. Weights and '
+    assert log.messages[-1] == ('1 step was skipped, the last in iteration 2: not finite: l_pix. Weights and '
                                 'optimizer are as before.')
     assert trouble.model.get_current_log()['skipped'] == 1
 
@@ -142,22 +142,22 @@ def test_a_step_without_trouble_says_nothing(tmp_path, log):
 
 def test_after_the_first_few_the_steps_of_an_interval_share_a_line(tmp_path, log):
     trouble = Trouble(tmp_path).loss('pixel', set(range(1, 40, 2))).train(19)
-    assert len([message for message in log.messages if 'left out' in message]) == 3
+    assert len([message for message in log.messages if 'skipped' in message]) == 3
     trouble.model.get_current_log()
-    assert log.messages[-1].startswith('7 steps were left out, the last in iteration 19: not finite: l_pix.')
+    assert log.messages[-1].startswith('7 steps were skipped, the last in iteration 19: not finite: l_pix.')
 
 
 def test_on_a_device_counts_are_read_with_the_log_alone(tmp_path, log):
-    trouble = Trouble(tmp_path, at_once=False).loss('pixel', {2, 3}).gradient('conv_last.weight', {3, 4}).train(5)
-    assert not [message for message in log.messages if 'left out' in message]
+    trouble = Trouble(tmp_path, synchronous=False).loss('pixel', {2, 3}).gradient('conv_last.weight', {3, 4}).train(5)
+    assert not [message for message in log.messages if 'skipped' in message]
     assert trouble.model.get_current_log()['skipped'] == 3
-    assert ('3 steps were left out, the last in iteration 4: not finite: l_pix (2x), the gradient of '
-            'net_g.conv_last.weight (1x).') in log.messages[-1]
+    assert ('3 steps were skipped, the last in iteration 4: not finite: the gradient of '
+            'net_g.conv_last.weight.') in log.messages[-1]
 
 
-@pytest.mark.parametrize('at_once', [True, False], ids=['read', 'on the device'])
-def test_ten_in_a_row_stop_the_run_and_weights_are_those_before(tmp_path, at_once):
-    trouble = Trouble(tmp_path, at_once).loss('pixel', set(range(3, 99))).train(2)
+@pytest.mark.parametrize('synchronous', [True, False], ids=['read', 'on the device'])
+def test_ten_in_a_row_stop_the_run_and_weights_are_those_before(tmp_path, synchronous):
+    trouble = Trouble(tmp_path, synchronous).loss('pixel', set(range(3, 99))).train(2)
     (tmp_path / 'states').mkdir()
     for iteration in (1, 2, 5):
         (tmp_path / f'states/{iteration}.state').touch()
@@ -169,26 +169,26 @@ def test_ten_in_a_row_stop_the_run_and_weights_are_those_before(tmp_path, at_onc
 
     said = refusal(go_on, kind=UserError)
     assert said.startswith('iteration 12: 10 steps in a row not finite: l_pix')
-    assert f'the newest state from before is {tmp_path / "states/2.state"};' in said
+    assert f'the newest state before it is {tmp_path / "states/2.state"};' in said
     assert 'lower train.optim_g.lr or set train.grad_clip in another run' in said
     assert same(before, trouble.state())
 
 
 def test_nine_in_a_row_do_not_stop_it(tmp_path):
     trouble = Trouble(tmp_path).loss('pixel', {*range(1, 10), *range(11, 20)}).train(20)
-    assert trouble.model.health.report() == 18
+    assert trouble.model.guard.report() == 18
 
 
-@pytest.mark.parametrize('at_once', [True, False], ids=['read', 'on the device'])
-def test_stop_ends_the_run_at_the_first(tmp_path, at_once):
-    trouble = Trouble(tmp_path, at_once, nonfinite='stop', grad_clip=1.).loss('kd', {2}).train(1)
+@pytest.mark.parametrize('synchronous', [True, False], ids=['read', 'on the device'])
+def test_stop_ends_the_run_at_the_first(tmp_path, synchronous):
+    trouble = Trouble(tmp_path, synchronous, nonfinite='stop', grad_clip=1.).loss('kd', {2}).train(1)
 
     def go_on():
         trouble.train(1)
         trouble.model.get_current_log()
 
     said = refusal(go_on, kind=UserError)
-    assert said.startswith('train.nonfinite: stop: in iteration 2 not finite: l_kd; there is no state from before; ')
+    assert said.startswith('train.nonfinite: stop: in iteration 2 not finite: l_kd; there is no state before it; ')
     assert 'grad_clip' not in said and 'precision' not in said, 'they are set so already'
 
 
@@ -232,27 +232,28 @@ def test_an_average_that_is_not_finite_is_not_saved(tmp_path):
 
 
 def test_what_was_left_out_since_the_last_log_is_told_before_a_save(tmp_path, log):
-    trouble = Trouble(tmp_path, at_once=False).loss('pixel', {1}).train(2)
+    trouble = Trouble(tmp_path, synchronous=False).loss('pixel', {1}).train(2)
     trouble.model.save(0, 2)
-    assert any('a step was left out' in message for message in log.messages)
+    assert any('1 step was skipped' in message for message in log.messages)
 
 
 def watched(values):
-    """``Health`` that has seen steps with one loss each, given by name and value."""
+    """``NonFiniteGuard`` that has seen steps with one loss each, given by name and value."""
     part = nn.Linear(2, 1)
-    health = Health(SimpleNamespace(student=part, parts={}), None, StepOptions(), torch.device('cpu'))
+    options = TrainOptions(total_iter=1, optim_g={}, scheduler={})
+    guard = NonFiniteGuard({'net_g': part}, None, options, torch.device('cpu'))
     optimizer = torch.optim.Adam(part.parameters(), fused=True)
     for iteration, (name, value) in enumerate(values, 1):
         optimizer.zero_grad()
         part(torch.ones(1, 2)).sum().backward()
-        health.look({name: torch.tensor(value)}, iteration)
-        health.step(optimizer)
-    return health
+        guard.check({name: torch.tensor(value)}, iteration)
+        guard.step(optimizer)
+    return guard
 
 
 def test_losses_of_other_names_than_in_the_step_before_are_counted_too(log):
-    health = watched([('l_a', float('nan')), ('l_b', float('inf')), ('l_a', 1.), ('l_b', 1.)])
-    assert health.report() == 2
+    guard = watched([('l_a', float('nan')), ('l_b', float('inf')), ('l_a', 1.), ('l_b', 1.)])
+    assert guard.report() == 2
     assert [message.partition('finite: ')[2][:3] for message in log.messages] == ['l_a', 'l_b']
 
 
@@ -264,9 +265,9 @@ def test_the_flag_on_the_device_is_used_where_the_optimizer_knows_it():
     weight = torch.zeros(2, requires_grad=True)
     weight.grad = torch.ones(2)
     sgd = torch.optim.SGD([weight], 1., momentum=0.9, fused=True)
-    assert not leaves_out_on_device(sgd), 'its first step makes the momentum'
+    assert not skips_on_device(sgd), 'its first step makes the momentum'
     sgd.step()
-    assert leaves_out_on_device(sgd)
-    assert leaves_out_on_device(torch.optim.Adam([weight], fused=True))
-    assert not leaves_out_on_device(torch.optim.Adam([weight], fused=False))
-    assert not leaves_out_on_device(torch.optim.RMSprop([weight]))
+    assert skips_on_device(sgd)
+    assert skips_on_device(torch.optim.Adam([weight], fused=True))
+    assert not skips_on_device(torch.optim.Adam([weight], fused=False))
+    assert not skips_on_device(torch.optim.RMSprop([weight]))
