@@ -8,6 +8,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or '.').resolve() != ro
 sys.path.append(str(root))
 
 try:
+    import mipkd_model
+    mipkd_model.register()  # says in one line what is not installed
     from mipkd_model.launch import train
 except ImportError as error:  # something is not installed; the message says what and how
     sys.exit(f'error: {error}')

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from .base.errors import UserError
 from .basicsr_compat import supply
 
 INSTALL_SCRIPT = Path(__file__).resolve().parents[1] / 'install.py'
@@ -25,7 +26,7 @@ REMEDIES = {'torch': 'pip install torch torchvision',
             'lmdb': 'pip install lmdb'}
 
 
-class InstallError(ImportError):
+class InstallError(ImportError, UserError):
     """The environment cannot run mipkd; the message says what to install."""
 
 

@@ -20,9 +20,9 @@ from .evaluation.origin import write_run
 from .evaluation.teacher_score import measure_teacher
 from .evaluation.validator import Validator
 from .networks.build import make_network, make_teacher
-from .run.step_limits import Pace, memory_of_steps
 from .run.saver import Saver
 from .run.states import newest_before
+from .run.step_limits import Pace, memory_of_steps
 from .training.allocator import keep_freed_memory
 from .training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from .training.ema import update_ema, warm_decay

@@ -8,11 +8,14 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
-from mipkd_model.config import plugins
+import mipkd_model  # first: it says how torch's threads wait, and makes BasicSR importable
 
 # isort: split
 import torch
+
+from mipkd_model.config import plugins
+
+mipkd_model.register()
 
 # Networks this small only wait for each other on more threads, 100 times as long on a busy machine. What tests start in
 # processes of their own has one as well: a sum in two parts is rounded otherwise than one.

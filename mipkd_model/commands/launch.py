@@ -5,17 +5,21 @@ import argparse
 import sys
 from pathlib import Path
 
+from mipkd_arch.registration import register
+
 from ..config.command_line import add_arguments
 
 
 def train(args: argparse.Namespace) -> None:
     """Train; results go to ``experiments`` of the current folder."""
+    register()
     from .. import launch  # BasicSR's training is slow to import
     sys.exit(launch.train(Path.cwd(), args))
 
 
 def test(args: argparse.Namespace) -> None:
     """Test; results go to ``results`` of the current folder."""
+    register()
     from .. import launch
     sys.exit(launch.test(Path.cwd(), args))
 
