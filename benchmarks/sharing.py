@@ -32,7 +32,7 @@ from step import Ours, iterations_of_all_routes, options, wait
 from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, exit_status, number_in, one_line, reason_of
-from mipkd_model.evaluation.origin import device_name
+from mipkd_model.evaluation.provenance import device_name
 from mipkd_model.experiments.runs import parse_pair
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import exit_status, number_in
 from mipkd_arch.student_arch import EDSRStudent
-from mipkd_model.evaluation.evaluate import evaluate, mean_scores
+from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate, mean_scores
 from mipkd_model.evaluation.metrics import score, usual_metrics
 
 from basicsr.metrics import calculate_psnr, calculate_ssim
@@ -74,7 +74,8 @@ def basicsr_validation(network, data, device):
 
 def our_validation(network, data, device):
     """The package's. Returns its means."""
-    return mean_scores([result.scores for result in evaluate(network, data, METRICS, SCALE, device)])
+    results = evaluate(network, data, EvaluationSettings(SCALE, METRICS), device)
+    return mean_scores([result.scores for result in results])
 
 
 def passes(network, data, device):

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 import mipkd_model  # noqa: F401
 from mipkd_model.data.bicubic import imresize
-from mipkd_model.evaluation.evaluate import mean_scores, to_levels
+from mipkd_model.evaluation.evaluate import mean_scores, to_uint8
 from mipkd_model.evaluation.metrics import score, usual_metrics
 
 from basicsr.data import build_dataset
@@ -39,10 +39,10 @@ def compare(networks, dataset_opt, scale, picture):
     scores = {column: [] for column in columns}
     rows = []
     for item in tqdm(dataset, 'validate', unit='image'):
-        lq, images = item['lq'][None].float() / 255, {'gt': to_levels(item['gt'])}
+        lq, images = item['lq'][None].float() / 255, {'gt': to_uint8(item['gt'])}
         with torch.no_grad():
             for column, run in columns.items():
-                images[column] = to_levels(run(lq)[0])
+                images[column] = to_uint8(run(lq)[0])
                 scores[column].append(score(images[column], images['gt'], usual_metrics(scale)))
         rows.append((images, {column: scores[column][-1]['psnr'] for column in columns}))
     draw(rows, [*columns, 'gt'], picture)

@@ -2,7 +2,6 @@
 from collections import OrderedDict
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
 
 import torch
 
@@ -17,9 +16,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from .base.seeding import seed_generators
 from .distributed.all_reduce import same_everywhere
-from .evaluation.recording import doubts, tested_origin, trained_origin
-from .evaluation.teacher_score import comparable_means, measure_teacher, warn_of_bicubic, warn_of_surpassed
-from .evaluation.validation import counted, keep_record, restorer_of, validate
+from .evaluation.validation import Validator
 from .networks.build import check_image, make_network, make_teacher
 from .run.memory import memory_of_steps
 from .run.pace import Pace
@@ -61,14 +58,9 @@ class MiPKDModel(SavedTraining, SRModel):
         network, report = make_network(opt, 'g')
         self.net_g = network.to(self.device)
         self._log('network_g', self.net_g, report)
-        self.size_multiple = size_multiple(self.net_g)
-        self.checks, self.records = {}, {}  # of the data sets that are validated on; the last record of each
+        self.validator = Validator(opt, size_multiple(self.net_g), self.device)
         if self.is_train:
             self.init_training_settings()
-        else:
-            self.origin = tested_origin(opt)  # now, for the file may be another one when the test has ended
-            for line in doubts(opt, self.origin):
-                get_root_logger().warning(line)
 
     # ---------------------------------------------------------------- set-up
 
@@ -88,12 +80,12 @@ class MiPKDModel(SavedTraining, SRModel):
         if self.device.type == 'cpu':
             keep_freed_memory()
         losses = make_losses(train_opt)
-        self.net_t, self.teacher_scores, self.surpassed = None, {}, False
+        self.net_t = None
         if needs_teacher(self.opt, losses):
             teacher, report = make_teacher(self.opt)
             self.net_t = teacher.to(self.device)  # never wrapped, never part of the distiller
             self._log('network_t', self.net_t, report)
-            self.teacher_scores = measure_teacher(self.opt, self.net_t, self.device)
+            self.validator.measure_teacher(self.net_t)
         self.net_g.train()
         views = make_views(self.opt, self.net_g, self.net_t, losses)
         with float32_products('fp32', self.device):
@@ -233,7 +225,7 @@ class MiPKDModel(SavedTraining, SRModel):
     def test(self):
         """Super-resolve ``lq`` in float32."""
         with self._eval_mode() as network, torch.no_grad():
-            self.output = restorer_of(self.opt, network, self.size_multiple)(self.lq)
+            self.output = self.validator.restorer(network)(self.lq)
 
     def validation(self, dataloader, current_iter, tb_logger, save_img=False):
         """Measure the network on the loader's ``dataset``; write the record and log the means.
@@ -246,49 +238,17 @@ class MiPKDModel(SavedTraining, SRModel):
         """
         # BasicSR's loop may count on after the last iteration.
         iteration = min(current_iter, int(self.opt['train']['total_iter'])) if self.is_train else None
-        origin = trained_origin(self.opt, iteration) if self.is_train else self.origin
-        name = dataloader.dataset.opt['name']
-        if self.is_train and (record := self.records.get(name)) and self.iteration == record.iteration == iteration:
-            # BasicSR's loop validates once more at its end. By now the weights are in a file.
-            self._name_checkpoint(record, origin)
-            return
         with self._eval_mode() as network:
-            record = validate(self.opt, network, self.size_multiple, dataloader.dataset, self.device, self.checks,
-                              origin, iteration, save_img)
-        if record is not None:
-            self.records[name] = record
-            self._log_record(record, tb_logger)
-
-    @master_only
-    def _name_checkpoint(self, record, origin):
-        if record.checkpoint is None and origin.checkpoint:
-            keep_record(self.opt, replace(record, checkpoint=origin.checkpoint))
-
-    @master_only
-    def _log_record(self, record, tb_logger):
-        name, logger = record.dataset['name'], get_root_logger()
-        if record.dataset['good'] is False:
-            logger.warning(record.dataset['check'])
-        lines = [f'Validation {name}']
+            record = self.validator.validate(network, dataloader.dataset, iteration, save_img)
+        if record is None:
+            return
+        name = record.dataset['name']
         if self.is_train:
             self.metric_results = record.mean
             self._initialize_best_metric_results(name)
-        for metric, value in record.mean.items():
-            lines.append(f'\t # {metric}: {value:.4f}')
-            if self.is_train:
-                self._update_best_metric_result(name, metric, value, record.iteration)
-                best = self.best_metric_results[name][metric]
-                lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
-            if (count := counted(record, metric)) < len(record.images):
-                lines[-1] += f'\t(mean of {count} of {len(record.images)} images)'
-            if tb_logger:
-                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
-        logger.info('\n'.join(lines) + '\n')
-        if self.is_train and not self.surpassed:
-            self.surpassed = warn_of_surpassed(self.teacher_scores, name, comparable_means(record),
-                                               self.opt['val']['metrics'])
-        if self.is_train and self.iteration == record.iteration == int(self.opt['train']['total_iter']):
-            warn_of_bicubic(record)
+            for metric, value in record.mean.items():
+                self._update_best_metric_result(name, metric, value, iteration)
+        self.validator.log(record, getattr(self, 'best_metric_results', {}).get(name), tb_logger)
 
     # ---------------------------------------------------------------- log
 

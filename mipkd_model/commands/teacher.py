@@ -13,9 +13,8 @@ from mipkd_arch.staged_view import size_multiple
 from ..base.files import check_writable
 from ..data.hints import how_to_get
 from ..data.paired_dataset import PairedSRDataset
-from ..evaluation.evaluate import evaluate, mean_scores
+from ..evaluation.evaluate import EvaluationSettings, evaluate, mean_scores
 from ..evaluation.metrics import usual_metrics
-from ..evaluation.restore import restorer
 from ..networks.convert import convert_file
 from ..networks.zoo import FOLDER, OFFICIAL, get_weights, how_to_get_weights, official_network, official_weights
 
@@ -52,8 +51,9 @@ def measure(network, dataset, y_channel):
         y_channel (bool): measure on Y of YCbCr, else on RGB.
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    restore = restorer(network.eval().to(device), dataset.scale, size_multiple(network))
-    results = evaluate(restore, dataset, usual_metrics(dataset.scale, y_channel), dataset.scale, device,
+    settings = EvaluationSettings(dataset.scale, usual_metrics(dataset.scale, y_channel))
+    restore = settings.restorer(network.eval().to(device), size_multiple(network))
+    results = evaluate(restore, dataset, settings, device,
                        progress=partial(tqdm, desc='measure', unit='image'))
     return list(mean_scores([result.scores for result in results]).values())
 

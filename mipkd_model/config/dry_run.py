@@ -3,7 +3,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError, reason_of, shown
 
-from ..evaluation.origin import read_run
+from ..evaluation.provenance import read_run
 from ..networks.build import check_image, check_upscale, make_network, make_teacher, with_path
 from ..networks.limits import within_memory
 from ..training.build import IMAGE_LOSSES, make_losses, make_views, needs_teacher

@@ -13,7 +13,7 @@ from basicsr.utils.dist_util import master_only
 
 from ..base.weights import plain_state_dict, save_atomically
 from ..distributed.process_group import agree
-from ..evaluation.origin import write_run
+from ..evaluation.provenance import write_run
 from ..training.optimizer import adopt_layout, check_entries
 from .signals import Stopped, asked_to_stop
 from .states import states_in, write_state
@@ -145,13 +145,14 @@ class SavedTraining:
                 'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
                 'weights': {label: plain_state_dict(part) for label, part in self._saved_parts.items()},
                 'best': getattr(self, 'best_metric_results', {}), 'validated': self.validated,
-                'row': self.health.row, 'teacher_scores': self.teacher_scores, 'samples': self.opt.get('samples'),
+                'row': self.health.row, 'teacher_scores': self.validator.teacher_scores,
+                'samples': self.opt.get('samples'),
                 'identity': self.identity, **network_record(self.opt['network_g'], self.opt['scale'])}
 
     def describe_run(self):
         """Write ``run.json``, for the evaluations of the weights."""
         if self.opt['rank'] == 0 and 'log' in self.opt['path']:
-            write_run(self.opt, self.device, self.net_t is not None, self.identity, self.teacher_scores)
+            write_run(self.opt, self.device, self.net_t is not None, self.identity, self.validator.teacher_scores)
 
     # ---------------------------------------------------------------- resume, stop
 
@@ -183,7 +184,7 @@ class SavedTraining:
             raise KeyError(f'it has {", ".join(weights)}; the run has {", ".join(parts)}')
         for label, part in parts.items():
             part.load_state_dict(weights[label])
-        self.best_metric_results, self.teacher_scores = state['best'], state['teacher_scores']
+        self.best_metric_results, self.validator.teacher_scores = state['best'], state['teacher_scores']
         self.health.row = state['row']
         self.iteration = self.resumed_at = state['iter']
         self.validated, self.saved = state['validated'], (state['iter'], state['validated'])

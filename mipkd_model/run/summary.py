@@ -1,7 +1,7 @@
 """What the screen shows of a run that starts, in place of all its options, which are in its log."""
 import torch
 
-from ..evaluation.origin import device_name
+from ..evaluation.provenance import device_name
 from ..training.precision import uses_bf16
 
 
