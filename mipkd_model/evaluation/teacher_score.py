@@ -82,9 +82,9 @@ def warn_if_below_bicubic(record: Record) -> None:
         if compared and not is_better(*compared[:2], block):
             text = _comparison(name, record.scale, *compared)
             get_root_logger().warning(
-                f'The student is below {_reference(record.scale)} on {record.dataset["name"]}: {text}; the training may '
-                'be too short, or its learning rate too high or too low. mipkd check warns of schedules that do not '
-                'fit the length.')
+                f'The student is below {_reference(record.scale)} on {record.dataset["name"]}: {text}; the training '
+                'may be too short, or its learning rate too high or too low. mipkd check warns of schedules that '
+                'do not fit the length.')
             return
 
 
