@@ -113,7 +113,8 @@ def test_tiles_are_honoured_and_recorded(tmp_path):
 def test_windows_are_padded_for(tmp_path):
     opt, loader = set_up(tmp_path, 'SwinIR')
     model = runs.model(opt)
-    assert any(side % model.validator.size_multiple for shape in loader.dataset.lq.shapes.values() for side in shape[:2])
+    multiple = model.validator.size_multiple
+    assert any(side % multiple for shape in loader.dataset.lq.shapes.values() for side in shape[:2])
     model.validation(loader, 4, None)
     assert written(tmp_path).mean['psnr'] > 5
 

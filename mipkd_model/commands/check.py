@@ -47,8 +47,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files have mistakes')
 
 
-def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool = False, folders: Sequence[str] = ()
-             ) -> tuple[list[str], list[str]]:
+def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool = False,
+             folders: list[str] | None = None) -> tuple[list[str], list[str]]:
     """Mistakes in an option file, and warnings if it has none; each is a line that begins with the option's path.
 
     Args:
@@ -64,7 +64,7 @@ def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool =
     try:
         opt = checks.read_options(file)
         override(opt, entries)
-        override(opt, plugins.entries(opt, folders))
+        override(opt, plugins.entries(opt, folders or []))
     except UserError as error:
         return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')], []
     is_train = checks.is_training(opt)
@@ -92,4 +92,5 @@ def _warnings(opt: dict[str, Any], is_train: bool) -> list[str]:
     without_gt = [f'datasets.{phase}: has no gt, so {name} is not measured on it'
                   for phase, block in opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
                   for name, metric in metrics.items() if needs_gt(metric)]
-    return [*filter(None, [is_train and told(opt['name'])]), *(advice(opt) if is_train else []), *without_gt]
+    debug = told(opt['name']) if is_train else ''
+    return [*([debug] if debug else []), *(advice(opt) if is_train else []), *without_gt]

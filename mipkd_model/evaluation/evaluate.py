@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ class EvaluationSettings:
 
     @classmethod
     def of(cls, opt: dict[str, Any]) -> 'EvaluationSettings':
-        """Those of an option file."""
         val = opt.get('val') or {}
         pad = val.get('tile_pad')
         return cls(opt['scale'], val.get('metrics') or {}, val.get('tile'), TILE_PAD if pad is None else pad,
@@ -48,35 +47,20 @@ class EvaluationSettings:
         """Inference of a network in eval mode, whose lq must have sides that are multiples of ``size_multiple``."""
         return restorer(network, self.scale, size_multiple, self.tile, self.tile_pad, self.self_ensemble)
 
-    def protocol(self) -> dict[str, Any]:
-        """``Record.protocol``."""
-        return {'metrics': self.metrics, 'self_ensemble': self.self_ensemble, 'tile': self.tile,
-                'tile_pad': self.tile_pad if self.tile else None, 'precision': 'fp32'}
-
 
 @dataclass(frozen=True)
 class ImageResult:
     """What one image gave."""
-    name: str
-    """Of the gt image, or of the lq image where there is no gt."""
-    lq: str
-    """Name of the lq image."""
-    scores: Scores
-    """Without gt, of the metrics that need none."""
-    check: ImageCheck | None
-    """Of the images themselves, if asked for."""
-    output: str | None
-    """File of the saved output."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """By metric, why it has no value."""
+    name: str  # of the gt image, or of the lq image where there is no gt
+    lq: str  # name of the lq image
+    scores: Scores  # without gt, of the metrics that need none
+    check: ImageCheck | None  # of the images themselves, if asked for
+    output: str | None  # file of the saved output
+    failed: dict[str, str]  # by metric, why it has no value
 
 
 def to_uint8(image: Tensor) -> Image:
-    """A quantized image (H, W, 3) in RGB, rounded as in BasicSR's ``tensor2img``.
-
-    Args:
-        image: (3, H, W), uint8, or float clipped to [0, 1].
-    """
+    """(3, H, W), uint8 or float, clipped to [0, 1] and rounded as in BasicSR's ``tensor2img``, to uint8 (H, W, 3)."""
     if image.dtype != torch.uint8:
         image = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
     return image.permute(1, 2, 0).contiguous().cpu().numpy()
@@ -88,7 +72,7 @@ def evaluate(restore: Restore, dataset: Any, settings: EvaluationSettings, devic
     """Super-resolve all images in float32 and measure them; each rank takes its share of the images.
 
     Args:
-        restore: lq (1, 3, H, W) in [0, 1] to (1, 3, scale * H, scale * W).
+        restore: see ``EvaluationSettings.restorer``.
         dataset: items as of BasicSR's paired datasets or PairedSRDataset for validation, or without ``gt``.
         settings: scale and metrics.
         device: of the network.

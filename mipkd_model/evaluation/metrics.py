@@ -1,7 +1,7 @@
 """PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast; other metrics are computed by BasicSR.
 
-They are faster since both share one conversion to Y (three look-ups per pixel), the Gaussian window of SSIM is
-separable, and SSIM needs only the sum of the two variances: four filtered images instead of five.
+Both share one conversion to Y (three look-ups per pixel); the window of SSIM is separable, and SSIM needs only the sum
+of the two variances: four filtered images instead of five.
 """
 import inspect
 import math
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.failures import is_out_of_memory
 
 from basicsr.metrics import calculate_metric
@@ -37,13 +37,9 @@ C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
 
 
 def to_y(image: Image) -> Plane:
-    """Y of YCbCr as BasicSR's ``to_y_channel`` gives it: not rounded, but to float32.
+    """Y of YCbCr (H, W) in [16, 235], rounded to float32 only as in BasicSR's ``to_y_channel``.
 
-    Args:
-        image: (H, W, 3), or gray (H, W, 1), which is its own Y.
-
-    Returns:
-        (H, W), in [16, 235] for RGB.
+    The image is RGB (H, W, 3), or gray (H, W, 1), which is its own Y.
     """
     if image.shape[2] == 1:
         return image[..., 0].astype(np.float64)
@@ -92,13 +88,9 @@ def needs_gt(block: dict[str, Any]) -> bool:
 
 
 def score(image: Image, gt: Image | None, metrics: Metrics, failed: dict[str, str] | None = None) -> Scores:
-    """Values of several metrics on one image; a metric that fails or gives no number has none.
+    """Values of several metrics on an image (H, W, 3), or gray (H, W, 1).
 
-    Args:
-        image: uint8 RGB (H, W, 3), or gray (H, W, 1).
-        gt: the same; without it, metrics that need it have no value.
-        metrics: by name.
-        failed: receives the reason of each metric that fails.
+    Without gt, metrics that need it have no value; of one that fails or gives nan, ``failed`` receives the reason.
 
     Raises:
         UserError: ``crop_border`` leaves nothing of the image.
@@ -135,21 +127,12 @@ def _plane(image: Image, border: int, on_y: bool, name: str) -> Plane:
 
 
 def _value_of_registry(image: Image, gt: Image | None, block: dict[str, Any]) -> float:
-    """Value of a metric of BasicSR's registry, which takes BGR.
-
-    Raises:
-        ValueError: it is not a number.
-    """
     options = {key: value for key, value in block.items() if key != 'better'}
-    # Copies, since some metrics write into their input.
+    # BGR as BasicSR's metrics expect it; copies, since some of them write into their input.
     pair = {'img': image[..., ::-1].copy(), **({} if gt is None else {'img2': gt[..., ::-1].copy()})}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # NumPy's, on the way to a nan that is reported below
-        value = calculate_metric(pair, options)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'it gives {shown(value)}, which is not a number') from None
-    if math.isnan(number):
+        value = float(calculate_metric(pair, options))
+    if math.isnan(value):
         raise ValueError('it gives nan')
-    return number
+    return value

@@ -24,12 +24,10 @@ RUN_FILE = 'run.json'
 
 
 class Provenance(NamedTuple):
-    """Where the weights that are measured come from."""
+    """Where the weights that are measured come from: the fields of these names of ``Record``."""
 
     checkpoint: dict[str, Any] | None
-    """``Record.checkpoint``."""
     training: dict[str, Any] | None
-    """``Record.training``."""
 
     @classmethod
     def of_test(cls, opt: dict[str, Any]) -> 'Provenance':
@@ -123,9 +121,6 @@ def write_run(opt: dict[str, Any], device: torch.device, has_teacher: bool, opti
         has_teacher: a loss uses the teacher.
         options: what determines the weights, by option paths; see ``training.identity``.
         teacher_scores: the teacher's values by dataset and metric, if it was measured.
-
-    Raises:
-        UserError: it cannot be written.
     """
     folder = Path(opt['path']['log'])
     before = read_description(folder) if opt['path'].get('resume_state') else None
@@ -143,10 +138,7 @@ def write_run(opt: dict[str, Any], device: torch.device, has_teacher: bool, opti
 
 
 def read_run(checkpoint: str | Path) -> dict[str, Any] | None:
-    """run.json of the training of a checkpoint ``<run>/models/*.pth``, with its median ``seconds_per_iteration``.
-
-    Returns:
-        None if the weights are not in the folder of a run.
+    """run.json of the training of a checkpoint ``<run>/models/*.pth``, with its ``seconds_per_iteration``, or None.
 
     Raises:
         RecordError: run.json is not of this package.

@@ -20,10 +20,6 @@ from ..base.files import file_sha256, write_json
 
 FORMAT = 'mipkd evaluation 1'
 FOLDER = 'records'
-REQUIRED = {'option_file': ('file', 'sha256', 'changed'), 'checkpoint': ('file', 'sha256', 'key'),
-            'network': ('type', ), 'dataset': ('name', 'gt', 'lq', 'sha256', 'check', 'good'),
-            'protocol': ('metrics', 'self_ensemble')}
-"""Keys that the mappings of a record have at least."""
 
 
 class RecordError(UserError):
@@ -33,59 +29,40 @@ class RecordError(UserError):
 @dataclass(frozen=True, kw_only=True)
 class ImageRecord:
     """What one image gave."""
-    scores: dict[str, float]
-    """Values by metric; a metric that failed on the image has none."""
-    bicubic: dict[str, float]
-    """The same of lq upsampled by MATLAB's bicubic, for PSNR and SSIM."""
-    lq: str
-    """Name of the lq image."""
-    output: str | None = None
-    """File of the network's output; None if images are not saved."""
+    scores: dict[str, float]  # by metric; without a metric that failed on the image
+    bicubic: dict[str, float]  # the same of lq upsampled by MATLAB's bicubic, for PSNR and SSIM
+    lq: str  # name of the lq image
+    output: str | None = None  # file of the network's output; None if images are not saved
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """What one network gave on one dataset, and where it comes from."""
     name: str
-    """``name`` of the option file."""
-    pair: str
-    """Block of the table that it belongs to, such as ``EDSR`` or ``SwinIR-EDSR``: ``table.pair``."""
-    method: str
-    """Row there, such as ``MiPKD`` or ``Teacher``: ``table.method``."""
+    pair: str  # block of the table that it belongs to, such as EDSR or SwinIR-EDSR: table.pair
+    method: str  # row there, such as MiPKD or Teacher: table.method
     scale: int
-    seed: int | None
-    """``manual_seed`` of the training of the weights; None if unknown."""
-    iteration: int | None
-    """Of the current training; None in a test."""
-    command: str
-    """Repeats the evaluation."""
+    seed: int | None  # manual_seed of the training of the weights; None if unknown
+    iteration: int | None  # of the current training; None in a test
+    command: str  # repeats the evaluation
     option_file: dict[str, Any]
     """``file``, ``sha256`` (both None if unknown), ``changed``: entries of --force_yml."""
     checkpoint: dict[str, Any] | None
     """``file``, ``sha256``, ``key`` of the weights; None if they were not read from, or saved in, a file."""
-    training: dict[str, Any] | None
-    """run.json of the training of the checkpoint; None if there is none."""
-    network: dict[str, Any]
-    """``type`` and arguments."""
+    training: dict[str, Any] | None  # run.json of the training of the checkpoint; None if there is none
+    network: dict[str, Any]  # type and arguments
     parameters: int
-    """Number of parameters of the network."""
     dataset: dict[str, Any]
     """``name``, ``gt`` (None if there is none), ``lq``, and ``sha256``, ``check``, ``good`` of ``check_dataset``."""
     protocol: dict[str, Any]
     """``metrics`` (the block ``val.metrics``), ``self_ensemble``, ``tile``, ``tile_pad`` (lq pixels), ``precision``."""
-    mean: dict[str, float]
-    """By metric, over the images that have a value; see ``mean_scores``."""
-    bicubic: dict[str, float]
-    """The same of bicubic."""
-    images: dict[str, ImageRecord] = field(repr=False)
-    """By name of the gt image, in the order of the dataset."""
-    versions: dict[str, Any]
-    """By package, with ``python``."""
+    mean: dict[str, float]  # by metric, over the images that have a value; see mean_scores
+    bicubic: dict[str, float]  # the same of bicubic
+    images: dict[str, ImageRecord] = field(repr=False)  # by name of the gt image, in the order of the dataset
+    versions: dict[str, Any]  # by package, with python
     device: str
-    finished: str
-    """Time in ISO 8601, UTC."""
+    finished: str  # ISO 8601, UTC
     seconds: float
-    """Duration of the evaluation."""
 
 
 _ADAPTER = TypeAdapter(Record)
@@ -104,16 +81,11 @@ def read_record(file: Path) -> Record:
     """
     content = read_json(file, FORMAT, 'record of an evaluation', 'mipkd test writes them')
     try:
-        record = _ADAPTER.validate_python(content)
+        return _ADAPTER.validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(f'{file}: incomplete record: {".".join(map(str, first["loc"]))}: {first["msg"]}; '
                           'evaluate again') from None
-    for name, keys in REQUIRED.items():
-        missing = [key for key in keys if key not in (content[name] or keys)]
-        if missing:
-            raise RecordError(f'{file}: incomplete record: {name}.{missing[0]}: missing; evaluate again')
-    return record
 
 
 def record_files(folder: Path) -> list[Path]:
@@ -139,13 +111,7 @@ def find_records(paths: Iterable[str | Path]) -> dict[Path, Record]:
 
 
 def read_json(file: Path, format_: str, what: str, source: str) -> dict[str, Any]:
-    """Read a JSON file of one of this package's formats as a dict, without its ``format``.
-
-    Args:
-        file: to read.
-        format_: what its ``format`` must be.
-        what: the kind of file, for errors.
-        source: what writes such files, for errors.
+    """Read a JSON file that has this ``format`` as a dict; ``what`` and ``source``, which writes it, are for errors.
 
     Raises:
         RecordError: it does not exist or has another format.
@@ -163,13 +129,7 @@ def read_json(file: Path, format_: str, what: str, source: str) -> dict[str, Any
 
 
 def option_file_origin(start: str, file: str | Path, changed: list[str] | None) -> dict[str, Any]:
-    """``Record.option_file``, with the ``command``.
-
-    Args:
-        start: the script or command, such as 'basicsr/test.py' or 'mipkd test'.
-        file: the option file.
-        changed: entries of --force_yml.
-    """
+    """``Record.option_file`` and ``command``, of ``start`` such as 'basicsr/test.py' or 'mipkd test'."""
     changed = list(changed or ())
     python = ['python'] if start.endswith('.py') else []
     command = [*python, *start.split(), '-opt', str(file), *(['--force_yml', *changed] if changed else [])]

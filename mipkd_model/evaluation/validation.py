@@ -32,16 +32,7 @@ class Validator:
     """
 
     def __init__(self, opt: dict[str, Any], size_multiple: int, device: torch.device) -> None:
-        """Prepare the validation of one run.
-
-        Args:
-            opt: all options.
-            size_multiple: what the sides of lq must be multiples of.
-            device: of the network.
-
-        Raises:
-            UserError: in a test, the weights' provenance cannot be read.
-        """
+        """Sides of lq must be multiples of ``size_multiple``; the networks are on ``device``."""
         self.opt, self.size_multiple, self.device = opt, size_multiple, device
         self.settings = EvaluationSettings.of(opt)
         self.teacher_scores: TeacherScores = {}
@@ -104,8 +95,8 @@ class Validator:
 
     def _record(self, network: nn.Module, dataset: Any, results: list[ImageResult], provenance: Provenance,
                 iteration: int | None, seconds: float) -> Record:
-        opt, data, checks = self.opt, dataset.opt, self._checks[dataset.opt['name']]
-        table = opt.get('table') or {}
+        opt, data, settings = self.opt, dataset.opt, self.settings
+        checks, table = self._checks[data['name']], opt.get('table') or {}
         option_file = dict(opt.get('option_file') or {'file': None, 'sha256': None, 'changed': [], 'command': ''})
         return Record(
             name=opt['name'], pair=table.get('pair', opt['network_g']['type']), method=table.get('method', opt['name']),
@@ -116,7 +107,8 @@ class Validator:
             parameters=sum(p.numel() for p in network.parameters()),
             dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']),
                      'lq': str(data.get('dataroot_lq')), **check_dataset(data['name'], checks, opt['scale'])},
-            protocol=self.settings.protocol(),
+            protocol={'metrics': settings.metrics, 'self_ensemble': settings.self_ensemble, 'tile': settings.tile,
+                      'tile_pad': settings.tile_pad if settings.tile else None, 'precision': 'fp32'},
             mean=mean_scores([result.scores for result in results]),
             bicubic=mean_scores([check.bicubic for check in checks]),
             images={result.name: ImageRecord(scores=result.scores, bicubic=check.bicubic, lq=result.lq,
@@ -133,10 +125,7 @@ class Validator:
     def log(self, record: Record, best: dict[str, dict[str, Any]] | None = None, tb_logger: Any = None) -> None:
         """Log the means of a record, and warn of a wrong dataset, a student above its teacher or below bicubic.
 
-        Args:
-            record: of ``validate``.
-            best: of a training, the best value so far by metric, as BasicSR's ``best_metric_results`` has it.
-            tb_logger: TensorBoard's writer, or None.
+        ``best`` has the best value of the training by metric, as BasicSR's ``best_metric_results``.
         """
         if self.opt['rank']:
             return
