@@ -85,7 +85,7 @@ def test_a_network_that_needs_multiples_trains_on_any_patch_and_validates(folder
     model.optimize_parameters(1)
     model.feed_data({'lq': torch.rand(1, 3, 20, 13)})
     model.test()
-    assert model.size_multiple == 6 and model.output.shape == (1, 3, 40, 26)
+    assert model.validator.size_multiple == 6 and model.output.shape == (1, 3, 40, 26)
 
 
 def test_a_batch_is_padded_for_both_networks_at_once(folder):
