@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mipkd_arch.base.errors import UserError, one_line, printable
-
-MANY = 5  # files for which a bar shows the progress
 
 
 def add(commands: Any) -> None:
@@ -36,13 +32,13 @@ def check(args: argparse.Namespace) -> None:
         UserError: a file has mistakes.
     """
     bad = 0
-    for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
+    for file in args.files:
         mistakes, warnings = findings(file, args.force_yml, args.options_only, args.plugins)
         bad += bool(mistakes)
         for line in mistakes or ['ok']:
-            tqdm.write(f'{printable(file)}: {line}')
+            print(f'{printable(file)}: {line}', flush=True)
         for line in warnings:
-            tqdm.write(f'{printable(file)}: warning: {printable(line)}', file=sys.stderr)
+            print(f'{printable(file)}: warning: {printable(line)}', file=sys.stderr)
     if bad:
         raise UserError(f'mipkd check: {bad} of {len(args.files)} option files have mistakes')
 
@@ -51,11 +47,7 @@ def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool =
              folders: list[str] | None = None) -> tuple[list[str], list[str]]:
     """Mistakes in an option file, and warnings if it has none; each is a line that begins with the option's path.
 
-    Args:
-        file: the option file.
-        entries: of --force_yml.
-        options_only: leave out data, weights, networks and this machine.
-        folders: of --plugins.
+    ``entries`` are those of --force_yml, ``folders`` those of --plugins.
     """
     from ..config import checks, plugins  # here, since they import torch
     from ..config.command_line import complete

@@ -115,12 +115,7 @@ def write_run(opt: dict[str, Any], device: torch.device, has_teacher: bool, opti
               teacher_scores: dict[str, dict[str, float]] | None = None) -> None:
     """Write ``run.json`` into a training's folder; a resumed run moves the previous content to its list ``resumed``.
 
-    Args:
-        opt: all options.
-        device: of the training.
-        has_teacher: a loss uses the teacher.
-        options: what determines the weights, by option paths; see ``training.identity``.
-        teacher_scores: the teacher's values by dataset and metric, if it was measured.
+    ``has_teacher`` says whether a loss uses the teacher; ``options`` determine the weights (``training.identity``).
     """
     folder = Path(opt['path']['log'])
     before = read_description(folder) if opt['path'].get('resume_state') else None

@@ -37,14 +37,8 @@ def padded(restore: Restore, size_multiple: int, scale: int) -> Restore:
 def tiled(restore: Restore, tile: int, tile_pad: int, scale: int) -> Restore:
     """Process lq in tiles, for images that do not fit into memory.
 
-    The output equals that of the whole image if ``tile_pad`` covers the receptive field; attention and pooling over
-    the whole image, as in RCAN, have none.
-
-    Args:
-        restore: for lq of any size.
-        tile: side of a tile in lq pixels.
-        tile_pad: lq pixels of context on each side of a tile, within the image.
-        scale: upscaling factor.
+    Tiles of ``tile`` x ``tile`` lq pixels get up to ``tile_pad`` pixels of context on each side. The output equals that
+    of the whole image if that covers the receptive field; with attention or pooling over the whole image it cannot.
     """
     def restore_tiles(lq: Tensor) -> Tensor:
         height, width = lq.shape[-2:]

@@ -34,15 +34,10 @@ def is_better(value: float, than: float, block: dict[str, Any]) -> bool:
 
 
 def measure_teacher(opt: dict[str, Any], teacher: nn.Module, device: torch.device) -> TeacherScores:
-    """Measure the teacher on the first validation dataset, and warn if it is no better than bicubic.
+    """Measure a teacher, in float32 and eval mode, on the first validation dataset; warn if it is not above bicubic.
 
-    Args:
-        opt: all options; ``val.check_teacher: false`` turns this off, and a resumed run has the values in its state.
-        teacher: in float32 and eval mode, on the device.
-        device: of the teacher.
-
-    Returns:
-        Empty if nothing is measured.
+    The result is empty if there is nothing to measure, with ``val.check_teacher: false``, and in a resumed run, whose
+    state has the values.
     """
     settings = EvaluationSettings.of(opt)
     name = teacher_metric(settings.metrics)
