@@ -61,13 +61,13 @@ def pip_install(what: list[str], environment: dict[str, str] | None = None) -> N
     """Run ``pip install``; ends this program where it fails, after what pip said."""
     command = [sys.executable, '-m', 'pip', 'install', '--disable-pip-version-check', *what]
     if subprocess.run(command, env={**os.environ, **(environment or {})}, cwd=ROOT).returncode:
-        sys.exit(f'error: pip could not install {what[-1]}; its own words are above')
+        sys.exit(f'error: pip could not install {what[-1]}; its output is above')
 
 
 def install_basicsr(options: list[str]) -> None:
     """Install BasicSR; its build sees the torch that is installed, which it asks for."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {}
+        environment: dict[str, str] = {}
         if sys.version_info >= (3, 13):
             Path(folder, 'sitecustomize.py').write_text(WRITING_EXEC)
             environment['PYTHONPATH'] = os.pathsep.join(filter(None, (folder, os.environ.get('PYTHONPATH'))))
@@ -85,6 +85,7 @@ def install_opencv(options: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--editable', action='store_true', help='use the code in this folder instead of a copy of it')
     parser.add_argument('--extra', action='append', choices=EXTRAS, default=[],

@@ -19,8 +19,10 @@ import json
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -58,15 +60,16 @@ class Products(TorchDispatchMode):
     """Collects all convolutions and matrix products that run within it.
 
     Attributes:
-        work (Counter): how many there are of each (floating-point operations, bytes), 2 operations to a
+        work: how many there are of each (floating-point operations, bytes), 2 operations to a
             multiply-accumulate, and the bytes in bfloat16.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.work = Counter()
+        self.work: Counter[tuple[int, int]] = Counter()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+                           ) -> Any:
         out, kind = func(*args, **(kwargs or {})), func._overloadpacket
         if kind is aten.convolution_backward:
             self._add_backward(args, out)
@@ -78,7 +81,7 @@ class Products(TorchDispatchMode):
             self.work[flop_registry[kind](*args, **(kwargs or {}), out_val=out), BF16 * (sum(sizes) - left_out)] += 1
         return out
 
-    def _add_backward(self, args, out):
+    def _add_backward(self, args: Sequence[Any], out: Sequence[Any]) -> None:
         gradient, x, weight, _, *how = args
         # One product for the gradient of the input, one for that of the weight. Each has as many multiply-accumulates
         # as the way forward, and reads two tensors of the same three sizes and writes the third.
@@ -90,46 +93,38 @@ class Products(TorchDispatchMode):
 class Route:
     """Takes the place of a step's ``StepRandom``: the route is given, and masks have no values."""
 
-    def __init__(self, roles):
+    def __init__(self, roles: Sequence[str] | None) -> None:
         self.roles = roles
 
-    def route(self, *_):
+    def route(self, *_: Any) -> Sequence[str] | None:
         return self.roles
 
-    def uniform(self, shape):
+    def uniform(self, shape: Sequence[int]) -> torch.Tensor:
         return torch.empty(shape, device=META)
 
 
-def distiller_of(opt):
-    """A distiller without values, of random networks.
-
-    Args:
-        opt (dict): options of a training; weights that ``path`` names are not loaded.
-
-    Returns:
-        Distiller: on the meta device.
+def distiller_of(opt: dict[str, Any]) -> Distiller:
+    """A distiller of random networks on the meta device, for the options of a training.
 
     Raises:
         UserError: a network cannot be built; a file that it needs is missing.
     """
-    # Built where there are values, for SwinIR reads some.
+    # Built on the CPU, since SwinIR reads values when it is built.
     student = build(opt['network_g'], 'network_g').to(META).train()
     teacher = build(opt['network_t'], 'network_t').to(META).requires_grad_(False)
     losses = make_losses(opt['train'])
     return Distiller(*make_views(opt, student, teacher, losses), losses, opt['train'].get('mixer_opt')).to(META)
 
 
-def work_of_step(distiller, batch, patch, roles=None):
-    """What one step must do, as ``Products.work``; the update of the weights is in it, as bytes without operations.
+def work_of_step(distiller: Distiller, batch: int, patch: int, roles: Sequence[str] | None = None
+                 ) -> Counter[tuple[int, int]]:
+    """What one step must do, as ``Products.work``, with the update of the weights as bytes without operations.
 
     Args:
-        distiller (Distiller): from ``distiller_of``.
-        batch (int): LR patches.
-        patch (int): their side.
-        roles (sequence[str]): the route of the block prior, where there is one.
-
-    Returns:
-        Counter: by (floating-point operations, bytes).
+        distiller: from ``distiller_of``.
+        batch: LR patches.
+        patch: their side.
+        roles: the route of the block prior, if there is one.
     """
     side = patch * distiller.views[STUDENT].upscale
     lq, gt = torch.empty(batch, 3, patch, patch, device=META), torch.empty(batch, 3, side, side, device=META)
@@ -141,18 +136,18 @@ def work_of_step(distiller, batch, patch, roles=None):
     return products.work
 
 
-def routes_of(distiller):
+def routes_of(distiller: Distiller) -> Sequence[Sequence[str] | None]:
     """All routes that the block prior may draw; a single None where no loss draws one."""
     if not distiller.mixers:
         return [None]
     return list(product((STUDENT, TEACHER), repeat=len(distiller.views[STUDENT].stages)))
 
 
-def figures(work, tflops, gbs):
+def figures(work: Mapping[tuple[int, int], int], tflops: float, gbs: float) -> dict[str, float]:
     """What some work amounts to on a device of that rate (TFLOP/s) and bandwidth (GB/s).
 
     Returns:
-        dict[str, float]: ``tflop``, ``gb``, ``products``, and in ms ``arithmetic_ms``, ``bytes_ms`` and ``floor_ms``.
+        ``tflop``, ``gb``, ``products``, and in ms ``arithmetic_ms``, ``bytes_ms`` and ``floor_ms``.
     """
     flop, moved = (sum(kind[i] * count for kind, count in work.items()) for i in (0, 1))
     milliseconds = [1e3 / (1e12 * tflops), 1e3 / (1e9 * gbs)]
@@ -163,9 +158,9 @@ def figures(work, tflops, gbs):
                             for (flops, size), count in work.items())}
 
 
-def figures_of_pair(pair, batch, patch, tflops, gbs):
+def figures_of_pair(pair: Pair, batch: int, patch: int, tflops: float, gbs: float) -> dict[str, dict[str, float]]:
     """``figures`` of both methods for a pair, means over the routes, by their names in ``METHODS``, and the ratios."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name, method in METHODS.items():
         distiller = distiller_of(yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml'))))
         routes = [figures(work_of_step(distiller, batch, patch, roles), tflops, gbs) for roles in routes_of(distiller)]
@@ -175,14 +170,14 @@ def figures_of_pair(pair, batch, patch, tflops, gbs):
     return found
 
 
-def row_of(pair, found):
+def row_of(pair: str, found: dict[str, dict[str, float]]) -> list[str]:
     """The table's row for the figures of a pair, as texts."""
     forms = {'tflop': '.2f', 'gb': '.2f', 'floor_ms': '.2f', 'products': '.0f'}
     return [pair, *(format(found[name][key], form) for name in METHODS for key, form in forms.items()),
             *(format(found['mipkd_over_logits'][key], '.2f') for key in ('tflop', 'floor_ms'))]
 
 
-def table(found):
+def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """The figures by pair, as text."""
     heads = ['pair', *(head for method in METHODS.values()
                        for head in (f'{method}: TFLOP', 'GB', 'floor ms', 'products')), 'ratio: TFLOP', 'floor']
@@ -190,7 +185,7 @@ def table(found):
                     colalign=('left', *['right'] * (len(heads) - 1)))
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> None:
     """Count all pairs and print the result."""
     pairs = {pair.name: pair for pair in map(parse_pair, args.pairs)}
     for name, high in (('batch', 65536), ('patch', 1024)):
@@ -206,7 +201,7 @@ def measure(args):
     print(json.dumps({**dict(zip(('batch', 'patch', 'tflops', 'gbs'), how, strict=True)), 'pairs': rounded}))
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pairs', nargs='+', default=PAPERS, metavar='PAIR',
                         help="of the matrix (default: the paper's nine)")

@@ -1,9 +1,9 @@
 """How fast training samples are read: this loader against BasicSR's, on PNG LMDBs and on PNG files, on one core.
 
 The images are cut into sub-images of 480x480, as BasicSR's own scripts do to spare its loader the decoding of whole
-images, and are stored in all three ways. All three then read the same crops, flipped and turned alike; that they hand
-out the same pixels is checked before anything is timed. They take turns within one process, and the medians of the
-turns are given. The last line is one JSON object: samples/s of each, and ``ratio``, ours over BasicSR's LMDB path.
+images, and are stored in all three ways. All three then read the same crops with the same augmentation; that they give
+the same pixels is checked before anything is timed. They alternate within one process, and the medians of the turns
+are given. The last line is one JSON object: samples/s of each, and ``ratio``, ours over BasicSR's LMDB path.
 
 example:
   python benchmarks/loader.py
@@ -17,7 +17,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'demo')]
@@ -50,17 +52,17 @@ OURS, LMDB, FILES = 'mipkd', 'basicsr_lmdb', 'basicsr_png'
 class Replay:
     """Stands in for ``random`` in BasicSR's transforms, and gives it the numbers of a crop that was drawn elsewhere."""
 
-    def set(self, crop):
+    def set(self, crop: Any) -> None:
         self.places, self.flips = [crop.top, crop.left], [crop.hflip, crop.vflip, crop.transpose]
 
-    def randint(self, low, high):
+    def randint(self, low: int, high: int) -> int:
         return self.places.pop(0)
 
-    def random(self):
+    def random(self) -> float:
         return 0. if self.flips.pop(0) else 1.
 
 
-def cut(files, folder, scale):
+def cut(files: Sequence[Path], folder: Path, scale: int) -> int:
     """Write sub-images and their LR as PNG files. Returns how many."""
     for part in ('HR', 'LR'):
         (folder / part).mkdir()
@@ -78,7 +80,7 @@ def cut(files, folder, scale):
     return count
 
 
-def datasets(folder, scale, gt_size):
+def datasets(folder: Path, scale: int, gt_size: int) -> dict[str, Any]:
     """The three datasets over one set of sub-images."""
     hr = list_images(folder / 'HR')
     pack_pairs(hr, folder, [scale], {scale: list_images(folder / 'LR')})
@@ -99,7 +101,7 @@ def datasets(folder, scale, gt_size):
     return sets
 
 
-def read(sets, name, key, crop, replay):
+def read(sets: dict[str, Any], name: str, key: Any, crop: Any, replay: Replay) -> dict[str, Any]:
     """One sample of one dataset."""
     if name == OURS:
         return sets[name][key]
@@ -107,8 +109,8 @@ def read(sets, name, key, crop, replay):
     return sets[name][key.index]
 
 
-def check(sets, keys, replay):
-    """Check that all three hand out the same pixels."""
+def check(sets: dict[str, Any], keys: Sequence[Any], replay: Replay) -> None:
+    """Check that all three give the same pixels."""
     for key in keys:
         crop = sets[OURS].crop_of(key)
         ours = read(sets, OURS, key, crop, replay)
@@ -116,10 +118,10 @@ def check(sets, keys, replay):
             theirs = read(sets, name, key, crop, replay)
             for part in ('lq', 'gt'):
                 if not torch.equal((theirs[part] * 255).round().byte(), ours[part]):
-                    raise UserError(f'{name} and {OURS} hand out different pixels for {key}')
+                    raise UserError(f'{name} and {OURS} give different pixels for {key}')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """The whole benchmark."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -136,7 +138,7 @@ def run(args):
         keys = list(TrainingOrder(count, args.turn * MORE, args.turns))
         check(sets, keys[:100], replay)
         crops = [sets[OURS].crop_of(key) for key in keys]
-        rates = {name: [] for name in sets}
+        rates: dict[str, list[float]] = {name: [] for name in sets}
         for turn in tqdm(range(args.turns), 'read', unit='turn'):
             for name in sets:
                 first, length = turn * args.turn * MORE, args.turn * (MORE if name == OURS else 1)
@@ -153,7 +155,7 @@ def run(args):
                       'ratio_png': round(result[OURS] / result[FILES], 1)}))
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--hr', metavar='DIR', help='folder of HR images; default: photographs of scikit-image')
     parser.add_argument('--images', type=int, default=100, help='use at most so many images')

@@ -17,10 +17,14 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from itertools import count
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -29,15 +33,16 @@ import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and 
 # isort: split
 import torch
 from step import Ours, iterations_of_all_routes, options, wait
+from torch import Tensor
 from tqdm import tqdm
 
 from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import UserError, number_in, one_line, reason_of
-from mipkd_model.evaluation.origin import device_name
+from mipkd_model.evaluation.provenance import device_name
 from mipkd_model.experiments.runs import parse_pair
 
 
-def warm(opt, batch):
+def warm(opt: dict[str, Any], batch: dict[str, Tensor]) -> Callable[[int], None]:
     """A training that has taken every route once; returns its step, a function of the iteration."""
     training = Ours(opt)
     stages = max(len(training.model.distiller.mixers) - 1, 0)
@@ -46,26 +51,27 @@ def warm(opt, batch):
     return lambda iteration: training.step(batch, iteration)
 
 
-def rate(step, seconds, device):
+def rate(step: Callable[[int], None], seconds: float, device: torch.device) -> float:
     """Steps per second over at least ``seconds`` and at least one step."""
     start = time.perf_counter()
     for steps in count(1):
         step(steps)
         if time.perf_counter() - start >= seconds:
-            wait(device)
-            return steps / (time.perf_counter() - start)
+            break
+    wait(device)
+    return steps / (time.perf_counter() - start)
 
 
-def worker(connection, barrier, opt, args, threads):
+def worker(connection: Connection, barrier: Barrier, opt: dict[str, Any], args: argparse.Namespace, threads: int
+           ) -> None:
     """One training, in its own process.
 
     Args:
-        connection (Connection): is sent (steps per second, bytes that the GPU's allocator held at most), or one line
-            on what went wrong.
-        barrier (Barrier): of all trainings, at which they start to count.
-        opt (dict): options of the training.
-        args (argparse.Namespace): of the command.
-        threads (int): of the CPU.
+        connection: is sent (steps per second, peak bytes of the GPU's allocator), or one line on what went wrong.
+        barrier: of all trainings, at which they start to count.
+        opt: options of the training.
+        args: of the command.
+        threads: of the CPU.
     """
     try:
         torch.set_num_threads(threads)
@@ -86,33 +92,34 @@ def worker(connection, barrier, opt, args, threads):
         connection.send(f'--runs: one of the trainings failed ({reason_of(error)})')
 
 
-def device_of(opt):
+def device_of(opt: dict[str, Any]) -> torch.device:
     """Where the trainings are."""
     return torch.device('cuda' if opt['num_gpu'] else 'cpu')
 
 
-def together(number, target, *given):
+def together(number: int, target: Callable[..., None], *given: Any) -> list[Any]:
     """Run ``target(connection, barrier, *given)`` in several processes at once.
 
     Args:
-        number (int): of processes.
-        target (callable): sends one thing by its connection: what it found, or a text on what went wrong.
+        number: of processes.
+        target: sends one object by its connection: its result, or a string on what went wrong.
         given: passed on.
 
     Returns:
-        list: what each process found.
+        The result of each process.
 
     Raises:
-        UserError: one of them sent a text, or ended without a word; the others are ended, too.
+        UserError: one of them sent a string, or was killed; the others are ended, too.
     """
     context = get_context('spawn')  # CUDA does not work in a forked process
-    barrier, processes, found = context.Barrier(number), [], {}
+    barrier, processes = context.Barrier(number), []
+    found: dict[Any, Any] = {}
     try:
         for _ in range(number):
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=target, args=(theirs, barrier, *given), daemon=True)
             process.start()
-            theirs.close()  # the process alone has it: when that ends, so does what can be read here
+            theirs.close()  # only the process has it now, so that its end can be noticed here
             processes.append(process)
             found[ours] = None
         waiting = set(found)
@@ -128,7 +135,7 @@ def together(number, target, *given):
     return list(found.values())
 
 
-def _received(connection):
+def _received(connection: Any) -> Any:
     try:
         found = connection.recv()
     except EOFError:
@@ -138,7 +145,7 @@ def _received(connection):
     return found
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> None:
     """Measure every number of trainings and print the result."""
     pair = parse_pair(args.pair)
     for name in ('batch', 'patch'):
@@ -146,7 +153,8 @@ def measure(args):
     number_in('--seconds', args.seconds, 0)
     for number in args.runs:
         number_in('--runs', number, 1, integer=True)
-    cores, found = torch.get_num_threads(), {}
+    cores = torch.get_num_threads()
+    found: dict[int, dict[str, Any]] = {}
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     with tempfile.TemporaryDirectory() as folder:
         opt = options(pair, args.method, Path(folder), args, device)
@@ -162,19 +170,15 @@ def measure(args):
                       'torch': torch.__version__, 'runs': found}))
 
 
-def summary(found, threads):
-    """The figures of trainings that ran at once.
-
-    Args:
-        found (list[tuple[float, int | None]]): of each, steps per second and bytes on the GPU.
-        threads (int): of each.
-    """
+def summary(found: Sequence[tuple[float, int | None]], threads: int) -> dict[str, Any]:
+    """The figures of trainings that ran at once: steps per second and GPU bytes of each, with ``threads`` each."""
     rates, peaks = zip(*found, strict=True)
-    figures = {'threads': threads, 'steps_per_second': round(sum(rates), 3), 'each': [round(rate, 3) for rate in rates]}
+    figures: dict[str, Any] = {'threads': threads, 'steps_per_second': round(sum(rates), 3),
+                               'each': [round(rate, 3) for rate in rates]}
     return figures if None in peaks else {**figures, 'peak_mib': [round(peak / 2**20) for peak in peaks]}
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pair', default='EDSR_x4', help='of the matrix (default: %(default)s)')
     parser.add_argument('--method', default='MiPKD', help='of the matrix (default: %(default)s)')

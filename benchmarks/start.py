@@ -3,7 +3,7 @@
 Each figure is of a Python process of its own, from its start until its last statement has run; the processes take
 turns, so that whatever else the machine does slows down all alike, and a figure is the median over the rounds. BasicSR
 alone is imported as it can be on today's torchvision, with what it asks for supplied. The option file is one for
-training; its data and weights need not be there, they are made: noise, and random weights of the networks' sizes.
+training, whose data and weights are replaced by noise and random weights of the same sizes.
 
 The last line is one JSON object: of each process the seconds that passed ("..._s") and the seconds of the CPU that it
 took ("..._cpu_s"), which other work on the machine leaves nearly alone. "import_over_basicsr" is what this package's
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -54,15 +55,11 @@ PROGRAMS = {
 LAST = 'import time; print(time.monotonic(), time.process_time())'
 
 
-def timed(name, arguments):
-    """Run one of ``PROGRAMS`` in a fresh process.
-
-    Args:
-        name (str): which.
-        arguments (list[str]): its command line.
+def timed(name: str, arguments: Sequence[str]) -> tuple[float, float]:
+    """Run one of ``PROGRAMS`` in a fresh process, with a command line.
 
     Returns:
-        tuple[float, float]: seconds from the start of the process until its last statement, and those of the CPU.
+        Seconds from the start of the process until its last statement, and those of the CPU.
 
     Raises:
         UserError: the process failed.
@@ -76,19 +73,16 @@ def timed(name, arguments):
     return end - start, cpu
 
 
-def option_file(file, folder, images):
-    """Write an option file like ``file`` whose data and weights are made ones below ``folder``.
+def option_file(file: Path, folder: Path, images: int) -> Path:
+    """Write an option file like ``file``, of a training, whose data and weights are synthetic ones below ``folder``.
 
     Args:
-        file (Path): option file of a training.
-        folder (Path): where everything goes.
-        images (int): pairs in each data set.
-
-    Returns:
-        Path: the option file.
+        file: option file of a training.
+        folder: for everything that is written.
+        images: pairs in each dataset.
 
     Raises:
-        UserError: it is none of a training.
+        UserError: the option file has mistakes.
     """
     opt = read_options(file)
     check_options(opt, is_train=True)
@@ -112,28 +106,24 @@ def option_file(file, folder, images):
     return made
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> None:
     """Time all processes in turn and print the result."""
     for name in ('rounds', 'images'):
         number_in(f'--{name}', getattr(args, name), 1, integer=True)
-    times = {name: [] for name in PROGRAMS}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
     with tempfile.TemporaryDirectory() as folder:
         arguments = {'parse': ['-opt', str(option_file(args.opt, Path(folder), args.images))]}
         for turn in tqdm(range(args.rounds + 1), 'time', unit='round'):
             for name in PROGRAMS:
                 found = timed(name, arguments.get(name, []))
-                if turn:  # in the first, files come into the system's cache
+                if turn:  # the first fills the system's file cache
                     times[name].append(found)
     print(json.dumps({**figures(times), 'opt': str(args.opt), 'images': args.images,
                       'python': platform.python_version(), 'torch': torch.__version__}))
 
 
-def figures(times):
-    """Medians by name, and what ours add to what is there without them.
-
-    Args:
-        times (dict[str, list[tuple[float, float]]]): of each of ``PROGRAMS``, what ``timed`` gave, in turns.
-    """
+def figures(times: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
+    """Medians by name of the rounds of ``timed`` of all ``PROGRAMS``, and what this package adds to BasicSR."""
     medians = {name: [statistics.median(kind) for kind in zip(*found, strict=True)] for name, found in times.items()}
     for name, more, less in (('import_over_basicsr', 'import', 'basicsr'), ('parse_over_import', 'parse', 'import')):
         # The differences of each turn: what slows down a whole turn leaves them alone.
@@ -143,13 +133,13 @@ def figures(times):
             for unit, value in zip(('s', 'cpu_s'), values, strict=True)}
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--opt', type=Path, default=ROOT / 'options/demo/train_MiPKD_x4.yml', metavar='FILE',
                         help='option file of a training (default: options/demo/train_MiPKD_x4.yml)')
-    parser.add_argument('--images', type=int, default=8, help='pairs in each made data set (default: %(default)s)')
+    parser.add_argument('--images', type=int, default=8, help='pairs in each synthetic dataset (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5,
-                        help='processes of each kind, after one that does not count (default: %(default)s)')
+                        help='processes of each kind, after a warm-up (default: %(default)s)')
     return exit_status(measure, parser.parse_args())
 
 

@@ -23,9 +23,12 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -34,6 +37,7 @@ import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and 
 # isort: split
 import torch
 import yaml
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -42,8 +46,8 @@ from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import UserError, number_in
 from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_options
-from mipkd_model.evaluation.origin import device_name
-from mipkd_model.experiments.runs import Run, parse_pair
+from mipkd_model.evaluation.provenance import device_name
+from mipkd_model.experiments.runs import Pair, Run, parse_pair
 from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
 from mipkd_model.reports.costs.memory import allocated_peak
@@ -57,7 +61,7 @@ MATRIX = {'cuda': 8192, 'cpu': 2048}  # side of the matrices whose product tells
 class Reference:
     """Logits-KD as it is usually written."""
 
-    def __init__(self, opt, device):
+    def __init__(self, opt: dict[str, Any], device: torch.device) -> None:
         blocks = {'path': {}, 'network_g': opt['network_g'], 'network_t': opt['network_t']}
         self.student = make_network(blocks, 'g')[0].to(device).train()
         self.teacher = make_network(blocks, 't')[0].to(device).eval().requires_grad_(False)
@@ -65,14 +69,14 @@ class Reference:
         self.optimizer = torch.optim.Adam(self.student.parameters(), 1e-4, betas=(0.9, 0.99))
         self.device, self.modules = device, (self.student, self.teacher, self.ema)
 
-    def step(self, batch, _):
+    def step(self, batch: dict[str, Tensor], _: int) -> list[float]:
         lq, gt = (batch[key].to(self.device).float() / 255 for key in ('lq', 'gt'))
         self.optimizer.zero_grad()
         with torch.no_grad():
             target = self.teacher(lq)
         output = self.student(lq)
         losses = [F.l1_loss(output, gt), F.l1_loss(output, target)]
-        sum(losses).backward()
+        (losses[0] + losses[1]).backward()
         self.optimizer.step()
         ours, averaged = dict(self.student.named_parameters()), dict(self.ema.named_parameters())
         for name in averaged:
@@ -83,17 +87,18 @@ class Reference:
 class Ours:
     """MiPKDModel on an option file of the matrix."""
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict[str, Any]) -> None:
         self.model = build_model(deepcopy(opt))
         self.optimizer = self.model.optimizer_g
         self.modules = self.model.distiller, self.model.net_t, self.model.net_g_ema
 
-    def step(self, batch, iteration):
+    def step(self, batch: dict[str, Tensor], iteration: int) -> None:
         self.model.feed_data(batch)
         self.model.optimize_parameters(iteration)
 
 
-def options(pair, method, folder, args, device, changes='{}'):
+def options(pair: Pair, method: str, folder: Path, args: argparse.Namespace, device: torch.device,
+            changes: str = '{}') -> dict[str, Any]:
     """Options of a run with random teacher's weights in ``folder``, as BasicSR's pipeline gives them to a model."""
     opt = yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml')))
     file = folder / 'teacher.pth'
@@ -108,19 +113,19 @@ def options(pair, method, folder, args, device, changes='{}'):
             'val': None}  # weights are random, and no teacher is to be checked
 
 
-def parse_changes(text):
+def parse_changes(text: str) -> dict[str, Any]:
     """Options of a ``train`` block from the command line's YAML."""
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError:
         found = None
     if not isinstance(found, dict):
-        raise UserError(f"--train and --also: {text!r} is no block of options; give one such as '{{precision: fp32}}'")
+        raise UserError(f"--train and --also: {text!r} is not a mapping; give options such as '{{precision: fp32}}'")
     return found
 
 
-def change(train, changes):
-    """Change a ``train`` block; a block in it is changed option by option, and only where the method has it."""
+def change(train: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change a ``train`` block; a mapping in it is updated, and only if the method has it."""
     for name, value in changes.items():
         if not isinstance(value, dict):
             train[name] = value
@@ -128,7 +133,7 @@ def change(train, changes):
             train[name].update(value)
 
 
-def measure(args):
+def measure(args: argparse.Namespace) -> None:
     """Time all steps in turn and print the result."""
     pair = parse_pair(args.pair)
     for name in ('batch', 'patch', 'rounds'):
@@ -137,7 +142,7 @@ def measure(args):
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
     with tempfile.TemporaryDirectory() as folder:
-        steps = {'reference': Reference(options(pair, 'Logits-KD', Path(folder), args, device), device)}
+        steps: dict[str, Any] = {'reference': Reference(options(pair, 'Logits-KD', Path(folder), args, device), device)}
         for label, changes in [('', '{}'), *((f'_also{i}', text) for i, text in enumerate(args.also))]:
             for name, method in METHODS.items():
                 steps[name + label] = Ours(options(pair, method, Path(folder), args, device, changes))
@@ -148,7 +153,7 @@ def measure(args):
     model = steps['mipkd'].model
     iterations = iterations_of_all_routes(model.opt['manual_seed'], len(model.distiller.mixers) - 1)
 
-    def turn(name):
+    def turn(name: str) -> None:
         for iteration in iterations:
             steps[name].step(batch, iteration)
         wait(device)
@@ -157,7 +162,7 @@ def measure(args):
     for name in tqdm(steps, 'warm up', unit='step'):
         turn(name)
         peaks[name] = peak(steps[name], batch, iterations if name.startswith('mipkd') else iterations[:1], device)
-    times = {name: [] for name in steps}
+    times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in tqdm(rounds_within(args.rounds, args.seconds), 'time', args.rounds, unit='round'):
         for name in steps:
             start = time.perf_counter()
@@ -169,7 +174,7 @@ def measure(args):
     print(json.dumps({**result(args, device, seconds, peaks, tflop), 'rounds': len(times['reference'])}))
 
 
-def rounds_within(most, seconds):
+def rounds_within(most: int, seconds: float) -> Iterator[int]:
     """Up to so many rounds; at least one, and none that would begin after that many seconds."""
     end = time.monotonic() + seconds
     for number in range(most):
@@ -178,36 +183,37 @@ def rounds_within(most, seconds):
         yield number
 
 
-def wait(device):
+def wait(device: torch.device) -> None:
     """Until the device has done its work."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
-def iterations_of_all_routes(seed, stages):
+def iterations_of_all_routes(seed: int, stages: int) -> list[int]:
     """The first iteration of each route that the block prior may draw."""
-    found = {}
+    found: dict[tuple[str, ...], int] = {}
     for iteration in count(1):
         route = tuple(StepRandom(seed, iteration, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
         found.setdefault(route, iteration)
         if len(found) == 2**stages:
-            return list(found.values())
+            break
+    return list(found.values())
 
 
-def peak(one, batch, iterations, device):
+def peak(one: Any, batch: dict[str, Tensor], iterations: Sequence[int], device: torch.device) -> tuple[int, int]:
     """Bytes that a training holds between steps, and the most that a step takes beyond them."""
-    def step(iteration):
+    def step(iteration: int) -> None:
         one.step(batch, iteration)
         wait(device)
 
-    beyond = max(allocated_peak(lambda i=iteration: step(i), device) or 0 for iteration in iterations)
+    beyond = max(allocated_peak(partial(step, iteration), device) or 0 for iteration in iterations)
     weights = [tensor for module in one.modules for tensor in chain(module.parameters(), module.buffers())]
     states = [value for state in one.optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
     tensors = {id(tensor): tensor for tensor in [*weights, *states, *(w.grad for w in weights if w.grad is not None)]}
     return sum(tensor.nbytes for tensor in tensors.values()), beyond
 
 
-def flops_of(one, batch, iteration):
+def flops_of(one: Any, batch: dict[str, Tensor], iteration: int) -> int:
     """Operations of a step's convolutions and matrix products, two for each multiply-accumulate."""
     counter = FlopCounterMode(display=False)
     with counter:
@@ -215,7 +221,7 @@ def flops_of(one, batch, iteration):
     return counter.get_total_flops()
 
 
-def matrix_rate(device):
+def matrix_rate(device: torch.device) -> float:
     """Operations per second in the product of two large matrices in bfloat16."""
     side = MATRIX[device.type]
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
@@ -229,13 +235,14 @@ def matrix_rate(device):
     return 2 * side**3 / statistics.median(times[5:])
 
 
-def result(args, device, seconds, peaks, tflop):
+def result(args: argparse.Namespace, device: torch.device, seconds: dict[str, float],
+           peaks: dict[str, tuple[int, int]], tflop: dict[str, float]) -> dict[str, Any]:
     """The figures by name."""
     rate = matrix_rate(device) / 1e12
 
-    def ours(label):
+    def ours(label: str) -> dict[str, float]:
         """Those of our two kinds of steps, by one set of options."""
-        found = {}
+        found: dict[str, float] = {}
         for name in METHODS:
             found.update(figures(name, args.batch, seconds[name + label], peaks[name + label]))
             found[f'{name}_share'] = round(tflop[name] / seconds[name + label] / rate, 3)
@@ -251,14 +258,14 @@ def result(args, device, seconds, peaks, tflop):
             'also': [{'train': text, **ours(f'_also{i}')} for i, text in enumerate(args.also)]}
 
 
-def figures(name, batch, seconds, peaks):
+def figures(name: str, batch: int, seconds: float, peaks: tuple[int, int]) -> dict[str, float]:
     """What is said of any kind of step; ``peaks`` are those of ``peak``."""
     held, beyond = peaks
     return {f'{name}_ms': round(1000 * seconds, 2), f'{name}_samples_per_second': round(batch / seconds, 2),
             f'{name}_peak_mib': round((held + beyond) / 2**20, 1), f'{name}_step_mib': round(beyond / 2**20, 1)}
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pair', default='EDSR_x4', help='of the matrix (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=16, help='LR patches in a step (default: %(default)s)')

@@ -1,10 +1,10 @@
-"""Many trainings that differ in their losses: what a method, a weight or a schedule is worth.
+"""Many trainings that differ in their losses: the effect of a method, a weight or a schedule.
 
 A study is a YAML file. ``base`` changes the ``train`` block of the option file --opt; each of ``variants`` changes it
-further. A value of ~ takes an option or a block away. Every run trains by the training command from the same start,
+further. A value of null removes an option or a mapping. Every run trains by the training command from the same start,
 and on the same samples as the others of its seed; while it trains it is validated on --watch, at its end on --test.
-Runs are resumed where they were stopped, and those that are done are kept in --out. The last line is one JSON object:
-for each variant and data set the mean PSNR over seeds and its standard deviation.
+Stopped runs are resumed, and finished ones are kept in --out. The last line is one JSON object:
+for each variant and dataset the mean PSNR over seeds and its standard deviation.
 
 examples:
   python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --seeds 0 1 2 --data datasets/demo_teacher \\
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def merged(block: dict, change: dict) -> dict:
-    """A block with another's values; blocks within are merged alike, and ~ takes a name away."""
+    """A mapping with another's values; nested mappings are merged, and null removes a key."""
     result = dict(block)
     for name, value in change.items():
         if value is None:
@@ -47,10 +47,10 @@ def merged(block: dict, change: dict) -> dict:
 
 
 def images(folder: str, scale: int) -> dict:
-    """Where the images of a data set lie: packed, or in the layout of the benchmark sets."""
-    folder = Path(folder).resolve()
-    packed = folder / 'train_HR.lmdb', folder / f'train_LRx{scale}.lmdb'
-    gt, lq = packed if packed[0].exists() else (folder / 'HR', folder / f'LR_bicubic/X{scale}')
+    """Where the images of a dataset are: packed, or in the layout of the benchmark sets."""
+    root = Path(folder).resolve()
+    packed = root / 'train_HR.lmdb', root / f'train_LRx{scale}.lmdb'
+    gt, lq = packed if packed[0].exists() else (root / 'HR', root / f'LR_bicubic/X{scale}')
     return {'type': 'PairedSRDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq)}
 
 
@@ -149,7 +149,7 @@ class Study:
 
 
 def summary(records: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean PSNR in dB and standard deviation over seeds, by variant and data set; what is watched comes first."""
+    """Mean PSNR in dB and standard deviation over seeds, by variant and dataset; what is watched comes first."""
     values: dict[str, dict[str, list[float]]] = {}
     for record in records:
         sets = {name: list(found.values())[-1] for name, found in record['watched'].items()}
@@ -162,7 +162,7 @@ def summary(records: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
-    """A summary as Markdown: a row for each variant, a column for each data set."""
+    """A summary as Markdown: a row for each variant, a column for each dataset."""
     names = list(dict.fromkeys(name for sets in found.values() for name in sets))
     rows = [['PSNR on Y', 'seeds', *names]]
     for variant, sets in found.items():

@@ -1,6 +1,6 @@
-"""What it is worth how long threads spin that wait: the same convolutions on an idle and on a busy machine.
+"""How long waiting threads spin, and what it costs: the same convolutions on an idle and on a busy machine.
 
-Each setting is a process of its own, for OpenMP reads the environment when torch is loaded; all settings take turns.
+Each setting is a process of its own, since OpenMP reads the environment when torch is loaded; all settings take turns.
 The last line is JSON: seconds of each setting, the least and the median over the rounds.
 
 example: python benchmarks/threads.py --rounds 5 --busy 1
@@ -65,7 +65,7 @@ def main() -> None:
                         help='other processes of the busy machine (default: 1)')
     args = parser.parse_args()
     if args.rounds < 1 or args.busy < 1:
-        parser.error('--rounds and --busy: are to be at least 1')
+        parser.error('--rounds and --busy: allowed is at least 1')
     places = {'idle': 0, f'beside {args.busy} busy process{"es" if args.busy > 1 else ""}': args.busy}
     found: dict[str, dict[str, list[float]]] = {place: {name: [] for name in SETTINGS} for place in places}
     with tqdm(total=args.rounds * len(places) * len(SETTINGS), unit='process') as bar:

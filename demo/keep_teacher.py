@@ -15,14 +15,14 @@ from mipkd_arch.base.cli import command_status  # noqa: E402
 from mipkd_model.base.weights import save_checkpoint  # noqa: E402
 
 
-def keep(args):
+def keep(args: argparse.Namespace) -> None:
     """Write the averaged weights."""
     weights = find_state_dict(read_checkpoint(args.checkpoint), args.checkpoint, 'params_ema')
     save_checkpoint({'params': weights}, args.out)
     print(f'{args.out}: {sum(value.numel() for value in weights.values()):,d} parameters')
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help='net_g_*.pth of the training')
     parser.add_argument('--out', default=ROOT / 'demo/teacher/EDSR_64x8_x4.pth', metavar='FILE',

@@ -11,8 +11,8 @@ TRAINING = ('brick.png', 'camera.png', 'coins.png', 'grass.png', 'gravel.png', '
             'moon.png', 'motorcycle_left.png', 'motorcycle_right.png', 'retina.jpg', 'rocket.jpg')
 
 
-def pack(folder, scale=4):
-    """Pack training and validation photographs below ``folder``; databases that are there are kept."""
+def pack(folder: Path, scale: int = 4) -> None:
+    """Pack training and validation photographs below ``folder``; existing databases are kept."""
     shipped = Path(skimage.data.__file__).parent
     for part, names in (('train', TRAINING), ('val', VALIDATION)):
         files = [shipped / name for name in names]

@@ -1,4 +1,4 @@
-"""Distils a small network on real photographs and shows what came of it: ``make demo``.
+"""Distils a small network on real photographs and shows the result: ``make demo``.
 
 Packs photographs into LMDBs, trains a student by ``options/demo/train_MiPKD_x4.yml``, and the same student without a
 teacher by ``options/demo/train_Scratch_x4.yml``, by the same command as any other training, validates bicubic, both
@@ -14,17 +14,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'demo')]
 sys.path.append(str(ROOT))
 
-import mipkd_model  # noqa: E402, F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+import mipkd_model  # noqa: E402, F401  (first: it sets how torch's threads wait, and makes BasicSR importable)
 
 # isort: split
 import comparison  # noqa: E402
 import photographs  # noqa: E402
 import torch  # noqa: E402
+from torch import nn  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from mipkd_arch.base.cli import command_status  # noqa: E402
@@ -39,19 +41,15 @@ SCRATCH = 'options/demo/train_Scratch_x4.yml'
 RESULTS = Path('results/demo')
 
 
-def network(block, weights, param_key=None):
+def network(block: dict[str, Any], weights: str, param_key: str | None = None) -> nn.Module:
     """Build the network of an option block with the weights of a file, ready to validate."""
     net = build_network(block)
     load_weights(net, weights, param_key=param_key)
     return net.eval()
 
 
-def train(file, label, overrides):
-    """Run the training command and show its progress; its whole output is kept in results/demo/<label>.log.
-
-    Returns:
-        str: the checkpoint.
-    """
+def train(file: str, label: str, overrides: list[str]) -> str:
+    """Train, with the output in results/demo/<label>.log and a progress bar. Returns the file of the weights."""
     opt = read_options(ROOT / file)
     shutil.rmtree(f'experiments/{opt["name"]}', ignore_errors=True)  # only the demo's own, from the last time
     arguments = ['basicsr/train.py', '-opt', file, *(['--force_yml', *overrides] if overrides else [])]
@@ -59,11 +57,11 @@ def train(file, label, overrides):
     changed = [entry.split('=')[1] for entry in overrides if entry.startswith('train:total_iter=')]
     total = int(changed[-1]) if changed else opt['train']['total_iter']
     log = RESULTS / f'{label}.log'
-    with (log.open('w') as file, tqdm(total=total, desc=label, unit='it') as bar,
+    with (log.open('w') as output, tqdm(total=total, desc=label, unit='it') as bar,
           subprocess.Popen([sys.executable, *arguments], text=True, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT) as process):
-        for line in process.stdout:
-            file.write(line)
+        for line in process.stdout or ():
+            output.write(line)
             step = re.search(r'iter:\s*([\d,]+), lr.*?(l_pix.*)', line)
             if step:
                 bar.update(int(step[1].replace(',', '')) - bar.n)
@@ -74,7 +72,7 @@ def train(file, label, overrides):
     return f'experiments/{opt["name"]}/models/net_g_latest.pth'
 
 
-def demo(args):
+def demo(args: argparse.Namespace) -> None:
     """The whole demo."""
     start = time.time()
     opt = read_options(ROOT / OPTIONS)
@@ -98,7 +96,7 @@ def demo(args):
           f'This took {(time.time() - start) / 60:.1f} minutes.')
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog='example: python demo/run.py --force_yml train:total_iter=300')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',

@@ -16,9 +16,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from .base.randomness import seed_generators
 from .distributed.all_reduce import broadcast_parameters
-from .evaluation.origin import write_run
+from .evaluation.provenance import write_run
 from .evaluation.teacher_score import measure_teacher
-from .evaluation.validator import Validator
+from .evaluation.validation import Validator
 from .networks.build import make_network, make_teacher
 from .run.saver import Saver
 from .run.states import newest_before

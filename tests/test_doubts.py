@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mipkd_model.base.weights import save_checkpoint
-from mipkd_model.evaluation import recording
-from mipkd_model.evaluation.origin import RUN_FORMAT
+from mipkd_model.evaluation.provenance import RUN_FORMAT, Provenance
 
 
 def trained(folder, total, rate, method='MiPKD'):
@@ -20,7 +19,7 @@ def trained(folder, total, rate, method='MiPKD'):
 def said(folder, method='MiPKD'):
     opt = {'table': {'pair': 'EDSR', 'method': method}, 'network_g': {'type': 'EDSR'},
            'path': {'pretrain_network_g': str(folder / 'models/net_g_latest.pth')}}
-    return list(recording.doubts(opt, recording.tested_origin(opt)))
+    return list(Provenance.of_test(opt).doubts(opt))
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_a_run_of_the_name_and_method_that_are_meant_is_not_doubted(run):
 
 def test_weights_of_another_method_are_said_to_be(run):
     line, = said(run, 'FAKD')
-    assert line.startswith('table.method: FAKD, but ') and 'with table.method: MiPKD' in line
+    assert line.startswith('table.method: found FAKD, but ') and 'with table.method: MiPKD' in line
 
 
 @pytest.mark.parametrize('total, rate, says', [

@@ -17,7 +17,7 @@ from mipkd_model.data.images import read_image
 from mipkd_model.data.paired_dataset import PairedSRDataset
 from mipkd_model.data.prepare.verify import bicubic_psnr
 from mipkd_model.evaluation.dataset_check import check_dataset, check_image
-from mipkd_model.evaluation.evaluate import evaluate, mean_scores, to_levels
+from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate, mean_scores, to_uint8
 from mipkd_model.evaluation.metrics import score
 from mipkd_model.evaluation.records import read_record
 
@@ -27,6 +27,7 @@ from basicsr.utils import tensor2img
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True},
            'ssim_rgb': {'type': 'calculate_ssim', 'crop_border': 2, 'test_y_channel': False}}
+SETTINGS = EvaluationSettings(2, METRICS)
 CPU = torch.device('cpu')
 
 
@@ -57,7 +58,7 @@ def network():
 
 def test_values_are_those_of_basicsr_on_the_networks_output(folder, network):
     data = dataset(folder)
-    found = evaluate(network, data, METRICS, 2, CPU)
+    found = evaluate(network, data, SETTINGS, CPU)
     for item, result in zip(data, found, strict=True):
         with torch.no_grad():
             image = tensor2img(network(item['lq'][None].float() / 255))
@@ -68,28 +69,28 @@ def test_values_are_those_of_basicsr_on_the_networks_output(folder, network):
 
 
 def test_the_mean_is_that_of_the_images(folder, network):
-    found = [result.scores for result in evaluate(network, dataset(folder), METRICS, 2, CPU)]
+    found = [result.scores for result in evaluate(network, dataset(folder), SETTINGS, CPU)]
     assert mean_scores(found)['psnr'] == pytest.approx(sum(values['psnr'] for values in found) / len(found), abs=1e-12)
 
 
 def test_basicsrs_own_dataset_gives_the_same_values(folder, network):
     basicsrs = dataset(folder, PairedImageDataset, 'HR', 'LR', io_backend={'type': 'disk'})
-    first, second = (evaluate(network, data, METRICS, 2, CPU) for data in (dataset(folder), basicsrs))
+    first, second = (evaluate(network, data, SETTINGS, CPU) for data in (dataset(folder), basicsrs))
     assert {result.name: result.scores for result in first} == {result.name: result.scores for result in second}
 
 
-def test_levels_are_rounded_as_basicsr_rounds_them():
+def test_quantized_images_are_rounded_as_basicsr_rounds_them():
     x = torch.cat([torch.linspace(-0.2, 1.2, 3000), torch.arange(0, 256) / 255, (torch.arange(0, 255) + 0.5) / 255])
     image = x[:3 * (len(x) // 3)].reshape(3, 1, -1)
-    assert np.array_equal(to_levels(image), tensor2img(image.clone())[..., ::-1])
+    assert np.array_equal(to_uint8(image), tensor2img(image.clone())[..., ::-1])
 
 
 def test_outputs_are_saved_where_asked_and_are_what_was_measured(folder, network, tmp_path):
     data = dataset(folder)
-    found = evaluate(network, data, METRICS, 2, CPU, save_as=lambda name: str(tmp_path / f'deep/{name}_x.png'))
+    found = evaluate(network, data, SETTINGS, CPU, save_as=lambda name: str(tmp_path / f'deep/{name}_x.png'))
     assert sorted(Path(result.output).name for result in found) == sorted(f'{lq}_x.png' for _, lq in data.pairs)
     for item, result in zip(data, found, strict=True):
-        assert score(read_image(result.output), to_levels(item['gt']), METRICS) == result.scores
+        assert score(read_image(result.output), to_uint8(item['gt']), METRICS) == result.scores
 
 
 def test_an_output_that_is_not_finite_has_no_score(folder, network):
@@ -98,28 +99,28 @@ def test_an_output_that_is_not_finite_has_no_score(folder, network):
         output[0, 0, 3, 3] = float('nan')
         return output
 
-    found = evaluate(broken, dataset(folder), METRICS, 2, CPU)
+    found = evaluate(broken, dataset(folder), SETTINGS, CPU)
     assert all(np.isnan(value) for result in found for value in result.scores.values())
 
 
 def test_a_network_of_another_scale_is_refused_by_the_image(folder):
-    line = refusal(evaluate, tiny.edsr(3).eval(), dataset(folder), METRICS, 2, CPU, kind=UserError)
-    assert line.startswith('0000: the output is 78x60, but gt 52x40')
+    line = refusal(evaluate, tiny.edsr(3).eval(), dataset(folder), SETTINGS, CPU, kind=UserError)
+    assert line.startswith('0000: the output has 78x60 pixels, but gt 52x40')
 
 
 def test_measuring_beside_the_network_gives_the_same_values(folder, network, monkeypatch):
-    inline = evaluate(network, dataset(folder), METRICS, 2, CPU, check=True)
+    inline = evaluate(network, dataset(folder), SETTINGS, CPU, check=True)
     with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr('mipkd_model.evaluation.evaluate._at_once', pool.submit)  # as on a GPU
-        assert evaluate(network, dataset(folder), METRICS, 2, CPU, check=True) == inline
+        monkeypatch.setattr('mipkd_model.evaluation.evaluate._run_now', pool.submit)  # as on a GPU
+        assert evaluate(network, dataset(folder), SETTINGS, CPU, check=True) == inline
 
 
 def test_an_error_while_measuring_beside_the_network_comes_up(folder, network, monkeypatch):
     with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr('mipkd_model.evaluation.evaluate._at_once', pool.submit)
+        monkeypatch.setattr('mipkd_model.evaluation.evaluate._run_now', pool.submit)
         metrics = {'psnr': {**METRICS['psnr'], 'crop_border': 20}}
         assert 'crop_border: 20 leaves nothing of an image of 52x40' in refusal(
-            evaluate, network, dataset(folder), metrics, 2, CPU, kind=UserError)
+            evaluate, network, dataset(folder), EvaluationSettings(2, metrics), CPU, kind=UserError)
 
 
 def test_float32_is_not_tf32_while_measuring_and_what_it_was_afterwards(folder, network):
@@ -131,7 +132,7 @@ def test_float32_is_not_tf32_while_measuring_and_what_it_was_afterwards(folder, 
 
     torch.set_float32_matmul_precision('medium')
     try:
-        evaluate(watch, dataset(folder), METRICS, 2, CPU)
+        evaluate(watch, dataset(folder), SETTINGS, CPU)
         assert set(seen) == {('highest', False)} and torch.get_float32_matmul_precision() == 'medium'
     finally:
         torch.set_float32_matmul_precision(before)
@@ -146,8 +147,7 @@ def _in_two_processes(rank, folder, port, answers):
         seen.extend(indices)
         return indices
 
-    found = evaluate(tiny.edsr(2).eval(), dataset(folder), METRICS, 2, CPU, check=True, rank=rank, world_size=2,
-                     progress=watch)
+    found = evaluate(tiny.edsr(2).eval(), dataset(folder), SETTINGS, CPU, check=True, progress=watch)
     _test_model(folder, dist=True, rank=rank, world_size=2)
     answers.put((rank, seen, found))
     torch.distributed.destroy_process_group()
@@ -178,7 +178,7 @@ def test_two_processes_share_the_images_and_get_the_values_of_one(folder, networ
     found = sorted((answers.get(timeout=300) for _ in processes), key=lambda answer: answer[0])
     for process in processes:
         process.join(300)
-    alone = evaluate(network, dataset(folder), METRICS, 2, CPU, check=True)
+    alone = evaluate(network, dataset(folder), SETTINGS, CPU, check=True)
     assert [seen for _, seen, _ in found] == [[0, 2, 4], [1, 3, 5]]
     assert found[0][2] == alone and found[1][2] == alone
     _test_model(folder, dist=False, rank=0, world_size=1)
@@ -188,8 +188,8 @@ def test_two_processes_share_the_images_and_get_the_values_of_one(folder, networ
 
 def test_the_check_of_an_image_has_the_score_of_bicubic(folder):
     data = dataset(folder)
-    for item, result in zip(data, evaluate(tiny.edsr(2).eval(), data, METRICS, 2, CPU, check=True), strict=True):
-        expected = bicubic_psnr(to_levels(item['gt']), to_levels(item['lq']), 2)
+    for item, result in zip(data, evaluate(tiny.edsr(2).eval(), data, SETTINGS, CPU, check=True), strict=True):
+        expected = bicubic_psnr(to_uint8(item['gt']), to_uint8(item['lq']), 2)
         assert result.check.psnr_y == pytest.approx(expected, abs=1e-9)
         assert result.check.bicubic['psnr'] == pytest.approx(expected, abs=1e-9)
 
@@ -244,7 +244,7 @@ def test_the_benchmark_sets_are_recognised(name, scale):
     data = PairedSRDataset({'type': 'PairedSRDataset', 'phase': 'test', 'scale': scale,
                             'dataroot_gt': str(SHARED / f'benchmark/{name}/HR'),
                             'dataroot_lq': str(SHARED / f'benchmark/{name}/LR_bicubic/X{scale}')})
-    checks = [check_image(result['gt_path'], to_levels(result['lq']), to_levels(result['gt']), {}, scale)
+    checks = [check_image(result['gt_path'], to_uint8(result['lq']), to_uint8(result['gt']), {}, scale)
               for result in (data[index] for index in range(len(data)))]
     assert check_dataset(name, checks, scale)['good'] is True
 
@@ -253,8 +253,8 @@ def test_the_benchmark_sets_are_recognised(name, scale):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_a_gpu_gives_the_values_of_a_cpu(folder, network):
     data = dataset(folder)
-    first = evaluate(network, data, METRICS, 2, CPU)
-    second = evaluate(network.cuda(), data, METRICS, 2, torch.device('cuda'))
+    first = evaluate(network, data, SETTINGS, CPU)
+    second = evaluate(network.cuda(), data, SETTINGS, torch.device('cuda'))
     network.cpu()
     for ours, theirs in zip(second, first, strict=True):
         # A value that lies between two levels may be rounded either way.

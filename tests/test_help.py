@@ -6,6 +6,7 @@ import pytest
 import runs
 
 from mipkd_model.cli import main
+from mipkd_model.version import __version__
 
 SCRIPTS = {
     'train': ['basicsr/train.py'], 'test': ['basicsr/test.py'],
@@ -45,3 +46,18 @@ def test_help_of_the_mipkd_command_has_an_example(command, capsys):
         main([*command, '--help'])
     assert end.value.code == 0
     assert 'example' in capsys.readouterr().out
+
+
+def test_commands_are_listed_in_groups(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    listing = capsys.readouterr().out.partition('data and teachers:')[2].split()
+    names = [command[0] for command in MIPKD if len(command) == 1]
+    assert all(name in listing for name in names)
+    assert listing.index('data') < listing.index('experiments:') < listing.index('train') < listing.index('results:')
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['--version'])
+    assert end.value.code == 0 and capsys.readouterr().out == f'mipkd {__version__}\n'

@@ -13,7 +13,7 @@ from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import failure_of_machine, is_out_of_memory, on_no_memory
 from mipkd_model.cli import main
-from mipkd_model.evaluation.evaluate import evaluate
+from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate
 from mipkd_model.networks import machine
 from mipkd_model.run import signals as stopping
 from mipkd_model.run.step_limits import memory_of_steps
@@ -82,9 +82,9 @@ def test_an_image_that_does_not_fit_is_named_with_its_size_and_what_helps(tmp_pa
     def restore(lq):
         raise RuntimeError(NO_MEMORY)
 
-    assert refusal(evaluate, restore, [item], {}, 4, CPU, remedy='set val.tile: 256', kind=UserError) == (
+    assert refusal(evaluate, restore, [item], EvaluationSettings(4, {}), CPU, kind=UserError) == (
         'bird: not enough memory to super-resolve this image of 7x5 pixels at x4 (1.50 GiB were asked for); set '
-        'val.tile: 256')
+        'val.tile: 256, the side of tiles')
 
 
 @pytest.mark.parametrize('batch, accumulate, says', [

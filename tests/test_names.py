@@ -1,12 +1,9 @@
 """Names that become names of files stay in the folder they are meant for."""
-from types import SimpleNamespace
-
 import pytest
 from refusals import refusal
 
 from mipkd_model.data import DataError
 from mipkd_model.data.names import check_name
-from mipkd_model.evaluation.validation import validate
 
 
 @pytest.mark.parametrize('name', ['0001', 'ünicode name', 'a.b', '-', 'x' * 200])
@@ -20,10 +17,3 @@ def test_others_are_refused_in_one_short_line(name):
     message = refusal(check_name, name, 'here', kind=DataError)
     assert message.startswith('here: ') and len(message) < 300
 
-
-@pytest.mark.parametrize('name, suffix', [('../../made', None), ('made', '/../../x')])
-def test_a_validation_that_would_save_outside_of_its_folder_is_refused_before_it_starts(name, suffix):
-    opt = {'name': 'run', 'val': {'suffix': suffix}, 'path': {'visualization': 'results/run/visualization'}}
-    dataset = SimpleNamespace(opt={'name': name})
-    message = refusal(validate, opt, None, 1, dataset, None, {}, None, save_img=True, kind=DataError)
-    assert repr(suffix or name) in message

@@ -71,8 +71,7 @@ def test_a_record_that_lacks_a_field_or_has_another_type_in_it_is_refused_by_the
             assert name in refusal(read_record, file, kind=RecordError)
 
 
-@pytest.mark.parametrize('images', [{'a': {}}, {'a': 3}, {'a': {'scores': {'psnr': 'high'}, 'bicubic': {}, 'lq': 'a'}},
-                                    {'a': {'scores': {}, 'bicubic': {}, 'lq': 'a', 'more': 1}}])
+@pytest.mark.parametrize('images', [{'a': {}}, {'a': 3}, {'a': {'scores': {'psnr': 'high'}, 'bicubic': {}, 'lq': 'a'}}])
 def test_a_record_with_an_image_that_is_not_one_is_refused(tmp_path, images):
     file = write_record(records.record(), tmp_path / 'Set5.json')
     file.write_text(json.dumps({**json.loads(file.read_text()), 'images': images}))

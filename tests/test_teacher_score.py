@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import records
 import runs
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mipkd_model.data.paired_dataset import PairedSRDataset
-from mipkd_model.evaluation.teacher_score import chosen_metric, is_better, measure_teacher, warn_of_surpassed
+from mipkd_model.evaluation.teacher_score import is_better, measure_teacher, teacher_metric, warn_if_above_teacher
 
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_psnr
@@ -72,7 +73,7 @@ def test_a_teacher_worse_than_bicubic_is_reported_with_its_file_and_both_figures
     line, = warnings(log)
     assert line.startswith(f'{tmp_path / "teacher.pth"}: the teacher is no better than bicubic on made: psnr '
                            f'{value:.4f}, bicubic ')
-    assert float(line.partition('bicubic on')[2].partition('bicubic ')[2].split('. ')[0]) > value
+    assert float(line.partition('bicubic on')[2].partition('bicubic ')[2].split('; ')[0]) > value
     for word in ('network_t', 'scale 2', 'rgb_mean', 'img_range'):
         assert word in line
 
@@ -86,7 +87,7 @@ def test_a_good_teacher_is_logged_without_a_warning(tmp_path, log):
     opt = options(tmp_path)
     assert measure_teacher(opt, Oracle(opt), CPU) == {'made': {'psnr': float('inf')}}
     assert not warnings(log)
-    assert log.messages[-2:] == ['Measuring the teacher on made; val.check_teacher: false leaves this out.',
+    assert log.messages[-2:] == ['Measuring the teacher on made; val.check_teacher: false turns this off.',
                                  'Teacher on made: psnr inf']
 
 
@@ -110,9 +111,9 @@ def test_a_set_without_gt_is_left_out(tmp_path):
 
 
 def test_psnr_is_preferred_and_the_first_metric_taken_else():
-    assert chosen_metric({'ssim': SSIM, 'y': PSNR, 'rgb': PSNR}) == 'y'
-    assert chosen_metric({'ssim': SSIM, 'other': SSIM}) == 'ssim'
-    assert chosen_metric({}) is None
+    assert teacher_metric({'ssim': SSIM, 'y': PSNR, 'rgb': PSNR}) == 'y'
+    assert teacher_metric({'ssim': SSIM, 'other': SSIM}) == 'ssim'
+    assert teacher_metric({}) is None
 
 
 def test_a_metric_of_which_less_is_better_is_compared_the_other_way():
@@ -170,14 +171,19 @@ def test_a_student_better_than_its_teacher_is_reported_once(tmp_path, log):
     assert line.startswith('The student is better than its teacher on made: psnr ') and 'teacher 0.5000' in line
 
 
+def recorded(name, value, block):
+    """A record of the mean of one metric."""
+    return records.record(dataset='made', protocol={'metrics': {name: block}}, mean={name: value}, images={})
+
+
 @pytest.mark.parametrize('scores', [{}, {'other': {'psnr': 1.}}, {'made': {'psnr': 40.}}, {'made': {'gone': 1.}}],
                          ids=str)
 def test_a_student_is_compared_on_the_same_set_and_metric_alone(log, scores):
-    assert not warn_of_surpassed(scores, 'made', {'psnr': 30.}, {'psnr': PSNR})
+    assert not warn_if_above_teacher(recorded('psnr', 30., PSNR), scores)
     assert not log.messages
 
 
 def test_a_student_is_compared_by_the_direction_of_the_metric(log):
-    lower = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}}
-    assert warn_of_surpassed({'made': {'niqe': 5.}}, 'made', {'niqe': 4.}, lower)
-    assert not warn_of_surpassed({'made': {'niqe': 5.}}, 'made', {'niqe': 6.}, lower)
+    lower = {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}
+    assert warn_if_above_teacher(recorded('niqe', 4., lower), {'made': {'niqe': 5.}})
+    assert not warn_if_above_teacher(recorded('niqe', 6., lower), {'made': {'niqe': 5.}})

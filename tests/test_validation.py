@@ -12,7 +12,7 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.data.paired_dataset import PairedSRDataset
 from mipkd_model.evaluation.dataset_check import check_image
-from mipkd_model.evaluation.evaluate import evaluate
+from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate
 from mipkd_model.evaluation.records import find_records, read_record
 from mipkd_model.evaluation.restore import self_ensembled
 from mipkd_model.run.states import read_state
@@ -31,6 +31,11 @@ def set_up(folder, family='EDSR', **val):
     return opt, SimpleNamespace(dataset=PairedSRDataset(block))
 
 
+def measured(restore, opt, loader):
+    """What ``evaluate`` gives for the validation of these options."""
+    return evaluate(restore, loader.dataset, EvaluationSettings(2, opt['val']['metrics']), torch.device('cpu'))
+
+
 def written(folder):
     """The only record in ``folder``."""
     (record, ), = [tuple(find_records([folder / 'log']).values())]
@@ -44,7 +49,7 @@ def test_a_validation_in_training_is_recorded_with_its_iteration(tmp_path):
     record = read_record(tmp_path / 'log/records/made_4.json')
     assert (record.iteration, record.seed, record.name, record.scale) == (4, 3, 'tiny', 2)
     assert record.checkpoint is None, 'this iteration was not saved'
-    expected = evaluate(model.net_g_ema, loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
+    expected = measured(model.net_g_ema, opt, loader)
     assert {name: image.scores for name, image in record.images.items()} == {
         result.name: result.scores for result in expected}
 
@@ -89,8 +94,8 @@ def test_self_ensemble_is_honoured_and_recorded(tmp_path):
     model.validation(loader, 4, None)
     record = written(tmp_path)
     network = model.net_g_ema.eval()
-    expected = evaluate(self_ensembled(network), loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
-    plain = evaluate(network, loader.dataset, opt['val']['metrics'], 2, torch.device('cpu'))
+    expected = measured(self_ensembled(network), opt, loader)
+    plain = measured(network, opt, loader)
     assert record.images['0000'].scores == expected[0].scores != plain[0].scores
     assert record.protocol['self_ensemble'] is True
 
@@ -234,7 +239,8 @@ def test_a_progress_bar_is_shown_where_asked_for_and_not_in_a_log_file(student, 
 def test_only_the_first_process_writes_the_record(student, tmp_path, monkeypatch):
     opt, loader = student
     model = model_of_test(opt, tmp_path)
-    model.opt.update(rank=1, world_size=2)
+    model.opt.update(rank=1)
+    monkeypatch.setattr('mipkd_model.evaluation.evaluate.get_dist_info', lambda: (1, 2))
     monkeypatch.setattr(torch.distributed, 'all_gather_object', lambda parts, mine: parts.__setitem__(
         slice(None), [{index: next(iter(mine.values())) for index in range(0, 6, 2)}, mine]))
     model.validation(loader, 'x', None)
@@ -283,7 +289,7 @@ def test_a_training_without_a_loss_that_needs_one_has_no_teacher(tmp_path):
     assert json.loads((tmp_path / 'log/run.json').read_text())['teacher'] is None
 
 
-def test_a_set_that_cannot_be_measured_is_said_to_be(tmp_path, log):
+def test_a_dataset_that_cannot_be_measured_is_said_to_be(tmp_path, log):
     opt, loader = set_up(tmp_path, metrics=None)
     runs.model(opt).validation(loader, 4, None)
-    assert log.messages[-1] == 'made: nothing is measured, for there are no val.metrics.'
+    assert log.messages[-1] == 'made: nothing is measured, since val.metrics is missing.'

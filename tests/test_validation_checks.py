@@ -6,7 +6,7 @@ from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_networks, check_options
-from mipkd_model.evaluation.evaluate import evaluate
+from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate
 from mipkd_model.evaluation.restore import restorer
 
 from basicsr.archs import build_network
@@ -101,5 +101,5 @@ def test_an_output_of_another_scale_is_never_cropped_to_fit(tmp_path):
     opt = runs.options(tmp_path)
     data = PairedSRDataset({**opt['datasets']['val'], 'phase': 'val', 'scale': 2})
     network = build_network({**opt['network_g'], 'upscale': 4}).eval()
-    assert refusal(evaluate, restorer(network, 2), data, {}, 2, torch.device('cpu'), kind=UserError) == (
-        'scale: 2 of the option file, but the network makes 104x80 of 26x20')
+    assert refusal(evaluate, restorer(network, 2), data, EvaluationSettings(2, {}), torch.device('cpu'), kind=UserError
+                   ).startswith('scale: found 2, but the output of the network for 26x20 pixels is 104x80')

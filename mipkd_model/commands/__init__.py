@@ -1,1 +1,1 @@
-"""Subcommands of ``mipkd``, a module each; ``add(commands)`` adds its parsers, which set ``run``."""
+"""Commands of ``mipkd``, a module each: ``add(commands)`` adds its parsers, which set ``run``."""

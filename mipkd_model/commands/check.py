@@ -1,99 +1,89 @@
 """``mipkd check``: what is wrong with option files, without running them."""
+import argparse
 import sys
-
-from tqdm import tqdm
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from mipkd_arch.base.errors import UserError, one_line, printable
 
-from ..config import plugins
-from ..config.advice import advice
-from ..config.checks import check_machine, find_everything, find_in_options, is_training, read_options
-from ..config.command_line import complete
-from ..config.overrides import override
-from ..evaluation.metrics import needs_gt
-from ..run.debug import debug_note
-from ..run.folders import note_of_move
-
-MANY = 5  # files, from which on a bar shows how far the check is
-EXAMPLE = 'example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99'
 
 
-def add(commands):
-    """Add the parser of ``mipkd check``.
-
-    Args:
-        commands: what ``add_subparsers`` gave.
-    """
+def add(commands: Any) -> None:
+    """Add the parser of ``mipkd check`` to what argparse's ``add_subparsers`` gave."""
+    from ..config import plugins
     parser = commands.add_parser(
-        'check', help='say all that is wrong with option files', epilog=EXAMPLE,
-        description='Check option files of trainings and tests as mipkd train and mipkd test do before they '
-                    'start, and list all that is wrong. docs/options.md has all options.')
-    parser.add_argument('files', nargs='+', metavar='FILE', help='option file, of a training or a test')
+        'check', help='list all mistakes in option files',
+        epilog='example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99',
+        description='Check option files of trainings and tests as mipkd train and mipkd test do before they start, '
+                    'and list all mistakes. docs/options.md describes all options.')
+    parser.add_argument('files', nargs='+', metavar='FILE', help='option file of a training or a test')
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
-                        help='change options of each file before, as the launchers do')
+                        help='change options of each file first, as for mipkd train')
     parser.add_argument('--options-only', action='store_true',
-                        help='leave out data, weights, networks and this machine: what the options say alone')
+                        help='check the options alone, without data, weights, networks and this machine')
     plugins.add_option(parser)
     parser.set_defaults(run=check)
 
 
-def check(args):
-    """Print the findings of each file, or that it is sound; what is allowed and hardly meant goes to standard error.
+def check(args: argparse.Namespace) -> None:
+    """Print the mistakes of each file or 'ok', and warnings to standard error.
 
     Raises:
-        UserError: a file is not sound.
+        UserError: a file has mistakes.
     """
     bad = 0
-    for file in tqdm(args.files, 'check', unit='file', leave=False, disable=None if len(args.files) >= MANY else True):
-        lines, warnings = findings(file, args.force_yml, args.options_only, args.plugins)
-        bad += bool(lines)
-        for line in lines or ['ok']:
-            tqdm.write(f'{printable(file)}: {line}')
+    for file in args.files:
+        mistakes, warnings = findings(file, args.force_yml, args.options_only, args.plugins)
+        bad += bool(mistakes)
+        for line in mistakes or ['ok']:
+            print(f'{printable(file)}: {line}', flush=True)
         for line in warnings:
-            tqdm.write(f'{printable(file)}: warning: {printable(line)}', file=sys.stderr)
+            print(f'{printable(file)}: warning: {printable(line)}', file=sys.stderr)
     if bad:
-        raise UserError(f'mipkd check: {bad} of {len(args.files)} option files cannot be run as they are')
+        raise UserError(f'mipkd check: {bad} of {len(args.files)} option files have mistakes')
 
 
-def findings(file, entries=(), options_only=False, folders=()):
-    """What is wrong with an option file.
+def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool = False,
+             folders: list[str] | None = None) -> tuple[list[str], list[str]]:
+    """Mistakes in an option file, and warnings if it has none; each is a line that begins with the option's path.
 
-    Args:
-        file: the option file.
-        entries (list[str]): of --force_yml.
-        options_only (bool): leave out data, weights, networks and this machine.
-        folders (list[str]): of --plugins.
-
-    Returns:
-        tuple[list[str], list[str]]: a line for each mistake, and for each thing to look at where there is no mistake,
-        which begin with the option's path.
+    ``entries`` are those of --force_yml, ``folders`` those of --plugins.
     """
+    from ..config import checks, plugins  # here, since they import torch
+    from ..config.command_line import complete
+    from ..config.overrides import override
+    from ..run.folders import note_of_move
     try:
-        opt = read_options(file)
+        opt = checks.read_options(file)
         override(opt, entries)
-        override(opt, plugins.entries(opt, folders))
+        override(opt, plugins.entries(opt, folders or []))
     except UserError as error:
         return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')], []
-    is_train = is_training(opt)
-    found = find_in_options(opt, is_train)
+    is_train = checks.is_training(opt)
+    found = checks.find_in_options(opt, is_train)
     if found.errors:
         return found.lines, []
-    warnings = [*found.notes, *warnings_of(opt, is_train)]
+    warnings = [*found.notes, *_warnings(opt, is_train)]
     if not options_only:
         with found.catching():
-            check_machine(opt, is_train)  # before 'auto', and GPUs that are not there, become a number
+            checks.check_machine(opt, is_train)  # before num_gpu: auto becomes a number
     if not found.errors and not options_only:
         opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
         complete(opt, '.', is_train)
-        found = find_everything(opt, is_train)
+        found = checks.find_everything(opt, is_train)
         warnings += [*found.notes, *filter(None, [note_of_move(opt)])]
     return found.lines, warnings
 
 
-def warnings_of(opt, is_train):
-    """What to look at in sound options; arguments as for ``find_in_options``."""
-    without_gt = [f'datasets.{phase}: has no gt, so {metric} is not measured on it' for phase, block in
-                  opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
-                  for metric, metric_block in ((opt.get('val') or {}).get('metrics') or {}).items()
-                  if needs_gt(metric_block)]
-    return [*filter(None, [is_train and debug_note(opt['name'])]), *(advice(opt) if is_train else []), *without_gt]
+def _warnings(opt: dict[str, Any], is_train: bool) -> list[str]:
+    """What is suspicious in correct options."""
+    from ..config.advice import advice
+    from ..evaluation.metrics import needs_gt
+    from ..run.debug import debug_note
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    without_gt = [f'datasets.{phase}: has no gt, so {name} is not measured on it'
+                  for phase, block in opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
+                  for name, metric in metrics.items() if needs_gt(metric)]
+    debug = debug_note(opt['name']) if is_train else ''
+    return [*([debug] if debug else []), *(advice(opt) if is_train else []), *without_gt]

@@ -65,8 +65,9 @@ def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> li
     from ..evaluation.metrics import usual_metrics
     from ..evaluation.restore import restorer
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    restore = restorer(network.eval().to(device), dataset.scale, size_multiple(network))
-    results = evaluate(restore, dataset, usual_metrics(dataset.scale, y_channel), dataset.scale, device,
+    settings = EvaluationSettings(dataset.scale, usual_metrics(dataset.scale, y_channel))
+    restore = settings.restorer(network.eval().to(device), size_multiple(network))
+    results = evaluate(restore, dataset, settings, device,
                        progress=partial(tqdm, desc='measure', unit='image'))
     return list(mean_scores([result.scores for result in results]).values())
 

@@ -14,7 +14,7 @@ from mipkd_arch.base.errors import UserError
 from basicsr.utils import set_random_seed
 
 from ..distributed import process_group as distributed
-from ..evaluation.origin import option_file_origin
+from ..evaluation.records import option_file_origin
 from ..run.debug import FREQ, is_debug, set_up_debug
 from . import plugins
 from .checks import check_machine, check_script, find_in_options, read_options

@@ -9,7 +9,7 @@ from torch import nn
 
 from mipkd_arch.base.errors import UserError, reason_of, shown
 
-from ..evaluation.origin import read_run
+from ..evaluation.provenance import read_run
 from ..networks.build import check_image, check_upscale, make_network, make_teacher, with_path
 from ..schema.training import IMAGE_LOSSES
 from ..training.build import make_losses, make_views, needs_teacher, read_train_options

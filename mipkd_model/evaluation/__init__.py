@@ -1,1 +1,1 @@
-"""How good a network is: images go through it, are measured, and what came out is recorded."""
+"""Evaluation: inference on whole images, metrics, records of results and where they come from."""

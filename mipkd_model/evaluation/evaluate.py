@@ -1,137 +1,153 @@
-"""A network's output on every image of a data set, measured."""
-from collections import deque
+"""A network's output on every image of a dataset, measured."""
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import on_no_memory
 
+from basicsr.utils.dist_util import get_dist_info
+
 from ..base.files import atomic_write
 from .dataset_check import ImageCheck, check_image
-from .metrics import needs_gt, score
+from .metrics import Image, Metrics, Scores, score
+from .restore import TILE_PAD, Restore, restorer
 
 THREADS = 2
-MAX_WAITING = 4  # images that are kept until they have been measured, while a GPU goes on
+MAX_PENDING = 4  # images kept until they are measured, while a GPU continues
+TILE = 256  # proposed where an image does not fit into memory; fits most networks on any machine
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How networks are measured: the options ``scale`` and ``val``."""
+    scale: int
+    metrics: Metrics
+    tile: int | None = None
+    tile_pad: int = TILE_PAD
+    self_ensemble: bool = False
+
+    @classmethod
+    def of(cls, opt: dict[str, Any]) -> 'EvaluationSettings':
+        val = opt.get('val') or {}
+        pad = val.get('tile_pad')
+        return cls(opt['scale'], val.get('metrics') or {}, val.get('tile'), TILE_PAD if pad is None else pad,
+                   val.get('self_ensemble', False))
+
+    def restorer(self, network: nn.Module, size_multiple: int) -> Restore:
+        """Inference of a network in eval mode, whose lq must have sides that are multiples of ``size_multiple``."""
+        return restorer(network, self.scale, size_multiple, self.tile, self.tile_pad, self.self_ensemble)
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one image."""
-    name: str
-    """Of the gt image, or of the lq image where there is no gt."""
-    lq: str
-    """Name of the lq image."""
-    scores: dict
-    """Values by metric; without gt, of those that need none."""
-    check: ImageCheck | None
-    """Of the images, where it was asked for."""
-    output: str | None
-    """File that the output was saved in."""
-    failed: dict = field(default_factory=dict)
-    """By metric, why it has no value on this image."""
+    """What one image gave."""
+    name: str  # of the gt image, or of the lq image where there is no gt
+    lq: str  # name of the lq image
+    scores: Scores  # without gt, of the metrics that need none
+    check: ImageCheck | None  # of the images themselves, if asked for
+    output: str | None  # file of the saved output
+    failed: dict[str, str]  # by metric, why it has no value
 
 
-def to_levels(image):
-    """The image of 8 bits that a tensor stands for, as BasicSR's ``tensor2img`` rounds it.
-
-    Args:
-        image (Tensor): (3, H, W), uint8, or float in [0, 1]; what lies outside is clipped.
-
-    Returns:
-        ndarray: uint8 RGB (H, W, 3).
-    """
+def to_uint8(image: Tensor) -> Image:
+    """(3, H, W), uint8 or float, clipped to [0, 1] and rounded as in BasicSR's ``tensor2img``, to uint8 (H, W, 3)."""
     if image.dtype != torch.uint8:
         image = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
     return image.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def evaluate(restore, dataset, metrics, scale, device, *, check=False, save_as=None, rank=0, world_size=1,
-             progress=iter, remedy='it needs more memory'):
-    """Super-resolve all images in float32 and measure them; they are shared out among the processes.
+def evaluate(restore: Restore, dataset: Any, settings: EvaluationSettings, device: torch.device, *,
+             check: bool = False, save_as: Callable[[str], str] | None = None,
+             progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> list[ImageResult]:
+    """Super-resolve all images in float32 and measure them; each rank takes its share of the images.
 
     Args:
-        restore (callable): lq (1, 3, H, W) in [0, 1] to (1, 3, scale * H, scale * W).
-        dataset (Dataset): items as BasicSR's paired datasets or PairedSRDataset give them for validation; without
-            ``gt`` only metrics that need none are measured.
-        metrics (dict): block ``val.metrics``.
-        scale (int): factor between lq and gt.
-        device (torch.device): where the network is.
-        check (bool): look at the pairs themselves, too.
-        save_as (callable | None): name of the lq image to the file to save the output in.
-        rank, world_size (int): which process of how many this is.
-        progress (callable): wraps the indices of this process's images.
-        remedy (str): what helps where an image does not fit into memory.
+        restore: see ``EvaluationSettings.restorer``.
+        dataset: items as of BasicSR's paired datasets or PairedSRDataset for validation, or without ``gt``.
+        settings: scale and metrics.
+        device: of the network.
+        check: also check the images themselves.
+        save_as: from the name of an lq image to the file for the output.
+        progress: wraps the indices of this rank's images.
 
     Returns:
-        list[ImageResult]: of all images in the data set's order, the same in each process.
+        Of all images in the dataset's order, the same on all ranks.
 
     Raises:
-        UserError: an output is not of the size of gt, or there is not enough memory for an image.
+        UserError: an output has not the size of gt, or an image does not fit into memory.
     """
-    def memory(item, doing):
-        height, width = item['lq'].shape[-2:]
-        return on_no_memory(lambda asked: f'{Path(item["lq_path"]).stem}: not enough memory to {doing} this image of '
-                                          f'{width}x{height} pixels at x{scale}{asked}; {remedy}')
-
-    def finish(item, image, finite):
-        lq_name = Path(item['lq_path']).stem
-        file = save_as(lq_name) if save_as else None
-        if file:
-            _write_image(image, file)
-        name = Path(item['gt_path']).stem if 'gt' in item else lq_name
-        lq, gt = to_levels(item['lq']), to_levels(item['gt']) if 'gt' in item else None
-        if gt is not None and image.shape != gt.shape:
-            raise UserError(f'{name}: the output is {image.shape[1]}x{image.shape[0]}, but gt {gt.shape[1]}x'
-                            f'{gt.shape[0]}; is scale: {scale} that of network and data?')
-        failed = {}
-        if finite:
-            scores = score(image, gt, metrics, failed)
-        else:
-            scores = {name: float('nan') for name, block in metrics.items() if gt is not None or not needs_gt(block)}
-        found = check_image(name, lq, gt, metrics, scale) if check else None
-        return ImageResult(name, lq_name, scores, found, file, failed)
-
-    def measure(item, image, finite):
-        with memory(item, 'measure'):
-            return finish(item, image, finite)
-
-    results, waiting = {}, deque()
-    with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _float32():
-        # A CPU's cores are the network's own: measuring beside it would slow down both.
-        submit = _at_once if device.type == 'cpu' else pool.submit
+    measure = partial(_measure, settings=settings, check=check, save_as=save_as)
+    rank, world_size = get_dist_info()
+    pending: dict[int, Future[ImageResult]] = {}
+    with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _full_float32():
+        # On a CPU, measuring in parallel would take cores from the network.
+        submit: Callable[..., Future[ImageResult]] = _run_now if device.type == 'cpu' else pool.submit
         for index in progress(range(rank, len(dataset), world_size)):
             item = dataset[index]
-            with memory(item, 'super-resolve'):
+            with _naming_memory_errors(item, 'super-resolve', settings):
                 lq = item['lq'].to(device)
                 output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
-                finite, image = bool(output.isfinite().all()), to_levels(output.nan_to_num())
-            waiting.append((index, submit(measure, item, image, finite)))
-            if len(waiting) > MAX_WAITING:
-                index, future = waiting.popleft()
-                results[index] = future.result()
-        results.update((index, future.result()) for index, future in waiting)
+                finite, image = bool(output.isfinite().all()), to_uint8(output.nan_to_num())
+            pending[index] = submit(measure, item, image, finite)
+            oldest = index - MAX_PENDING * world_size
+            if oldest in pending:
+                pending[oldest].result()
+        results = {index: future.result() for index, future in pending.items()}
     if world_size > 1:
-        parts = [None] * world_size
-        torch.distributed.all_gather_object(parts, results)
-        results = {index: result for part in parts for index, result in part.items()}
+        shares: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(shares, results)
+        results = {index: result for share in shares for index, result in share.items()}
     return [results[index] for index in range(len(dataset))]
 
 
-def _at_once(function, *args):
-    future = Future()
+def _measure(item: dict[str, Any], image: Image, finite: bool, settings: EvaluationSettings, check: bool,
+             save_as: Callable[[str], str] | None) -> ImageResult:
+    with _naming_memory_errors(item, 'measure', settings):
+        lq_name = Path(item['lq_path']).stem
+        name = Path(item['gt_path']).stem if 'gt' in item else lq_name
+        lq, gt = to_uint8(item['lq']), to_uint8(item['gt']) if 'gt' in item else None
+        file = save_as(lq_name) if save_as else None
+        if file:
+            with atomic_write(file) as temporary:
+                temporary.write_bytes(cv2.imencode('.png', image[..., ::-1])[1])
+        if gt is not None and image.shape != gt.shape:
+            raise UserError(f'{name}: the output has {image.shape[1]}x{image.shape[0]} pixels, but gt {gt.shape[1]}x'
+                            f'{gt.shape[0]}; set scale: {settings.scale} to that of network and data')
+        failed: dict[str, str] = {}
+        scores = score(image, gt, settings.metrics, failed)
+        if not finite:
+            scores = dict.fromkeys(scores, float('nan'))
+        found = check_image(name, lq, gt, settings.metrics, settings.scale) if check else None
+    return ImageResult(name, lq_name, scores, found, file, failed)
+
+
+def _naming_memory_errors(item: dict[str, Any], action: str, settings: EvaluationSettings
+                          ) -> AbstractContextManager[None]:
+    height, width = item['lq'].shape[-2:]
+    remedy = f'set val.tile lower than {settings.tile}' if settings.tile else f'set val.tile: {TILE}, the side of tiles'
+    return on_no_memory(lambda asked: f'{Path(item["lq_path"]).stem}: not enough memory to {action} this image of '
+                                      f'{width}x{height} pixels at x{settings.scale}{asked}; {remedy}')
+
+
+def _run_now(function: Callable[..., ImageResult], *args: Any) -> 'Future[ImageResult]':
+    future: Future[ImageResult] = Future()
     future.set_result(function(*args))
     return future
 
 
 @contextmanager
-def _float32():
-    """Float32 as such: published figures are not of TF32. Nor is cuDNN tuned, which each size of image would need."""
+def _full_float32() -> Iterator[None]:
+    """Without TF32, as published results, and without cuDNN's tuning, which would run for each image size."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision('highest')
     try:
@@ -141,11 +157,11 @@ def _float32():
         torch.set_float32_matmul_precision(before)
 
 
-def mean_scores(scores):
-    """Means by metric of a list of values by metric, summed in the order of the list.
+def mean_scores(scores: list[Scores]) -> Scores:
+    """Means by metric over the images that have a value.
 
-    A metric's mean is over the images that have a value. Infinite ones, as PSNR is of a black image that came out
-    black, are left out, unless all are; one nan makes the mean nan.
+    Infinite values, such as PSNR of a black image that is restored exactly, are left out unless all are infinite; nan
+    makes the mean nan.
     """
     means = {}
     for name in dict.fromkeys(name for values in scores for name in values):
@@ -154,24 +170,16 @@ def mean_scores(scores):
     return means
 
 
-def compared_means(scores, bicubic, name):
+def compared_means(scores: list[Scores], bicubic: list[Scores], name: str) -> tuple[float, float, int] | None:
     """Means of a network and of bicubic by a metric, over the images on which neither is infinite.
 
-    Args:
-        scores, bicubic (list[dict[str, float]]): values by metric of the same images.
-        name (str): of the metric.
-
     Returns:
-        tuple[float, float, int] | None: both means, and how many images were left out; None where none is left.
+        Both means, and how many images are left out; None where no image remains.
     """
-    pairs = [(values[name], theirs[name]) for values, theirs in zip(scores, bicubic, strict=True)
-             if name in values and name in theirs]
+    pairs = [(ours[name], theirs[name]) for ours, theirs in zip(scores, bicubic, strict=True)
+             if name in ours and name in theirs]
     kept = [pair for pair in pairs if not np.isinf(pair).any()]
-    return (*map(float, np.mean(kept, 0)), len(pairs) - len(kept)) if kept else None
-
-
-def _write_image(image, file):
-    written, png = cv2.imencode('.png', image[..., ::-1])
-    assert written, 'PNG takes any image of 8 bits'
-    with atomic_write(file) as temporary:
-        temporary.write_bytes(png)
+    if not kept:
+        return None
+    network_mean, bicubic_mean = map(float, np.mean(kept, 0))
+    return network_mean, bicubic_mean, len(pairs) - len(kept)

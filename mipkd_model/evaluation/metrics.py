@@ -1,160 +1,138 @@
-"""PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast.
+"""PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast; other metrics are computed by BasicSR.
 
-What makes the difference: both metrics share one conversion to Y, which is three look-ups for each pixel; the Gaussian
-window of SSIM is run over rows and columns apart; and four windowed means are taken instead of five, for SSIM needs the
-two variances only as their sum.
+Both share one conversion to Y (three look-ups per pixel); the window of SSIM is separable, and SSIM needs only the sum
+of the two variances: four filtered images instead of five.
 """
 import inspect
 import math
 import warnings
-from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.failures import is_out_of_memory
 
 from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 
-# BT.601 in limited range, for R, G, B in [0, 1], as BasicSR's rgb2ycbcr.
-_LEVELS = (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
-_TERMS = np.stack([_LEVELS * weight for weight in (65.481, 128.553, 24.966)], -1)[None]
+Image = NDArray[np.uint8]
+"""RGB (H, W, 3)."""
+Plane = NDArray[Any]  # float64
+Metrics = dict[str, dict[str, Any]]
+"""Block ``val.metrics``: by name ``type``, ``crop_border`` in gt pixels, ``test_y_channel`` (default: false), or the
+arguments of another metric of BasicSR's registry, and ``better`` ('higher' or 'lower')."""
+Scores = dict[str, float]
+"""Values by the names of metrics."""
+
+# BT.601 in limited range, for R, G, B in [0, 1], as in BasicSR's rgb2ycbcr.
+_UNIT = (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
+_TERMS = np.stack([_UNIT * weight for weight in (65.481, 128.553, 24.966)], -1)[None]
 _SUM = np.ones((1, 3))
-_WINDOW = cv2.getGaussianKernel(11, 1.5)
-_REACH = len(_WINDOW) // 2
+SSIM_WINDOW = 11
+_GAUSSIAN = cv2.getGaussianKernel(SSIM_WINDOW, 1.5)
 C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
 
 
-def to_y(image):
-    """Y of YCbCr, as BasicSR's ``to_y_channel``: not rounded, but to float32.
+def to_y(image: Image) -> Plane:
+    """Y of YCbCr (H, W) in [16, 235], rounded to float32 only as in BasicSR's ``to_y_channel``.
 
-    Args:
-        image (ndarray): uint8 RGB (H, W, 3); an image (H, W, 1) is its own Y.
-
-    Returns:
-        ndarray: float64 (H, W), in [16, 235] for RGB.
+    The image is RGB (H, W, 3), or gray (H, W, 1), which is its own Y.
     """
     if image.shape[2] == 1:
         return image[..., 0].astype(np.float64)
-    y = cv2.transform(cv2.LUT(np.ascontiguousarray(image), _TERMS), _SUM)
-    y += 16
-    y /= 255
+    y = (cv2.transform(cv2.LUT(np.ascontiguousarray(image), _TERMS), _SUM) + 16) / 255
     return (y.astype(np.float32) * np.float32(255)).astype(np.float64)
 
 
-def psnr(image, gt):
-    """Peak signal-to-noise ratio in dB, inf for equal images.
-
-    Args:
-        image, gt (ndarray): float64 (H, W) or (H, W, C), in [0, 255].
-    """
+def psnr(image: Plane, gt: Plane) -> float:
+    """Peak signal-to-noise ratio in dB of images (H, W) or (H, W, C) in [0, 255]; inf for equal images."""
     mse = np.square(image - gt).mean()
     return float(10 * np.log10(255 * 255 / mse)) if mse else float('inf')
 
 
-def ssim(image, gt):
-    """Structural similarity (Wang et al. 2004) with a Gaussian window of 11x11 and sigma 1.5, where it fits whole.
+def ssim(image: Plane, gt: Plane) -> float:
+    """Structural similarity (Wang et al. 2004) of images (H, W) or (H, W, C) in [0, 255], the mean over channels.
 
-    Args:
-        image, gt (ndarray): float64 (H, W) or (H, W, C), in [0, 255]; the mean over channels is taken.
+    The window is Gaussian, 11x11 with sigma 1.5, at all positions where it fits.
     """
     if image.ndim == 3:
         return float(np.mean([ssim(*planes) for planes in zip(cv2.split(image), cv2.split(gt), strict=True)]))
-    mean, mean_gt = _windowed(image), _windowed(gt)
+    mean, mean_gt = _filtered(image), _filtered(gt)
     product, squares = mean * mean_gt, mean * mean + mean_gt * mean_gt
-    covariance = _windowed(image * gt) - product
-    variances = _windowed(image * image + gt * gt) - squares
+    covariance = _filtered(image * gt) - product
+    variances = _filtered(image * image + gt * gt) - squares
     return float(((2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))).mean())
 
 
-def _windowed(plane):
-    return cv2.sepFilter2D(plane, -1, _WINDOW, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+def _filtered(plane: Plane) -> Plane:
+    reach = SSIM_WINDOW // 2
+    return cv2.sepFilter2D(plane, -1, _GAUSSIAN, _GAUSSIAN)[reach:-reach, reach:-reach]
 
 
 OURS = {'calculate_psnr': psnr, 'calculate_ssim': ssim}
-"""By BasicSR's names; other metrics of its registry are computed by BasicSR."""
+"""By BasicSR's names."""
 
 
-def usual_metrics(border, on_y=True):
-    """PSNR and SSIM as a block ``val.metrics``, with ``border`` pixels left out, on Y or on RGB."""
+def usual_metrics(border: int, on_y: bool = True) -> Metrics:
+    """PSNR and SSIM as a block ``val.metrics``, without a border of ``border`` pixels, on Y or on RGB."""
     return {name: {'type': f'calculate_{name}', 'crop_border': border, 'test_y_channel': on_y}
             for name in ('psnr', 'ssim')}
 
 
-def needs_gt(block):
-    """Whether the metric of a block of ``val.metrics`` compares with gt, as all do but NIQE and its like."""
+def needs_gt(block: dict[str, Any]) -> bool:
+    """Whether the metric of a block of ``val.metrics`` compares with gt, as all do but NIQE and the like."""
     return 'img2' in inspect.signature(METRIC_REGISTRY.get(block['type'])).parameters
 
 
-def score(image, gt, metrics, failed=None):
-    """Values of several metrics; one that fails on the image, or makes no number of it, has none.
+def score(image: Image, gt: Image | None, metrics: Metrics, failed: dict[str, str] | None = None) -> Scores:
+    """Values of several metrics on an image (H, W, 3), or gray (H, W, 1).
 
-    Args:
-        image (ndarray): uint8 RGB (H, W, 3), or gray (H, W, 1).
-        gt (ndarray | None): the same; without it, metrics that compare with it have no values.
-        metrics (dict): by name a block as of ``val.metrics``: ``type``, ``crop_border`` in pixels of gt,
-            ``test_y_channel`` (default: false, on RGB), or what another metric of BasicSR's takes.
-        failed (dict | None): gets by name why a metric has no value on this image.
-
-    Returns:
-        dict[str, float]: by name.
+    Without gt, metrics that need it have no value; of one that fails or gives nan, ``failed`` receives the reason.
 
     Raises:
         UserError: ``crop_border`` leaves nothing of the image.
     """
-    values, planes = {}, {}
-    failed = {} if failed is None else failed
+    values: Scores = {}
+    planes: dict[tuple[int, bool], list[Plane]] = {}
     for name, block in metrics.items():
         if gt is None and needs_gt(block):
             continue
-        if block['type'] not in OURS:
-            with _why(failed, name):
+        try:
+            if gt is None or block['type'] not in OURS:
                 values[name] = _value_of_registry(image, gt, block)
-            continue
-        border, on_y = block['crop_border'], block.get('test_y_channel', False)
-        if (border, on_y) not in planes:
-            height, width = gt.shape[:2]
-            if 2 * border >= min(height, width):
-                raise UserError(f'val.metrics.{name}.crop_border: {border} leaves nothing of an image of '
-                                f'{width}x{height}')
-            cropped = (x[border:height - border, border:width - border] for x in (image, gt))
-            planes[border, on_y] = [to_y(x) if on_y else x.astype(np.float64) for x in cropped]
-        if block['type'] == 'calculate_ssim' and min(planes[border, on_y][0].shape[:2]) < len(_WINDOW):
-            failed[name] = f'without its border the image is smaller than the window of {len(_WINDOW)} pixels'
-            continue
-        values[name] = OURS[block['type']](*planes[border, on_y])
+                continue
+            key = block['crop_border'], block.get('test_y_channel', False)
+            if key not in planes:
+                planes[key] = [_plane(x, *key, name) for x in (image, gt)]
+            if block['type'] == 'calculate_ssim' and min(planes[key][0].shape[:2]) < SSIM_WINDOW:
+                raise ValueError(f'without its border the image is smaller than the window of {SSIM_WINDOW} pixels')
+            values[name] = OURS[block['type']](*planes[key])
+        except Exception as error:  # a metric of the user's may fail in any way
+            if isinstance(error, UserError) or is_out_of_memory(error):
+                raise
+            if failed is not None:
+                failed[name] = reason_of(error)
     return values
 
 
-@contextmanager
-def _why(failed, name):
-    """Note why a metric fails: any metric, of anyone, on any image."""
-    try:
-        yield
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        failed[name] = reason_of(error)
+def _plane(image: Image, border: int, on_y: bool, name: str) -> Plane:
+    height, width = image.shape[:2]
+    if 2 * border >= min(height, width):
+        raise UserError(f'val.metrics.{name}.crop_border: {border} leaves nothing of an image of {width}x{height}')
+    cropped = image[border:height - border, border:width - border]
+    return to_y(cropped) if on_y else cropped.astype(np.float64)
 
 
-def _value_of_registry(image, gt, block):
-    """Value of a metric of BasicSR's registry, which takes BGR.
-
-    Raises:
-        ValueError: it is no number.
-    """
+def _value_of_registry(image: Image, gt: Image | None, block: dict[str, Any]) -> float:
     options = {key: value for key, value in block.items() if key != 'better'}
-    # Copies, for some write into what they are given.
+    # BGR as BasicSR's metrics expect it; copies, since some of them write into their input.
     pair = {'img': image[..., ::-1].copy(), **({} if gt is None else {'img2': gt[..., ::-1].copy()})}
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # NumPy's, of what becomes nan and is said below
-        value = calculate_metric(pair, options)
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'it gives {shown(value)}, which is no number') from None
-    if math.isnan(number):
+        warnings.simplefilter('ignore', RuntimeWarning)  # NumPy's, on the way to a nan that is reported below
+        value = float(calculate_metric(pair, options))
+    if math.isnan(value):
         raise ValueError('it gives nan')
-    return number
+    return value

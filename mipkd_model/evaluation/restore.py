@@ -1,91 +1,79 @@
-"""How a whole image goes through a network: padded to what it needs, in tiles, turned and flipped.
+"""Inference on whole images: with padding, in tiles, with self-ensemble.
 
-A function from lq (N, C, H, W) to the output (N, C, scale * H, scale * W) is made into another one of that kind, so
-that they can be put into each other.
+Each function turns one ``Restore`` into another, so that they combine.
 """
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_view import crop_to, pad_to_multiple
 
+Restore = Callable[[Tensor], Tensor]
+"""From lq (N, C, H, W) to the output (N, C, scale * H, scale * W)."""
 TILE_PAD = 16  # lq pixels
 
 
-def padded(run, multiple, scale):
-    """Pad lq by reflection to multiples and crop the output, as windows of attention need it.
+def padded(restore: Restore, size_multiple: int, scale: int) -> Restore:
+    """Pad lq by reflection to multiples of ``size_multiple``, as attention windows need it, and crop the output.
 
     Raises:
-        UserError: when it runs, for an output of another scale.
+        UserError: when called, if the output has another scale.
     """
-    def run_padded(lq):
-        seen = pad_to_multiple(lq, multiple)
-        output = run(seen.clone())  # some networks write into what they are given, and tiles overlap
-        if output.shape[-2:] != (scale * seen.shape[-2], scale * seen.shape[-1]):
-            (height, width), (out_height, out_width) = seen.shape[-2:], output.shape[-2:]
-            raise UserError(f'scale: {scale} of the option file, but the network makes {out_width}x{out_height} of '
-                            f'{width}x{height}')
+    def restore_padded(lq: Tensor) -> Tensor:
+        inputs = pad_to_multiple(lq, size_multiple)
+        output = restore(inputs.clone())  # some networks write into their input, and tiles overlap
+        (height, width), (out_height, out_width) = inputs.shape[-2:], output.shape[-2:]
+        if (out_height, out_width) != (scale * height, scale * width):
+            raise UserError(f'scale: found {scale}, but the output of the network for {width}x{height} pixels is '
+                            f'{out_width}x{out_height}; set scale to that of the network')
         return crop_to(output, lq, scale)
 
-    return run_padded
+    return restore_padded
 
 
-def tiled(run, tile, tile_pad, scale):
-    """Run tile by tile, for images that do not fit into memory whole.
+def tiled(restore: Restore, tile: int, tile_pad: int, scale: int) -> Restore:
+    """Process lq in tiles, for images that do not fit into memory.
 
-    The output is that of the whole image where ``tile_pad`` is as large as what an output pixel sees; attention and
-    averages over the whole image, as RCAN's, see all of it.
-
-    Args:
-        run (callable): for lq of any size.
-        tile (int): side of a tile in lq pixels.
-        tile_pad (int): lq pixels that a tile sees beyond its edge, where the image goes on.
-        scale (int): factor between lq and the output.
+    Tiles of ``tile`` x ``tile`` lq pixels get up to ``tile_pad`` pixels of context on each side. The output equals that
+    of the whole image if that covers the receptive field; with attention or pooling over the whole image it cannot.
     """
-    def run_tiles(lq):
+    def restore_tiles(lq: Tensor) -> Tensor:
         height, width = lq.shape[-2:]
         rows = []
         for top in range(0, height, tile):
             row = []
             for left in range(0, width, tile):
-                up, west = min(top, tile_pad), min(left, tile_pad)
-                down, east = min(top + tile, height), min(left + tile, width)
-                part = run(lq[..., top - up:down + tile_pad, left - west:east + tile_pad])
-                row.append(part[..., up * scale:(up + down - top) * scale, west * scale:(west + east - left) * scale])
+                pad_top, pad_left = min(top, tile_pad), min(left, tile_pad)
+                bottom, right = min(top + tile, height), min(left + tile, width)
+                part = restore(lq[..., top - pad_top:bottom + tile_pad, left - pad_left:right + tile_pad])
+                row.append(part[..., pad_top * scale:(pad_top + bottom - top) * scale,
+                                pad_left * scale:(pad_left + right - left) * scale])
             rows.append(torch.cat(row, -1))
         return torch.cat(rows, -2)
 
-    return run_tiles
+    return restore_tiles
 
 
-def self_ensembled(run):
-    """Mean of what the eight flips and turns of lq give, undone; the geometric self-ensemble of EDSR (CVPRW 2017)."""
-    def run_all(lq):
-        total = 0
-        for turn in (False, True):
+def self_ensembled(restore: Restore) -> Restore:
+    """Self-ensemble: the mean output over the eight flips and transpositions of lq, undone (x8; EDSR, CVPRW 2017)."""
+    def restore_all(lq: Tensor) -> Tensor:
+        total: Any = 0
+        for transposed in (False, True):
             for flips in ((), (-1,), (-2,), (-1, -2)):
-                seen = (lq.transpose(-1, -2) if turn else lq).flip(flips)
-                output = run(seen).flip(flips)
-                total = total + (output.transpose(-1, -2) if turn else output)
+                output = restore((lq.transpose(-1, -2) if transposed else lq).flip(flips)).flip(flips)
+                total = total + (output.transpose(-1, -2) if transposed else output)
         return total / 8
 
-    return run_all
+    return restore_all
 
 
-def restorer(network, scale, multiple=1, tile=None, tile_pad=None, self_ensemble=False):
-    """The function that super-resolves whole images with a network.
-
-    Args:
-        network (nn.Module): in eval mode.
-        scale (int): factor between lq and the output.
-        multiple (int): what sides of lq must be multiples of.
-        tile, tile_pad (int | None), self_ensemble (bool): as in ``val``.
-    """
-    run = padded(network, multiple, scale)
+def restorer(network: nn.Module, scale: int, size_multiple: int = 1, tile: int | None = None,
+             tile_pad: int = TILE_PAD, self_ensemble: bool = False) -> Restore:
+    """Inference of a network in eval mode on whole images; arguments as of ``val`` in option files."""
+    restore = padded(network, size_multiple, scale)
     if tile:
-        run = tiled(run, tile, pad_of(tile_pad), scale)
-    return self_ensembled(run) if self_ensemble else run
-
-
-def pad_of(tile_pad):
-    """``val.tile_pad``, or what it is where it is not given."""
-    return TILE_PAD if tile_pad is None else tile_pad
+        restore = tiled(restore, tile, tile_pad, scale)
+    return self_ensembled(restore) if self_ensemble else restore

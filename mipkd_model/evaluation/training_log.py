@@ -1,43 +1,37 @@
-"""Losses and times of a training run, read from its log files as BasicSR's ``MessageLogger`` writes them."""
+"""Losses and times of a training, read from the log files of BasicSR's ``MessageLogger``."""
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 PATTERN = 'train_*.log'
-STAMP = len('20260102_030405')  # the time at the end of a log file's name
+TIME = len('20260102_030405')  # at the end of a log file's name
 # [name..][epoch:  0, iter:   1,000, lr:(5.000e-04,)] [eta: 1 day, 0:07:08, time (data): 0.494 (0.012)] l_pix: 1.29e-01
 LINE = re.compile(r'\]\[epoch:\s*\d+, iter:\s*(?P<iteration>[\d,]+), lr:\([^)]*\)\] '
                   r'(?:\[eta: .*?, time \(data\): (?P<seconds>[\d.]+) \([\d.]+\)\] )?(?P<losses>.*)')
-# The space behind a value says that the line was not cut off in it.
-LOSS = re.compile(r'(\S+): (-?(?:\d\.\d+e[+-]\d+|inf)|nan) ')
+LOSS = re.compile(r'(\S+): (-?(?:\d\.\d+e[+-]\d+|inf)|nan) ')  # without the final space, the line was cut short
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a run has logged; all arrays are float64 or int64 of shape (N,), NaN where a line lacks the value."""
-    iterations: np.ndarray
+    """What a run has logged, as arrays (N,) with NaN where a line lacks a value."""
+    iterations: NDArray[np.int64]
     """In ascending order."""
-    losses: dict
-    """Arrays by name, such as ``l_pix``."""
-    seconds: np.ndarray
+    losses: dict[str, NDArray[np.float64]]
+    """By name, such as ``l_pix``."""
+    seconds: NDArray[np.float64]
     """Seconds per iteration, which BasicSR averages over up to 200 iterations."""
 
 
-def read_log(folder):
-    """Read all ``train_*.log`` of a run's folder in the order of the times in their names.
+def read_log(folder: str | Path) -> TrainingLog:
+    """Read all ``train_*.log`` of a run's folder, such as ``experiments/<name>``, in the order of their times.
 
-    A resumed run starts from an earlier iteration again: from there on its lines replace what was logged before.
-
-    Args:
-        folder: as ``experiments/<name>``.
-
-    Returns:
-        TrainingLog: without any entry if nothing was logged.
+    A resumed run starts from an earlier iteration: from there on its lines replace those logged before.
     """
-    rows = []  # of (iteration, seconds, losses)
-    for file in sorted(Path(folder).glob(PATTERN), key=lambda file: (file.stem[-STAMP:], file.name)):
+    rows: list[tuple[int, float, dict[str, str]]] = []
+    for file in sorted(Path(folder).glob(PATTERN), key=lambda file: (file.stem[-TIME:], file.name)):
         for match in map(LINE.search, file.read_text(encoding='utf-8', errors='replace').splitlines()):
             if match:
                 iteration = int(match['iteration'].replace(',', ''))
@@ -51,8 +45,8 @@ def read_log(folder):
         seconds=np.array([seconds for _, seconds, _ in rows], np.float64))
 
 
-def seconds_per_iteration(folder):
-    """Median of the logged seconds per iteration of a run, None where nothing is logged."""
+def seconds_per_iteration(folder: str | Path) -> float | None:
+    """Median of the logged seconds per iteration of a run; None if nothing is logged."""
     seconds = read_log(folder).seconds
     seconds = seconds[np.isfinite(seconds)]
     return float(np.median(seconds)) if len(seconds) else None

@@ -1,61 +1,192 @@
-"""A validation as BasicSR's pipelines ask for it: options in, record out."""
+"""Validation as BasicSR's pipelines ask for it: a network and a dataset in, a record out."""
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from os import path as osp
+from pathlib import Path
+from typing import Any
 
+import torch
+from torch import nn
 from tqdm import tqdm
 
+from mipkd_arch.staged_view import size_multiple
+
+from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 
-from ..data.names import check_name
-from .evaluate import evaluate
-from .recording import make_record
-from .records import FOLDER, write_record
-from .restore import restorer
-
-TILE = 256
-"""That is proposed where an image does not fit into memory; smaller than what most networks take on any machine."""
-
-
-def restorer_of(opt, network, multiple):
-    """The function that super-resolves whole images as ``val`` says.
-
-    Args:
-        opt (dict): all options.
-        network (nn.Module): in eval mode.
-        multiple (int): what sides of lq must be multiples of.
-    """
-    val = opt.get('val') or {}
-    return restorer(network, opt['scale'], multiple, val.get('tile'), val.get('tile_pad'),
-                    val.get('self_ensemble', False))
+from ..training.compiling import eagerly
+from .dataset_check import ImageCheck, check_dataset
+from .evaluate import EvaluationSettings, ImageResult, evaluate, mean_scores
+from .metrics import Metrics
+from .provenance import Provenance, device_name, now, relative, versions
+from .records import FOLDER, ImageRecord, Record, write_record
+from .restore import Restore
+from .teacher_score import TeacherScores, warn_if_above_teacher, warn_if_below_bicubic
 
 
-def memory_remedy(tile):
-    """What helps where an image does not fit into memory.
+class Validator:
+    """Measures the network of a training or a test, writes the records and logs them.
 
     Args:
-        tile (int | None): ``val.tile``.
+        opt: all options.
+        network: what is measured; in a training the moving average of the student where there is one.
+        device: where the network is.
+        teacher_scores: of ``measure_teacher``.
+
+    Attributes:
+        best: the best value of each metric so far, by dataset and metric, as BasicSR keeps it: 'better' ('higher' or
+            'lower'), 'val' and 'iter'. Part of a training state, as ``teacher_scores`` are.
     """
-    return f'set val.tile lower than {tile}' if tile else f'set val.tile: {TILE}, which cuts images into such tiles'
+
+    def __init__(self, opt: dict[str, Any], network: nn.Module, device: torch.device,
+                 teacher_scores: TeacherScores | None = None) -> None:
+        self.opt, self.network, self.device = opt, network, device
+        self.settings = EvaluationSettings.of(opt)
+        self.teacher_scores: TeacherScores = teacher_scores or {}
+        self.best: dict[str, dict[str, dict[str, Any]]] = {}
+        self.records: dict[str, Record] = {}
+        self._checks: dict[str, list[ImageCheck]] = {}
+        self._warned_of_teacher = False
+        with eagerly():
+            self._size_multiple = size_multiple(network)
+        self._provenance = Provenance(None, None)
+        if not opt['is_train']:
+            self._provenance = Provenance.of_test(opt)  # now, since the file may change while the test runs
+            for line in self._provenance.doubts(opt):
+                get_root_logger().warning(line)
+
+    def restore(self, lq: torch.Tensor) -> torch.Tensor:
+        """Super-resolve lq (N, 3, H, W) in float32, as ``val`` says; returns (N, 3, upscale * H, upscale * W)."""
+        with self._eval_mode() as network, torch.no_grad():
+            return self.settings.restorer(network, self._size_multiple)(lq)
+
+    @contextmanager
+    def _eval_mode(self) -> Iterator[nn.Module]:
+        training = self.network.training
+        try:
+            with eagerly():
+                yield self.network.eval()
+        finally:
+            self.network.train(training)
+
+    def validate_all(self, iteration: int) -> None:
+        """Validate on all datasets of the options, as BasicSR's loop does."""
+        for phase, block in self.opt['datasets'].items():
+            if phase.split('_')[0] == 'val':
+                self.validate(build_dataset(block), iteration, save_img=self.opt['val']['save_img'])
+
+    def validate(self, dataset: Any, iteration: int | None = None, tb_logger: Any = None, save_img: bool = False
+                 ) -> None:
+        """Measure the network on a dataset; write the record and log the means. All ranks call it; rank 0 writes.
+
+        Args:
+            dataset: see ``evaluate``.
+            iteration: of the training; None in a test. It is measured once; the second call, which BasicSR makes at the
+                end of a training, adds the checkpoint to the record.
+            tb_logger: TensorBoard's writer, or None.
+            save_img: save the outputs.
+        """
+        start, opt, name = time.perf_counter(), self.opt, dataset.opt['name']
+        provenance = Provenance.of_training(opt, iteration) if iteration is not None else self._provenance
+        last = self.records.get(name)
+        if last and last.iteration == iteration is not None:
+            if last.checkpoint is None and provenance.checkpoint:  # it has been saved since
+                self._write(replace(last, checkpoint=provenance.checkpoint))
+            return
+        suffix = iteration if iteration is not None else opt['val'].get('suffix') or opt['name']
+        folder = osp.join(opt['path'].get('visualization', ''), name)
+        # None of tqdm: only on a terminal, since a bar takes many lines of a log file.
+        hidden = None if opt['val'].get('pbar') is None else not opt['val']['pbar']
+        with self._eval_mode() as network:
+            results = evaluate(
+                self.settings.restorer(network, self._size_multiple), dataset, self.settings, self.device,
+                check=name not in self._checks,
+                save_as=(lambda image: osp.join(folder, f'{image}_{suffix}.png')) if save_img else None,
+                progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or hidden))
+        if name not in self._checks:
+            for line in not_measured(results, self.settings.metrics):
+                get_root_logger().warning(f'{name}: {line}')
+            self._checks[name] = [result.check for result in results if result.check]
+        if not any(result.scores for result in results):
+            return
+        record = self._record(dataset, results, provenance, iteration, time.perf_counter() - start)
+        self.records[name] = record
+        if opt['rank'] == 0:
+            self._write(record)
+            self._log(record, tb_logger)
+
+    def _record(self, dataset: Any, results: list[ImageResult], provenance: Provenance, iteration: int | None,
+                seconds: float) -> Record:
+        opt, data, settings = self.opt, dataset.opt, self.settings
+        checks, table = self._checks[data['name']], opt.get('table') or {}
+        option_file = dict(opt.get('option_file') or {'file': None, 'sha256': None, 'changed': [], 'command': ''})
+        return Record(
+            name=opt['name'], pair=table.get('pair', opt['network_g']['type']), method=table.get('method', opt['name']),
+            scale=opt['scale'], iteration=iteration,
+            seed=opt['manual_seed'] if iteration is not None else (provenance.training or {}).get('seed'),
+            command=option_file.pop('command'), option_file=option_file, checkpoint=provenance.checkpoint,
+            training=provenance.training, network=dict(opt['network_g']),
+            parameters=sum(p.numel() for p in self.network.parameters()),
+            dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']),
+                     'lq': str(data.get('dataroot_lq')), **check_dataset(data['name'], checks, opt['scale'])},
+            protocol={'metrics': settings.metrics, 'self_ensemble': settings.self_ensemble, 'tile': settings.tile,
+                      'tile_pad': settings.tile_pad if settings.tile else None, 'precision': 'fp32'},
+            mean=mean_scores([result.scores for result in results]),
+            bicubic=mean_scores([check.bicubic for check in checks]),
+            images={result.name: ImageRecord(scores=result.scores, bicubic=check.bicubic, lq=result.lq,
+                                             output=result.output and relative(result.output))
+                    for result, check in zip(results, checks, strict=True)},
+            versions=versions(self.device), device=device_name(self.device), finished=now(), seconds=round(seconds, 3))
+
+    def _write(self, record: Record) -> None:
+        if self.opt['rank'] == 0 and 'log' in self.opt['path']:
+            name = record.dataset['name']
+            label = name if record.iteration is None else f'{name}_{record.iteration}'
+            write_record(record, Path(self.opt['path']['log'], FOLDER, f'{label}.json'))
+
+    def _log(self, record: Record, tb_logger: Any) -> None:
+        """Log the means of a record, and warn of a wrong dataset, a student above its teacher or below bicubic."""
+        name, logger = record.dataset['name'], get_root_logger()
+        if record.dataset['good'] is False:
+            logger.warning(record.dataset['check'])
+        lines = [f'Validation {name}']
+        for metric, value in record.mean.items():
+            lines.append(f'\t # {metric}: {value:.4f}')
+            if record.iteration is not None:
+                best = self._update_best(name, metric, value, record.iteration)
+                lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
+            if (count := images_in_mean(record, metric)) < len(record.images):
+                lines[-1] += f'\t(mean of {count} of {len(record.images)} images)'
+            if tb_logger:
+                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
+        logger.info('\n'.join(lines) + '\n')
+        if record.iteration is None:
+            return
+        self._warned_of_teacher = self._warned_of_teacher or warn_if_above_teacher(record, self.teacher_scores)
+        if record.iteration == int(self.opt['train']['total_iter']):
+            warn_if_below_bicubic(record)
+
+    def _update_best(self, dataset: str, metric: str, value: float, iteration: int) -> dict[str, Any]:
+        better = self.settings.metrics[metric].get('better', 'higher')
+        worst = float('-inf') if better == 'higher' else float('inf')
+        best = self.best.setdefault(dataset, {}).setdefault(metric, {'better': better, 'val': worst, 'iter': -1})
+        if value >= best['val'] if better == 'higher' else value <= best['val']:
+            best.update(val=value, iter=iteration)
+        return best
 
 
-def left_out(results, metrics):
-    """What is not measured, or not on all images, and why: a line for each.
-
-    Args:
-        results (list[ImageResult]): of all images.
-        metrics (dict): block ``val.metrics``.
-    """
+def not_measured(results: list[ImageResult], metrics: Metrics) -> list[str]:
+    """What is not measured, or not on all images, and why: a line each."""
     if not metrics:
-        return ['nothing is measured, for there are no val.metrics.']
+        return ['nothing is measured, since val.metrics is missing.']
     lines = []
-    # Which images have no gt is not recorded; a metric that needs it has neither a value on them nor a failure.
     without_gt = [name for name in metrics if any(name not in {**result.scores, **result.failed} for result in results)]
     if without_gt:
-        every = len(without_gt) == len(metrics) and not any(result.scores for result in results)
-        lines.append('nothing is measured, for it has no gt.' if every else
-                     f'{", ".join(without_gt)}: not measured, for it has no gt.')
+        lines.append(f'{", ".join(without_gt)}: not measured, since images have no gt.')
     for name in metrics:
         failed = [result for result in results if name in result.failed]
         if failed:
@@ -64,57 +195,7 @@ def left_out(results, metrics):
     return lines
 
 
-def validate(opt, network, multiple, dataset, device, checks, origin, iteration=None, save_img=False):
-    """Measure a network on a data set, all processes sharing the images, and write the record.
-
-    Args:
-        opt (dict): all options.
-        network (nn.Module): the bare network, in eval mode.
-        multiple (int): what sides of lq must be multiples of.
-        dataset (Dataset): for validation; see ``evaluate``.
-        device (torch.device): where the network is.
-        checks (dict): what was found of data sets by their names; one that is not in it is checked and added.
-        origin (Origin): of the weights.
-        iteration (int | None): of the training that is going on, None in a test.
-        save_img (bool): save the outputs.
-
-    Returns:
-        Record | None: the same in all processes; None where nothing can be measured.
-    """
-    start, val, name = time.perf_counter(), opt['val'], dataset.opt['name']
-    suffix = val.get('suffix') or opt['name'] if iteration is None else iteration
-    folder = opt['path'].get('visualization', '')
-    check_name(str(name), 'datasets', 'a data set')
-    check_name(str(suffix), 'val.suffix', 'an ending')
-    # Unless asked for, a bar only where someone looks, which is tqdm's None: in a log file it is many lines.
-    hidden = None if val.get('pbar') is None else not val['pbar']
-    results = evaluate(
-        restorer_of(opt, network, multiple), dataset, val.get('metrics') or {}, opt['scale'], device,
-        check=name not in checks, remedy=memory_remedy(val.get('tile')), rank=opt['rank'], world_size=opt['world_size'],
-        # BasicSR leaves the data set out while training, where images of the same name would overwrite each other.
-        save_as=(lambda image: osp.join(folder, name, f'{image}_{suffix}.png')) if save_img else None,
-        progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or hidden))
-    if name not in checks:
-        for line in left_out(results, val.get('metrics') or {}):
-            get_root_logger().warning(f'{name}: {line}')
-        checks[name] = [result.check for result in results]
-    if not any(result.scores for result in results):
-        return None
-    record = make_record(opt, dataset, network, results, checks[name], origin, iteration, device,
-                         time.perf_counter() - start)
-    keep_record(opt, record)
-    return record
-
-
-def keep_record(opt, record):
-    """Write a record into the folder of its run; the first process does so, and only in a run that has a folder."""
-    if opt['rank'] == 0 and 'log' in opt['path']:
-        name = record.dataset['name']
-        label = name if record.iteration is None else f'{name}_{record.iteration}'
-        write_record(record, osp.join(opt['path']['log'], FOLDER, f'{label}.json'))
-
-
-def counted(record, metric):
-    """How many images of a record the mean of a metric is of."""
+def images_in_mean(record: Record, metric: str) -> int:
+    """How many images the mean of a metric is over; see ``mean_scores``."""
     values = [image.scores[metric] for image in record.images.values() if metric in image.scores]
     return sum(not math.isinf(value) for value in values) or len(values)

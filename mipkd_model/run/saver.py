@@ -17,7 +17,7 @@ from basicsr.utils.dist_util import master_only
 
 from ..base.weights import plain_state_dict, save_checkpoint
 from ..distributed.process_group import any_rank
-from ..evaluation.validator import Validator
+from ..evaluation.validation import Validator
 from ..training.nonfinite import NonFiniteGuard
 from ..training.optimizer import adopt_layout
 from .signals import Stopped, asked_to_stop

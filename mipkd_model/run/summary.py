@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..evaluation.origin import device_name
+from ..evaluation.provenance import device_name
 from ..training.precision import uses_bf16
 
 

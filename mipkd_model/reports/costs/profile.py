@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError
 
-from ...evaluation.origin import device_name, versions
+from ...evaluation.provenance import device_name, versions
 from ...training.precision import autocast
 from .macs import build, failed, lq_shape, lq_words, network_cost
 from .memory import allocated_peak
