@@ -8,7 +8,6 @@ from typing import Any
 from mipkd_arch.base.errors import UserError, one_line, printable
 
 
-
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd check`` to what argparse's ``add_subparsers`` gave."""
     from ..config import plugins

@@ -61,9 +61,8 @@ def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> li
 
     from mipkd_arch.staged_view import size_multiple
 
-    from ..evaluation.evaluate import evaluate, mean_scores
+    from ..evaluation.evaluate import EvaluationSettings, evaluate, mean_scores
     from ..evaluation.metrics import usual_metrics
-    from ..evaluation.restore import restorer
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     settings = EvaluationSettings(dataset.scale, usual_metrics(dataset.scale, y_channel))
     restore = settings.restorer(network.eval().to(device), size_multiple(network))

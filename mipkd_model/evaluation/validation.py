@@ -24,7 +24,6 @@ from .evaluate import EvaluationSettings, ImageResult, evaluate, mean_scores
 from .metrics import Metrics
 from .provenance import Provenance, device_name, now, relative, versions
 from .records import FOLDER, ImageRecord, Record, write_record
-from .restore import Restore
 from .teacher_score import TeacherScores, warn_if_above_teacher, warn_if_below_bicubic
 
 
