@@ -48,7 +48,8 @@ def steps(opt, place, changes):
     state = [x for x in model.distiller.state_dict().values() if torch.is_tensor(x)]
     StepRandom.route = own
     return {'weights': alike([*state, *model.net_g_ema.state_dict().values()]),
-            'losses': alike(model.loss_dict.values()), 'routes': len({*map(repr, distributed.all_gather_object(routes))}) == 1,
+            'losses': alike(model.loss_dict.values()),
+            'routes': len({*map(repr, distributed.all_gather_object(routes))}) == 1,
             'drawn': routes, 'finite': all(bool(x.isfinite().all()) for x in state),
             'none': sorted(name for name, p in model.distiller.named_parameters() if p.grad is None)}
 

@@ -115,7 +115,8 @@ def test_whole_numbers_may_be_written_with_an_exponent(good):
     ({'datasets.train.persistent_workers': True, 'datasets.train.num_worker_per_gpu': 0},
      'datasets.train.persistent_workers: true needs num_worker_per_gpu above 0'),
     ({'train.accumulate': 3}, 'train.accumulate: 3 equal parts cannot be made'),
-    ({'train.cuda_graphs': True}, 'train.cuda_graphs: nothing reads this option, for support of CUDA graphs was removed'),
+    ({'train.cuda_graphs': True},
+     'train.cuda_graphs: nothing reads this option, for support of CUDA graphs was removed'),
     ({'path.models': 'x'}, 'path.models: nothing reads this option'),
     ({'datasets.train.scale': 2}, 'datasets.train.scale: nothing reads this option'),
     ({'val': None}, 'datasets.val: nothing measures it, for there is no val')])
