@@ -1,7 +1,6 @@
 """Blocks of an option file against the schema, and against the classes that they name by ``type``."""
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -64,20 +63,6 @@ def check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: b
     for name, model in models.items():
         if isinstance(opt.get(name), dict):
             check_block(found, name, opt[name], model, missing if name in ('train', 'logger') else others)
-
-
-def check_plain(found: Findings, value: Any, path: str = '') -> None:
-    """Check that all numbers are finite and all strings printable, wherever they stand."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            check_plain(found, item, f'{path}.{name}'.lstrip('.'))
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            check_plain(found, item, f'{path}[{place}]')
-    elif isinstance(value, float) and not math.isfinite(value):
-        found.add(f'{path}: {shown(value)} is not a finite number, and no option takes such a one')
-    elif isinstance(value, str) and not value.isprintable():
-        found.add(f'{path}: {shown(value)} has characters that cannot be printed')
 
 
 # ---------------------------------------------------------------- blocks of a class
@@ -263,7 +248,6 @@ def _check_names(found: Findings, datasets: Mapping[str, Any]) -> None:
 def find_all(opt: dict[str, Any], is_train: bool, found: Findings) -> None:
     """Check all blocks, each in itself."""
     is_mipkd, train, val = opt.get('model_type') == 'MiPKDModel', opt.get('train'), opt.get('val')
-    check_plain(found, opt)
     if isinstance(train, dict) and train.get('cuda_graphs') is False:  # in all option files of version 0.1
         del train['cuda_graphs']
         found.notes.append(f'train.cuda_graphs: {UNREAD}, for {why_removed("train.cuda_graphs")}; '
