@@ -5,7 +5,6 @@ Four parts, whose cases follow from the seed:
   kills        trainings, one of them of two processes, are killed at random moments and right at changes of files, by
                SIGKILL of all their processes, SIGTERM and SIGINT, and started again with --auto_resume until they end;
                all final weights must be those of the undisturbed run, bit by bit
-  options      mutated option files and command lines are given to basicsr/train.py and basicsr/test.py
   checkpoints  mutated weights and training states are given to trainings and to mipkd teacher convert
   databases    mutated LMDBs are given to trainings and to datasets/verify.py
 
@@ -17,8 +16,7 @@ The last line is one JSON object: the cases of each part ("kills" counts the kil
 of each kind of trouble, and seconds. Bad cases are listed, their files kept; the exit status is 1 if there were any.
 
 example:
-  python benchmarks/torture.py --only options --options 100
-  python benchmarks/torture.py --case options:17
+  python benchmarks/torture.py --case kills:17
 """
 import argparse
 import gc
@@ -38,7 +36,7 @@ import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and 
 
 # isort: split
 import torch
-from torture_parts import checkpoints, databases, kills, options
+from torture_parts import checkpoints, databases, kills
 from torture_parts.judge import KINDS
 from torture_parts.part import run_case
 from torture_parts.world import ROOT, World
@@ -46,7 +44,7 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, exit_status, number_in, one_of
 
-PARTS = {part.NAME: part for part in (kills, options, checkpoints, databases)}
+PARTS = {part.NAME: part for part in (kills, checkpoints, databases)}
 
 
 def run_part(part, world, args, wanted):
@@ -142,7 +140,7 @@ def one_case(args, world):
     name, _, number = args.case.partition(':')
     part = PARTS[one_of('--case', name, PARTS)]
     if not number.isdecimal():
-        raise UserError(f'--case: {args.case!r} is not the name of a part, a colon and a number, such as options:17')
+        raise UserError(f'--case: {args.case!r} is not the name of a part, a colon and a number, such as kills:17')
     part.prepare(world)
     return {name: [run_case(part, world, args.seed, int(number), args.keep)]}
 
@@ -150,7 +148,7 @@ def one_case(args, world):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seed', type=int, default=0, help='decides all cases (default: %(default)s)')
-    for name, default, what in (('kills', 30, 'kills of a training'), ('options', 1000, 'option files'),
+    for name, default, what in (('kills', 30, 'kills of a training'),
                                 ('checkpoints', 300, 'checkpoints and states'), ('databases', 300, 'LMDBs')):
         parser.add_argument(f'--{name}', type=int, default=default, metavar='N',
                             help=f'number of {what} (default: %(default)s)')

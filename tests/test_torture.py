@@ -1,7 +1,6 @@
 """``benchmarks/torture.py``: that it notices what must not be, and runs."""
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,13 +10,10 @@ from types import SimpleNamespace
 import pytest
 import runs
 import torch
-import yaml
 
 sys.path.append(str(runs.ROOT / 'benchmarks'))
 
 from torture_parts import children, judge, kills, part
-from torture_parts.option_mutations import mutate
-from torture_parts.option_oracle import must_refuse
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the benchmark needs Linux')
 
@@ -126,50 +122,6 @@ def test_a_run_that_goes_on_from_an_older_state_is_noticed():
     assert output('Resuming training from epoch: 0, iter: 2') == output('') == ['lost']
 
 
-def options(tmp_path):
-    return yaml.safe_load(runs.option_file(tmp_path, runs.options(tmp_path)).read_text())
-
-
-@pytest.mark.parametrize('change, reason', [
-    (lambda o: None, None),
-    (lambda o: o['train'].update(grad_clip=1.), None),
-    (lambda o: o['train'].update(grad_clipp=1.), 'train.grad_clipp is not known'),
-    (lambda o: o.pop('name'), 'name is missing'),
-    (lambda o: o['logger'].update(print_freq='often'), 'logger.print_freq is not a whole number'),
-    (lambda o: o['logger'].update(print_freq=0), 'logger.print_freq is below 1'),
-    (lambda o: o['train']['optim_g'].update(lr=float('nan')), 'train.optim_g.lr is not a number'),
-    (lambda o: o['train']['optim_g'].update(lr='1e-4'), None),
-    (lambda o: o['val'].update(save_img='no'), 'val.save_img is not a switch'),
-])
-def test_the_oracle_knows_bad_options_by_what_they_mean(tmp_path, change, reason):
-    base = options(tmp_path)
-    opt = yaml.safe_load(yaml.safe_dump(base))
-    change(opt)
-    assert must_refuse(yaml.safe_dump(opt).encode(), base, 'train') == reason
-
-
-@pytest.mark.parametrize('text, reason', [
-    (b'a: [', 'no YAML'), (b'- 1', 'no mapping'), (b'a: 1\na: 2', 'a is given twice'), (b'a: \xff', 'no YAML'),
-    (b'a: !!python/name:os.system', 'no YAML'), (b'x: ' + b'[' * 5000, 'nested too deep')])
-def test_the_oracle_knows_texts_that_are_no_option_file(text, reason):
-    assert must_refuse(text, {}, 'train').startswith(reason)
-
-
-def test_a_case_follows_from_the_seed_and_its_number(tmp_path):
-    base = options(tmp_path)
-
-    def drawn(seed):
-        found = []
-        for number in range(60):
-            folder = tmp_path / f'{seed}_{number}_{random.random()}'
-            folder.mkdir()
-            mutation = mutate(part.generator(seed, f'options:{number}'), base, 'train', folder, tmp_path / 'canary')
-            found.append(mutation.words.replace(str(folder), ''))
-        return found
-    assert drawn(0) == drawn(0) != drawn(1)
-    assert not (tmp_path / 'canary').exists()
-
-
 def test_the_files_of_a_bad_case_are_kept_and_those_of_a_good_one_are_not(tmp_path):
     def case(world, rng, folder):
         (folder / 'x').touch()
@@ -200,17 +152,3 @@ def test_a_killed_training_ends_with_the_weights_of_one_left_alone(campaigns):
 def test_a_resume_that_gets_one_weight_wrong_is_noticed(campaigns):
     counts, troubles = campaigns[1]
     assert 'unequal' in troubles and not counts['bit_equal']
-
-
-def test_the_whole_benchmark_runs_and_finds_nothing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, runs.ROOT / 'benchmarks/torture.py', '--kills', '2', '--options', '10', '--checkpoints', '10',
-         '--databases', '10', '--keep', tmp_path / 'kept', '--work', tmp_path], text=True, capture_output=True,
-        timeout=300, check=False, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    wanted = {'options': 10, 'checkpoints': 10, 'databases': 10, 'seed': 0}
-    assert {key: found[key] for key in wanted} == wanted
-    assert found['bit_equal'] == found['compared'] > 0 and found['kills'] >= 2
-    assert not any(found[kind] for kind in judge.KINDS) and {'tracebacks', 'hangs', 'code_run', 'lost'} <= set(found)
-    assert not list(tmp_path.iterdir())

@@ -94,7 +94,8 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
         UserError: when the class is called: the first mistake, in one line.
     """
     def decorate(cls: type[T]) -> type[T]:
-        original = cls.__init__  # type: ignore[misc]
+        target: Any = cls
+        original = target.__init__
 
         @wraps(original)
         def __init__(self: Any, *args: Any, **options: Any) -> None:
@@ -104,12 +105,12 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
                     warnings.warn(f'{path}.{old} is called {new} now; write {new}: {value}', FutureWarning, 2)
             apart = {new: value for _, new, value in changed if new in given}
             block = {new: value for _, new, value in changed if new not in given}
-            for error in find_argument_errors(cls, block, path, given):
+            for error in find_argument_errors(target, block, path, given):
                 raise error
-            whole_numbers(arguments_model(cls, given), block)
+            whole_numbers(arguments_model(target, given), block)
             original(self, *args, **apart, **block)
 
-        cls.__init__ = __init__  # type: ignore
+        target.__init__ = __init__  # type: ignore[misc]
         return cls
 
     return decorate

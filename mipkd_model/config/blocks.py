@@ -57,9 +57,9 @@ def check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: b
     check_block(found, '', opt, TrainingFile if is_train else TestFile, others)
     # A test leaves the options of trainings alone; those that are there must be right all the same.
     missing = others if is_train else (*others, 'missing')
-    models = {'table': TableOptions, 'path': PathOptions, 'train': TrainOptions if is_mipkd else LoopOptions,
-              'val': ValidationOptions if is_train else ValOptions, 'logger': LoggerOptions,
-              'dist_params': DistOptions}
+    models: dict[str, type[BaseModel]] = {
+        'table': TableOptions, 'path': PathOptions, 'train': TrainOptions if is_mipkd else LoopOptions,
+        'val': ValidationOptions if is_train else ValOptions, 'logger': LoggerOptions, 'dist_params': DistOptions}
     for name, model in models.items():
         if isinstance(opt.get(name), dict):
             check_block(found, name, opt[name], model, missing if name in ('train', 'logger') else others)
