@@ -13,6 +13,7 @@ from test_validation_checks import as_test
 from mipkd_arch.base.errors import UserError, near_miss, shown
 from mipkd_model.config.checks import check_files, check_machine, check_networks, check_options, find_in_options
 from mipkd_model.launch import parse_options
+from mipkd_model.schema import PairedSRTrainOptions, PathOptions, TrainOptions
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 
@@ -124,6 +125,26 @@ def test_options_that_do_not_go_together_are_named(good, changes, message):
     for path, value in changes.items():
         opt = put(opt, path, value)
     assert refused(opt).startswith(message)
+
+
+def test_blocks_are_read_at_any_time_of_a_run(good):
+    opt = deepcopy(good)
+    opt['path']['models'] = 'models'
+    opt['datasets']['train'].update(phase='train', scale=2)
+    del opt['train']['scheduler']['type']  # as BasicSR does
+    assert PathOptions.model_validate(opt['path']).strict_load_g is True
+    assert PairedSRTrainOptions.read(opt['datasets']['train'], 'datasets.train').use_rot is True
+    train = TrainOptions.read(opt['train'], 'train')
+    assert (train.total_iter, train.precision) == (4, opt['train'].get('precision', 'auto'))
+    assert set(train.losses) == set(runs.LOSSES)
+    opt['train']['ema_decay'] = 2
+    assert refusal(TrainOptions.read, opt['train'], 'train', kind=UserError).startswith('train.ema_decay: 2 is not')
+
+
+def test_integers_of_networks_may_be_written_with_an_exponent(good):
+    opt = put(good, 'network_g', {'type': 'EDSRStudent', 'num_feat': 8., 'num_block': 3., 'upscale': 2})
+    check_options(opt, True)
+    assert type(opt['network_g']['num_feat']) is int
 
 
 def test_old_names_and_what_earlier_files_have_are_notes(good):

@@ -66,8 +66,9 @@ def arguments_model(target: Any, given: tuple[str, ...] = (), sizes: bool = Fals
 def find_argument_errors(target: Any, block: Mapping[str, Any], path: str, given: tuple[str, ...] = (),
                          sizes: bool = False) -> list[UserError]:
     """All that is wrong with the arguments of a class or function, see ``arguments_model``; ``path`` is the block's."""
-    block = {new: value for _, new, value in renamed(target.__name__, block)}
-    found = find_errors(arguments_model(target, given, sizes), block, path, target.__name__)
+    whose = getattr(target, '__name__', type(target).__name__)
+    block = {new: value for _, new, value in renamed(whose, block)}
+    found = find_errors(arguments_model(target, given, sizes), block, path, whose)
     for name, value in block.items() if sizes else ():
         numbers = [x for x in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(x, (int, float))]
         if sum(map(abs, numbers)) > MAX_SIZE:

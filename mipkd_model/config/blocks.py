@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from mipkd_arch.base.arguments import find_argument_errors, renamed
+from mipkd_arch.base.arguments import arguments_model, find_argument_errors, renamed
 from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
 from mipkd_arch.base.option_types import UNREAD, find_errors, whole_numbers
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
@@ -87,8 +87,12 @@ def find_in_call(where: str, block: Any, registry: Registry, given: tuple[str, .
         target = class_of(f'{where}.type', block['type'], registry)
     except UserError as error:
         return [error]
-    arguments = {name: value for name, value in block.items() if name != 'type'}
-    return find_argument_errors(target, arguments, where, given, sizes=registry is ARCH_REGISTRY)
+    arguments, is_network = {name: value for name, value in block.items() if name != 'type'}, registry is ARCH_REGISTRY
+    errors = find_argument_errors(target, arguments, where, given, sizes=is_network)
+    if is_network and not errors:
+        whole_numbers(arguments_model(target, given, True), arguments)
+        block.update(arguments)
+    return errors
 
 
 def check_call(where: str, block: Any, registry: Registry) -> None:
