@@ -120,7 +120,7 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
 # ---------------------------------------------------------------- types of arguments
 
 def _hints(target: Any) -> dict[str, Any]:
-    call = target.__init__ if isinstance(target, type) else target
+    call: Any = getattr(target, '__init__') if isinstance(target, type) else target  # noqa: B009
     try:
         return get_type_hints(call, include_extras=True)
     except Exception:  # a hint may name what is not there
