@@ -110,7 +110,8 @@ class FeaturePriorMixer(nn.Module):
 
     def encode(self, feature: torch.Tensor, role: str) -> torch.Tensor:
         """Features of ``role`` (N, C, H, W), in its own range -> latent (N, L, H, W)."""
-        layers = [layer for layer in self.encoders[role].modules() if isinstance(layer, (nn.Conv2d, nn.ReLU))]
+        layers: list[Any] = [layer for layer in self.encoders[role].modules()
+                             if isinstance(layer, (nn.Conv2d, nn.ReLU))]
         if not layers:
             return feature / self.std(role)
         first, *layers = layers
@@ -122,7 +123,8 @@ class FeaturePriorMixer(nn.Module):
 
     def decode(self, z: torch.Tensor, role: str) -> torch.Tensor:
         """Latent (N, L, H, W) -> features of ``role`` (N, C, H, W), in its own range."""
-        *layers, last = self.decoders[role]
+        decoder: Any = self.decoders[role]
+        *layers, last = decoder
         for layer in layers:
             z = layer(z)
         std = self.std(role)

@@ -103,8 +103,7 @@ def test_packed_pairs_are_verified_without_asking_how_they_were_made(folder):
 
 def test_dukd_at_x1_would_teach_the_student_to_do_nothing(folder):
     opt = options(folder, losses=('pixel_opt', ), dukd_opt={'type': 'DUKDLoss'})
-    assert refused(opt).startswith(
-        'train.dukd_opt.zoom_out: true, but at scale: 1 it would train the student to return')
+    assert refused(opt).startswith('train.dukd_opt.zoom_out: true, but at scale: 1 it would train')
     opt['train']['dukd_opt']['zoom_out'] = False
     check_networks(opt, True)
 

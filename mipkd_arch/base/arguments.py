@@ -66,8 +66,9 @@ def arguments_model(target: Any, given: tuple[str, ...] = (), sizes: bool = Fals
 def find_argument_errors(target: Any, block: Mapping[str, Any], path: str, given: tuple[str, ...] = (),
                          sizes: bool = False) -> list[UserError]:
     """All that is wrong with the arguments of a class or function, see ``arguments_model``; ``path`` is the block's."""
-    block = {new: value for _, new, value in renamed(target.__name__, block)}
-    found = find_errors(arguments_model(target, given, sizes), block, path, target.__name__)
+    whose = getattr(target, '__name__', type(target).__name__)
+    block = {new: value for _, new, value in renamed(whose, block)}
+    found = find_errors(arguments_model(target, given, sizes), block, path, whose)
     for name, value in block.items() if sizes else ():
         numbers = [x for x in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(x, (int, float))]
         if sum(map(abs, numbers)) > MAX_SIZE:
@@ -94,7 +95,8 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
         UserError: when the class is called: the first mistake, in one line.
     """
     def decorate(cls: type[T]) -> type[T]:
-        original = cls.__init__  # type: ignore[misc]
+        target: Any = cls
+        original = target.__init__
 
         @wraps(original)
         def __init__(self: Any, *args: Any, **options: Any) -> None:
@@ -104,12 +106,12 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
                     warnings.warn(f'{path}.{old} is called {new} now; write {new}: {value}', FutureWarning, 2)
             apart = {new: value for _, new, value in changed if new in given}
             block = {new: value for _, new, value in changed if new not in given}
-            for error in find_argument_errors(cls, block, path, given):
+            for error in find_argument_errors(target, block, path, given):
                 raise error
-            whole_numbers(arguments_model(cls, given), block)
+            whole_numbers(arguments_model(target, given), block)
             original(self, *args, **apart, **block)
 
-        cls.__init__ = __init__  # type: ignore
+        target.__init__ = __init__  # type: ignore[misc]
         return cls
 
     return decorate
@@ -118,7 +120,7 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
 # ---------------------------------------------------------------- types of arguments
 
 def _hints(target: Any) -> dict[str, Any]:
-    call = target.__init__ if isinstance(target, type) else target
+    call: Any = getattr(target, '__init__') if isinstance(target, type) else target  # noqa: B009
     try:
         return get_type_hints(call, include_extras=True)
     except Exception:  # a hint may name what is not there

@@ -1,7 +1,6 @@
 """Blocks of an option file against the schema, and against the classes that they name by ``type``."""
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from mipkd_arch.base.arguments import find_argument_errors, renamed
+from mipkd_arch.base.arguments import arguments_model, find_argument_errors, renamed
 from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
 from mipkd_arch.base.option_types import UNREAD, find_errors, whole_numbers
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
@@ -59,26 +58,12 @@ def check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: b
     check_block(found, '', opt, TrainingFile if is_train else TestFile, others)
     # A test leaves the options of trainings alone; those that are there must be right all the same.
     missing = others if is_train else (*others, 'missing')
-    models = {'table': TableOptions, 'path': PathOptions, 'train': TrainOptions if is_mipkd else LoopOptions,
-              'val': ValidationOptions if is_train else ValOptions, 'logger': LoggerOptions,
-              'dist_params': DistOptions}
+    models: dict[str, type[BaseModel]] = {
+        'table': TableOptions, 'path': PathOptions, 'train': TrainOptions if is_mipkd else LoopOptions,
+        'val': ValidationOptions if is_train else ValOptions, 'logger': LoggerOptions, 'dist_params': DistOptions}
     for name, model in models.items():
         if isinstance(opt.get(name), dict):
             check_block(found, name, opt[name], model, missing if name in ('train', 'logger') else others)
-
-
-def check_plain(found: Findings, value: Any, path: str = '') -> None:
-    """Check that all numbers are finite and all strings printable, wherever they stand."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            check_plain(found, item, f'{path}.{name}'.lstrip('.'))
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            check_plain(found, item, f'{path}[{place}]')
-    elif isinstance(value, float) and not math.isfinite(value):
-        found.add(f'{path}: {shown(value)} is not a finite number, and no option takes such a one')
-    elif isinstance(value, str) and not value.isprintable():
-        found.add(f'{path}: {shown(value)} has characters that cannot be printed')
 
 
 # ---------------------------------------------------------------- blocks of a class
@@ -104,8 +89,12 @@ def find_in_call(where: str, block: Any, registry: Registry, given: tuple[str, .
         target = class_of(f'{where}.type', block['type'], registry)
     except UserError as error:
         return [error]
-    arguments = {name: value for name, value in block.items() if name != 'type'}
-    return find_argument_errors(target, arguments, where, given, sizes=registry is ARCH_REGISTRY)
+    arguments, is_network = {name: value for name, value in block.items() if name != 'type'}, registry is ARCH_REGISTRY
+    errors = find_argument_errors(target, arguments, where, given, sizes=is_network)
+    if is_network and not errors:
+        whole_numbers(arguments_model(target, given, True), arguments)
+        block.update(arguments)
+    return errors
 
 
 def check_call(where: str, block: Any, registry: Registry) -> None:
@@ -265,7 +254,6 @@ def _check_names(found: Findings, datasets: Mapping[str, Any]) -> None:
 def find_all(opt: dict[str, Any], is_train: bool, found: Findings) -> None:
     """Check all blocks, each in itself."""
     is_mipkd, train, val = opt.get('model_type') == 'MiPKDModel', opt.get('train'), opt.get('val')
-    check_plain(found, opt)
     if isinstance(train, dict) and train.get('cuda_graphs') is False:  # in all option files of version 0.1
         del train['cuda_graphs']
         found.notes.append(f'train.cuda_graphs: {UNREAD}, for {why_removed("train.cuda_graphs")}; '

@@ -78,7 +78,8 @@ def _find_in_training(found: Findings, opt: Mapping[str, Any], student: nn.Modul
 
 def _distiller(opt: Mapping[str, Any], views: Sequence[Any], losses: dict[str, nn.Module]) -> Distiller:
     try:
-        return Distiller(*views, losses, opt['train'].get('mixer_opt'))
+        student, teacher = views
+        return Distiller(student, teacher, losses, opt['train'].get('mixer_opt'))
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any loss, any failure

@@ -5,27 +5,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mipkd_arch.base.errors import UserError, printable, shown
+from mipkd_arch.base.errors import UserError, shown
 
-from ..schema.data import PairedImageTrainOptions
-from ..schema.options import (
-    DistOptions,
-    LoggerOptions,
-    PathOptions,
-    TableOptions,
-    TrainingFile,
-    ValOptions,
-    WandbOptions,
-)
-from ..schema.training import OptimizerOptions, TrainOptions
+from ..schema.options import TrainingFile
 from .reader import parse
 
 FLAG = '--force_yml'
 FORM = 'give block:option=value, as in train:ema_decay=0.999'
-BLOCKS = {'table': TableOptions, 'path': PathOptions, 'train': TrainOptions, 'val': ValOptions,
-          'logger': LoggerOptions, 'logger.wandb': WandbOptions, 'dist_params': DistOptions,
-          'train.optim_g': OptimizerOptions, 'datasets.train': PairedImageTrainOptions}
-"""Blocks whose options are looked for where an entry gives no block."""
 
 
 def override(opt: dict[str, Any], entries: Sequence[str]) -> None:
@@ -37,7 +23,7 @@ def override(opt: dict[str, Any], entries: Sequence[str]) -> None:
             where they lead through blocks.
 
     Raises:
-        UserError: an entry is malformed, its value is no YAML, or its path leads through a value or lacks the block.
+        UserError: an entry is malformed, its value is no YAML, or its path leads through a value.
     """
     for entry in entries:
         path, equals, text = entry.partition('=')
@@ -45,7 +31,6 @@ def override(opt: dict[str, Any], entries: Sequence[str]) -> None:
         if not equals or not all(names) or not path.isprintable():
             raise UserError(f'{FLAG}: {shown(entry)} sets no option; {FORM}')
         where = f'{FLAG} {shown(path.strip())[1:-1]}'
-        _check_block_given(where, opt, names, text)
         value, block = parse(text, where), opt
         for depth, name in enumerate(names[:-1]):
             if block.get(name) is None:
@@ -62,8 +47,8 @@ def _names(opt: dict[str, Any], path: str) -> list[str]:
     block = _at(opt, names[:-1])
     if isinstance(block, dict) and names[-1] in block:  # a name of one's own, as of a metric, may have dots
         return names
-    through = '.'.join(dotted[:-1]) in BLOCKS or isinstance(_at(opt, dotted[:-1]), dict)
-    return dotted if through else names
+    known = dotted[0] in TrainingFile.model_fields or isinstance(_at(opt, dotted[:-1]), dict)
+    return dotted if known else names
 
 
 def _at(opt: Any, names: Sequence[str]) -> Any:
@@ -71,13 +56,3 @@ def _at(opt: Any, names: Sequence[str]) -> Any:
     for name in names:
         opt = opt.get(name) if isinstance(opt, dict) else None
     return opt
-
-
-def _check_block_given(where: str, opt: dict[str, Any], names: Sequence[str], text: str) -> None:
-    name = names[0]
-    if len(names) > 1 or name in TrainingFile.model_fields or name in opt:
-        return
-    places = [path for path, model in BLOCKS.items() if name in model.model_fields]
-    if places:
-        meant = ' or '.join(f'{path.replace(".", ":")}:{name}={text}' for path in places)
-        raise UserError(f'{where}: is an option of a block; give {printable(meant)}')

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import traceback
 from importlib import import_module, invalidate_caches
@@ -28,7 +27,6 @@ from .findings import Findings
 ENDINGS = ('_arch.py', '_loss.py', '_dataset.py', '_model.py', '_metric.py')
 WHERE = 'plugins'
 REGISTRIES = (ARCH_REGISTRY, LOSS_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, METRIC_REGISTRY)
-TAKEN = re.compile(r"An object named '(.+)' was already registered in '(.+)' registry!")
 OF_PACKAGES = ('mipkd_arch.', 'mipkd_model.', 'basicsr.')
 """What these register stays, whichever file has imported it."""
 
@@ -107,10 +105,11 @@ def _folder(where: str, value: Any) -> Path:
         files = _files(folder)
     except NotADirectoryError:
         raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in') from None
-    except (OSError, RuntimeError, ValueError) as error:  # also of an unknown user, or with a NUL
-        raise UserError(f'{where}: {printable(value)} is not there, or cannot be read '
-                        f'({getattr(error, "strerror", None) or reason_of(error)}); it is a folder, relative to the '
-                        'one that the command is started in') from None
+    except PermissionError:
+        raise UserError(f'{where}: {printable(value)} may not be read; check its permissions') from None
+    except (OSError, RuntimeError, ValueError):  # also too long, of an unknown user, or with a NUL
+        raise UserError(f'{where}: {printable(value)} is not there; it is a folder, relative to the one that the '
+                        'command is started in') from None
     if not files:
         names = [file.name for file in folder.glob('*.py')]
         near = near_miss(names[0], [f'{Path(names[0]).stem}{ending}' for ending in ENDINGS]) if names else ''
@@ -155,8 +154,6 @@ def _load(found: Findings, folders: list[Path], where: str) -> None:
     _InUse.registered = tuple(
         {name for name in known.keys() - names if not str(known[name].__module__).startswith(OF_PACKAGES)}
         for known, names in zip(_maps(), before, strict=True))
-    if not found.errors:
-        _find_shadowed(found, folders, where)
     if found.errors:
         _unload()
 
@@ -173,17 +170,6 @@ def _unload() -> None:
         del sys.modules[name]
     sys.path[:] = [entry for entry in sys.path if entry in _InUse.path or Path(entry) not in places]
     _InUse.folders, _InUse.registered = (), ()
-
-
-def _find_shadowed(found: Findings, folders: list[Path], where: str) -> None:
-    """Find files that are imported by name from two folders: the second importer would be given the first file."""
-    for folder in folders:
-        for file in sorted(folder.glob('*.py') if _package(folder)[0] == folder else ()):
-            module = sys.modules.get(file.stem) if file.stem not in _InUse.modules else None
-            other = Path(getattr(module, '__file__', None) or file).resolve()
-            if other != file.resolve() and other.parent in folders:
-                found.add(f'{where}: {printable(str(file))}: the name is taken by {printable(str(other))}; rename one '
-                          'of them')
 
 
 def _import(where: str, name: str, file: Path) -> None:
@@ -215,15 +201,6 @@ def _line_of(error: BaseException, file: Path) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if taken := TAKEN.search(str(error)):
-        name, kind = taken.groups()
-        registry = next(registry for registry in REGISTRIES if registry._name == kind)
-        module = sys.modules.get(registry._obj_map[name].__module__)
-        return (f'the name {name} is taken by {printable(str(getattr(module, "__file__", module)))}; give the class '
-                'another')
     if isinstance(error, SystemExit):
         return 'ends the program; a file that is imported must not'
-    if isinstance(error, ImportError) and 'relative import' in str(error):
-        return ('a relative import needs a package; put an empty __init__.py into the folder, or name the other file '
-                'without the dot')
     return f'cannot be imported ({type(error).__name__}: {reason_of(error)})'

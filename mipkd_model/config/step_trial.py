@@ -79,7 +79,8 @@ def _failure(distiller: Distiller, batch: int, side: int, scale: int,
         UserError: a loss names the option at fault itself.
     """
     lq, gt = trial_images(batch, side, side), trial_images(batch, side * scale, side * scale)
-    where, total = None, 0
+    where: str | None = None
+    total: Any = 0
     try:
         step = distiller.forward_networks(lq, gt, StepRandom(0, 1, torch.device('cpu')))
         for name in distiller.losses:

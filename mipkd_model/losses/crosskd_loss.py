@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -42,7 +42,7 @@ class CrossKDLoss(DistillLoss):
                         'is that after the head; null: the middle one.')] = None) -> None:
         super().__init__()
         self.loss_weight = loss_weight
-        self.position = position
+        self.position: Any = position  # an int once the loss is bound
 
     def bind(self, views: Mapping[str, StagedView]) -> None:
         count = views[STUDENT].num_positions

@@ -26,6 +26,8 @@ VGG19 = 'experiments/pretrained_models/vgg19-dcbb9e9d.pth'
 
 class VGGFeatures(nn.Module):
     """Features of VGG19 at ``LAYERS``, frozen, from torchvision's checkpoint ``weights``."""
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, weights: Path) -> None:
         super().__init__()

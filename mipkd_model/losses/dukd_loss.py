@@ -94,7 +94,8 @@ class DUKDLoss(DistillLoss):
     def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
         losses = {}
         if self.zoom_in:
-            lq = random_crops(step.gt, *step.lq.shape[-2:], step.rng.numbers_of_samples('dukd', len(step.gt)))
+            height, width = step.lq.shape[-2:]
+            lq = random_crops(step.gt, height, width, step.rng.numbers_of_samples('dukd', len(step.gt)))
             numbers = step.rng.numbers('dukd')
             names = [name for name in CHANGES if self.consistency and numbers.random() < self.consistency_prob]
             image = undo(step.student_forward(change(lq, names)), names)

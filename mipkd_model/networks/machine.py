@@ -16,7 +16,6 @@ GIB, MIB = 1024**3, 1024**2
 SHARED_MEMORY = '/dev/shm'
 PREFETCHED = 2  # batches that PyTorch has each worker make ahead
 WORKERS_PER_CPU, FEW_WORKERS = 4, 32
-MAX_BATCH = 64 * GIB
 MAX_TENSORS, MAX_WEIGHTS = 10_000, 2 * GIB  # of one network; the largest published ones have 2,000 and 0.2 GiB
 
 
@@ -68,9 +67,6 @@ def check_machine(opt: Mapping[str, Any], is_train: bool) -> None:
     # BasicSR's datasets give float32.
     pixels = (block['gt_size']**2 + (block['gt_size'] // opt['scale'])**2)
     size = block['batch_size_per_gpu'] * 3 * pixels * (1 if block['type'] == 'PairedSRDataset' else 4)
-    if size > MAX_BATCH:
-        raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]} crops of gt_size '
-                        f'{block["gt_size"]} are {size / GIB:.1f} GiB; at most {MAX_BATCH // GIB} GiB are allowed')
     _check_shared_memory(workers, size)
 
 
