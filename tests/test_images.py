@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from tiny import noise
 
 from mipkd_model.data import DataError
-from mipkd_model.data.images import decode_image, image_shape, is_gray, list_images, read_image
+from mipkd_model.data.folders import list_images
+from mipkd_model.data.images import decode_image, image_shape, is_gray, read_image
 
 refusal = partial(refusals.refusal, kind=DataError)
 
@@ -204,7 +205,7 @@ def test_an_image_that_declares_more_pixels_than_any_has_is_refused(tmp_path):
     content[29:33] = struct.pack('>I', zlib.crc32(content[12:29]))
     png.write_bytes(content)
     for function in (image_shape, read_image):
-        assert refusal(function, png) == f'{png}: is not a readable image; copy it anew or take it out'
+        assert refusal(function, png) == f'{png}: is not a readable image; copy it again or remove it'
 
 
 def test_postscript_is_no_image_whatever_its_name_for_another_program_would_run_it(tmp_path):
@@ -220,7 +221,7 @@ def test_a_pipe_is_refused_without_waiting_for_who_writes_to_it(tmp_path):
 
 def test_a_name_that_cannot_be_printed_is_refused(tmp_path):
     save(tmp_path / 'a\x1b[2J.png', RGB)
-    assert 'is no name for an image' in refusal(list_images, tmp_path)
+    assert 'is not a valid name for an image' in refusal(list_images, tmp_path)
 
 
 @pytest.mark.filterwarnings('ignore')

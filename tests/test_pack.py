@@ -10,7 +10,8 @@ from tiny import noise
 
 from mipkd_model.data import DataError
 from mipkd_model.data.bicubic import shrink
-from mipkd_model.data.images import list_images, read_image
+from mipkd_model.data.folders import list_images
+from mipkd_model.data.images import read_image
 from mipkd_model.data.prepare.pack import PackError, pack_pairs
 from mipkd_model.data.raw_lmdb import RawLmdb
 
