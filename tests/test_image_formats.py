@@ -255,10 +255,12 @@ def test_an_image_of_another_format_is_called_by_its_name(tmp_path, name):
     (b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg>', 'SVG'), (b'\xff\x0a\xff', 'JPEG XL'),
     (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'), (b'\x76\x2f\x31\x01', 'OpenEXR'), (b'#?RADIANCE\n', 'HDR'),
     (b'II*\0\x10\0\0\0CR\2\0', 'raw camera'), (b'\0\0\0\x18ftypcrx \0', 'raw camera'), (b'MM\0+\0\x08\0\0', 'BigTIFF'),
-    (b'<!DOCTYPE html>\n<title>404', 'a web page; download it again'), (b'\n<HTML><body>', 'a web page; download it again'),
+    (b'<!DOCTYPE html>\n<title>404', 'a web page; download it again'),
+    (b'\n<HTML><body>', 'a web page; download it again'),
     (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS in its place; download it by: git lfs'),
     (b'', 'it is empty; copy it again or remove it'), (bytes(512), 'it is full of zeros; copy it again'),
-    (b'PK\3\4', 'an archive; unpack and remove it'), (b'\0\5\x16\7\0\2\0\0Mac OS X', 'macOS writes next to others; remove it'),
+    (b'PK\3\4', 'an archive; unpack and remove it'),
+    (b'\0\5\x16\7\0\2\0\0Mac OS X', 'macOS writes next to others; remove it'),
     (b'%PDF-1.7', 'a PDF'), (b'\0\0\0\x18ftypisom', 'a video'), (b'hello', 'is not a readable image; copy it again')])
 def test_a_file_that_is_no_image_comes_with_what_it_is_and_the_remedy(head, says):
     assert says in why_not_read(head)

@@ -98,8 +98,10 @@ def test_a_line_of_the_list_that_says_nothing_is_refused(pngs, line):
 
 @pytest.mark.parametrize('line, says', [
     ('a/../../b.png (4,4,3) 1', 'is not a valid name for an image'), ('../b.png (4,4,3) 1', 'not of the form'),
-    ('/etc/b.png (4,4,3) 1', 'is not a valid name for an image'), ('a/b.png (4,4,3) 1', 'is not a valid name for an image'),
-    ('a\x1b[2J.png (4,4,3) 1', 'is not a valid name for an image'), ('\0.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('/etc/b.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('a/b.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('a\x1b[2J.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('\0.png (4,4,3) 1', 'is not a valid name for an image'),
     ('0001.png (25,31,3) 1', "image '0001' again"), ('a.png (0,4,3) 1', 'not of the form'),
     (f'a.png ({"9" * 5000},4,3) 1', 'not of the form')], ids=lambda text: ascii(text)[:30])
 def test_a_line_of_the_list_that_names_no_image_is_refused(pngs, line, says):

@@ -2,8 +2,6 @@
 
 What commands need is imported when they run, so that ``--help`` answers at once.
 """
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys
@@ -38,20 +36,24 @@ def pack_folders(hr: Folders, lr: Mapping[int, Folders], scales: Sequence[int], 
     from ..data.folders import image_files, left_out
     from ..data.prepare.pack import PackError, pack_pairs
 
-    faults, files = [], {}
-    for folder in dict.fromkeys([*hr, *(folder for folders in lr.values() for folder in folders)]):
-        try:
-            files[folder] = image_files(folder)
-            if others := left_out(folder):
-                print(f'{folder}: left out: {others}', flush=True)
-        except DataError as error:
-            faults.append(str(error))
+    faults = []
+
+    def files_of(folders: Folders) -> list[Path]:
+        files = []
+        for folder in folders:
+            try:
+                files += image_files(folder)
+                if others := left_out(folder):
+                    print(f'{folder}: left out: {others}', flush=True)
+            except DataError as error:
+                faults.append(str(error))
+        return files
+
+    hr_files, lr_files = files_of(hr), {scale: files_of(folders) for scale, folders in lr.items()}
     try:
         if faults:
             raise PackError(faults)
-        done = pack_pairs([file for folder in hr for file in files[folder]], out, scales,
-                          {scale: [file for folder in folders for file in files[folder]]
-                           for scale, folders in lr.items()}, min_side)
+        done = pack_pairs(hr_files, out, scales, lr_files, min_side)
     except PackError as error:
         if len(error.faults) == 1:
             raise

@@ -1,6 +1,4 @@
 """Checks of BasicSR's own datasets before they read anything: they take every file of a folder for an image."""
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

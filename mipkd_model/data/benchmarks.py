@@ -3,8 +3,6 @@
 The MD5 sums are those by which torchSR checks these files. PSNR of bicubic is on Y, without a border of ``scale``
 pixels. Three decimals: measured on EDSR's benchmark files. Two: from the tables of RCAN (ECCV 2018).
 """
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

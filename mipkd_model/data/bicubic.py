@@ -13,8 +13,6 @@ C       float64  mirror   none                                 ``im2double`` in 
 
 The kernel is the cubic convolution of Keys (1981) with a = -0.5, widened by 1/scale for downsampling.
 """
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

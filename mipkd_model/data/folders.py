@@ -1,7 +1,4 @@
 """Which files of a folder are its images, and what else is in it."""
-from __future__ import annotations
-
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

@@ -1,6 +1,4 @@
 """The command that puts missing data in place, for messages."""
-from __future__ import annotations
-
 from pathlib import Path, PurePath
 
 from mipkd_arch.base.errors import command

@@ -1,6 +1,4 @@
 """What the headers of image files say: the format, and what of a TIFF or PNG matters beyond 8-bit RGB pixels."""
-from __future__ import annotations
-
 import io
 import re
 import struct

@@ -1,6 +1,4 @@
 """Reading image files strictly: what is cut short, or would lose something as 8-bit RGB, is refused by name."""
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
 """One LMDB opened for reading: once for each process, and only if its file is complete."""
-from __future__ import annotations
-
 import os
 import struct
 from pathlib import Path
@@ -82,8 +80,11 @@ class LmdbFile:
                 entry = None
             if entry is None:  # LMDB lets a process open each database only once
                 # Crops are scattered over the file: reading ahead would only push other pages out of memory.
-                env = lmdb.open(self._real, readonly=True, lock=False, readahead=False)
-                entry = _open[self._real] = state, env, env.begin(buffers=True)
+                try:
+                    env = lmdb.open(self._real, readonly=True, lock=False, readahead=False)
+                    entry = _open[self._real] = state, env, env.begin(buffers=True)
+                except lmdb.Error as error:
+                    raise DataError(f'{self.path}: is corrupt ({error}); remove it and pack it again') from None
             self._state = entry[0]
         return entry[2]
 

@@ -1,6 +1,4 @@
 """Names of images, which are keys of databases and become names of files."""
-from __future__ import annotations
-
 import unicodedata
 
 from mipkd_arch.base.errors import shown

@@ -1,6 +1,4 @@
 """Pairs of lq and gt images for BasicSR's DATASET_REGISTRY."""
-from __future__ import annotations
-
 import hashlib
 from typing import Any, NamedTuple
 

@@ -8,8 +8,6 @@ SHA-256 of the rest in hexadecimal, a line feed, and a JSON object::
 
 A PNG has to be decoded whole for each crop; of raw bytes only the crop's own rows are read. The price is disk space.
 """
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable

@@ -1,6 +1,4 @@
 """Where images are stored: raw LMDBs, BasicSR's PNG LMDBs and plain folders, read in one way."""
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

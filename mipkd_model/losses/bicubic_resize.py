@@ -1,6 +1,4 @@
 """Bicubic resizing of a batch on its device, equal to ``mipkd_model.data.bicubic`` on the images it comes from."""
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

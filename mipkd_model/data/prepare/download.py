@@ -1,6 +1,4 @@
 """Downloading large public files: resumed after an interruption, in place only when complete."""
-from __future__ import annotations
-
 import hashlib
 import http.client
 import lzma

@@ -1,6 +1,4 @@
 """Finding HR and LR images in the folder trees in which datasets are usually kept."""
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,6 +1,4 @@
 """From image files to a raw LMDB of HR images and one of LR images for each scale."""
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial

@@ -1,6 +1,4 @@
 """Writing LMDBs of raw images: in place only when complete, resumed after an interruption."""
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,6 +1,4 @@
 """A function of many images in threads."""
-from __future__ import annotations
-
 import os
 import signal
 import threading

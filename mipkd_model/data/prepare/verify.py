@@ -1,6 +1,4 @@
 """Whether images are the right ones: number, sizes, pairs, checksums, and LR made as MATLAB does it."""
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, log10
@@ -14,7 +12,7 @@ from ..benchmarks import SETS, known_set
 from ..bicubic import imresize, shrink
 from ..folders import is_hidden
 from ..raw_lmdb import RawLmdb
-from ..stores import Store, check_pair, lq_names, open_store
+from ..stores import check_pair, lq_names, open_store
 
 
 class Finding(NamedTuple):
@@ -64,8 +62,7 @@ def verify(pair: Pair, limit: int = 120, progress: Callable[[Any], Iterable] = i
     """
     findings: list[Finding] = []
     try:
-        for finding in _check(pair, limit, progress):
-            findings.append(finding)
+        findings.extend(_check(pair, limit, progress))  # keeps those before an error
     except DataError as error:
         findings.append(Finding(False, str(error)))
     return findings
