@@ -1,9 +1,5 @@
-"""``mipkd data``: puts data in place and checks it; ``datasets/prepare.py`` and ``datasets/verify.py`` do the same.
-
-What commands need is imported when they run, so that ``--help`` answers at once.
-"""
+"""``mipkd data``; what its sub-commands need is imported when they run, so that ``--help`` answers at once."""
 import argparse
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +8,7 @@ from typing import Any
 
 from mipkd_arch.base.errors import UserError, command, command_status
 
-from ..data.benchmarks import ALIASES, BENCHMARK, DIV2K, MD5
+from ..data.benchmarks import BENCHMARK, DIV2K
 
 ABOUT = """Put data in place: fetch DIV2K and the benchmark sets, pack image folders into the LMDBs that training reads.
 Every command can be stopped and started again; what is in place already is kept."""
@@ -29,31 +25,12 @@ SCALES = (1, 2, 3, 4, 8)
 Folders = Sequence[str | Path]
 
 
-def pack_folders(hr: Folders, lr: Mapping[int, Folders], scales: Sequence[int], out: str | Path,
-                 min_side: int = 0) -> None:
-    """Pack folders as ``pack_pairs`` does their files, and print a summary, or all faults."""
-    from ..data import DataError
-    from ..data.folders import image_files, left_out
-    from ..data.prepare.pack import PackError, pack_pairs
+def _pack(hr: Folders, lr: Mapping[int, Folders], scales: Sequence[int], out: str | Path, min_side: int = 0) -> None:
+    """Pack folders, and print a summary, or all faults."""
+    from ..data.prepare.pack import PackError, pack_folders
 
-    faults = []
-
-    def files_of(folders: Folders) -> list[Path]:
-        files = []
-        for folder in folders:
-            try:
-                files += image_files(folder)
-                if others := left_out(folder):
-                    print(f'{folder}: left out: {others}', flush=True)
-            except DataError as error:
-                faults.append(str(error))
-        return files
-
-    hr_files, lr_files = files_of(hr), {scale: files_of(folders) for scale, folders in lr.items()}
     try:
-        if faults:
-            raise PackError(faults)
-        done = pack_pairs(hr_files, out, scales, lr_files, min_side)
+        done = pack_folders(hr, out, scales, lr, min_side)
     except PackError as error:
         if len(error.faults) == 1:
             raise
@@ -61,65 +38,44 @@ def pack_folders(hr: Folders, lr: Mapping[int, Folders], scales: Sequence[int], 
             print(fault, file=sys.stderr)
         raise UserError(f'nothing was written, for {len(error.faults)} things are wrong with these images, a line '
                         f'above for each; the first: {error.faults[0]}') from None
-    notes = [f'{out}: {done["packed"]} images',
-             ', '.join(done['written']) + ' written' if done['written'] else 'all there already']
-    if done['small']:
-        notes.append(f'{done["small"]} with a side below {max(min_side, *scales)} pixels left out')
-    if done['gray']:
-        notes.append(f'{done["gray"]} gray ones given three equal channels')
-    print('; '.join(notes))
+    written = ', '.join(done['written']) + ' written' if done['written'] else 'all there already'
+    small = f'; {done["small"]} with a side below {max(min_side, *scales)} pixels left out' if done['small'] else ''
+    print(f'{out}: {done["packed"]} images; {written}{small}')
 
 
 def pack(args: argparse.Namespace) -> None:
     """Pack folders of images."""
     if args.lr and len(args.scale) > 1:
         raise UserError('--lr: goes with one --scale at a time; call once for each')
-    pack_folders(args.hr, {args.scale[0]: args.lr} if args.lr else {}, args.scale, args.out, args.min_side)
+    _pack(args.hr, {args.scale[0]: args.lr} if args.lr else {}, args.scale, args.out, args.min_side)
 
 
 def div2k(args: argparse.Namespace) -> None:
     """Fetch and pack DIV2K's 800 training images."""
+    from ..data.prepare.download import fetch_div2k
     from ..data.prepare.layouts import find_hr, find_lr
 
+    lr = {}
     if args.folder:
         hr = find_hr(args.folder)
-        lr = {scale: folder for scale in args.scale if (folder := find_lr(args.folder, scale))}
-        for scale in set(args.scale) - set(lr):
-            print(f'{args.folder}: no LR x{scale} images, they are made')
+        for scale in args.scale:
+            if folder := find_lr(args.folder, scale):
+                lr[scale] = [folder]
+            else:
+                print(f'{args.folder}: no LR x{scale} images, they are made')
     else:
-        hr = _fetch_div2k(args, 'DIV2K_train_HR') / 'DIV2K_train_HR'
-        lr = {scale: _fetch_div2k(args, f'DIV2K_train_LR_bicubic_X{scale}') / f'DIV2K_train_LR_bicubic/X{scale}'
-              for scale in args.scale}
-    pack_folders([hr], {scale: [folder] for scale, folder in lr.items()}, args.scale, args.out)
-
-
-def _fetch_div2k(args: argparse.Namespace, name: str) -> Path:
-    """Folder of an unpacked zip file of DIV2K."""
-    from ..data.prepare.download import fetch, unpack
-
-    folder, file = Path(args.out, name), f'{name}.zip'
-    if folder.exists():
-        return folder
-    md5 = MD5[file] if args.address == DIV2K else None  # a mirror may have other zip files
-    return unpack(fetch(f'{args.address}/{file}', folder.with_name(file), md5=md5), folder)
+        hr = fetch_div2k(args.out, 'DIV2K_train_HR', args.address) / 'DIV2K_train_HR'
+        for scale in args.scale:
+            unpacked = fetch_div2k(args.out, f'DIV2K_train_LR_bicubic_X{scale}', args.address)
+            lr[scale] = [unpacked / f'DIV2K_train_LR_bicubic/X{scale}']
+    _pack([hr], lr, args.scale, args.out)
 
 
 def benchmark(args: argparse.Namespace) -> None:
     """Fetch the benchmark sets."""
-    from ..data.prepare.download import fetch, unpack
+    from ..data.prepare.download import fetch_benchmark
 
-    out = Path(args.out)
-    if not out.exists():
-        md5 = MD5['benchmark.tar'] if args.address == BENCHMARK else None
-        archive = fetch(args.address, out.with_name('benchmark.tar'), md5=md5)
-        unpacked = unpack(archive, out.with_name('benchmark_unpacked'))
-        if not (unpacked / 'benchmark').is_dir():
-            raise UserError(f'{archive}: has no folder benchmark in it; remove it and {unpacked}')
-        for folder in (unpacked / 'benchmark').iterdir():
-            folder.rename(folder.with_name(ALIASES.get(folder.name, folder.name)))
-        (unpacked / 'benchmark').replace(out)
-        shutil.rmtree(unpacked)
-    print(f'{out}: {", ".join(sorted(folder.name for folder in out.iterdir() if folder.is_dir()))}')
+    print(f'{args.out}: {", ".join(fetch_benchmark(args.out, args.address))}')
 
 
 def everything(args: argparse.Namespace) -> None:
@@ -162,17 +118,15 @@ def verify(args: argparse.Namespace) -> None:
     from ..data.prepare.verify import Pair, find_pairs
     from ..data.prepare.verify import verify as verify_pair
 
-    if args.gt or args.lq:
-        if not (args.gt and args.lq and args.scale) or len(args.scale) > 1 or args.folders:
-            raise UserError('--gt, --lq and --scale go together, one scale at a time and without folders')
-        pairs = [Pair(Path(args.gt), Path(args.lq), args.scale[0])]
+    scales = args.scale or SCALES
+    if args.gt and args.lq and len(scales) == 1 and not args.folders:
+        pairs = [Pair(Path(args.gt), Path(args.lq), scales[0])]
+    elif args.gt or args.lq or not args.folders:
+        raise UserError('name folders, such as datasets/DIV2K; or --gt, --lq and --scale, one scale at a time')
     else:
-        if not args.folders:
-            raise UserError('name a folder, such as datasets/DIV2K, or --gt, --lq and --scale')
-        pairs = [pair for folder in args.folders for pair in find_pairs(folder)
-                 if not args.scale or pair.scale in args.scale]
+        pairs = [pair for folder in args.folders for pair in find_pairs(folder) if pair.scale in scales]
         if not pairs:
-            raise UserError(f'{args.folders[0]}: has nothing for --scale {" ".join(map(str, args.scale))}')
+            raise UserError(f'{args.folders[0]}: has nothing for --scale {" ".join(map(str, scales))}')
     wrong = 0
     for pair in pairs:
         print(f'{pair.gt} and {pair.lq}')
@@ -215,22 +169,18 @@ def _add_commands(parser: argparse.ArgumentParser, root: Path) -> None:
 
     option = add_one('pack', pack, 'pack folders of images', '--hr photos --scale 4 --out datasets/photos')
     option('--hr', nargs='+', required=True, metavar='DIR', help='folders of HR images')
-    option('--lr', nargs='+', metavar='DIR', help='folders of LR images, named as the HR ones or with x<scale> behind '
-                                                  '(0001x4.png); without it LR images are made')
-    option('--scale', nargs='+', type=int, choices=SCALES, required=True,
-           help='HR size over LR size; 1: images with noise or the like, which --lr names')
+    option('--lr', nargs='+', metavar='DIR', help='folders of LR images, named as HR or as 0001x4.png; default: made')
+    option('--scale', nargs='+', type=int, choices=SCALES, required=True, help='HR size over LR size; 1 needs --lr')
     option('--out', required=True, metavar='DIR', help='where the LMDBs are written')
-    option('--min-side', type=_count, default=0, metavar='PIXELS',
-           help='leave out HR images with a shorter side; at least the gt_size of training')
+    option('--min-side', type=_count, default=0, metavar='PIXELS', help='leave out smaller HR images, as of gt_size')
 
-    option = add_one('verify', verify, 'find wrong copies of datasets before training does: counts, sizes, pairs, '
-                     'checksums, how LR was made, PSNR of bicubic', 'datasets/DIV2K datasets/benchmark/*')
+    option = add_one('verify', verify, 'find wrong copies of datasets: counts, sizes, pairs, checksums, origin of LR',
+                     'datasets/DIV2K datasets/benchmark/*')
     option('folders', nargs='*', metavar='DIR', help='with *_HR.lmdb and *_LRx4.lmdb, or HR and LR_bicubic/X4')
     option('--gt', metavar='PATH', help='LMDB or folder of HR images')
     option('--lq', metavar='PATH', help='LMDB or folder of LR images')
     option('--scale', nargs='+', type=int, choices=SCALES, help='only these scales')
-    option('--limit', type=_count, default=120, metavar='N',
-           help='compare the pixels of at most N pairs of each set, 0 for all (default: 120)')
+    option('--limit', type=_count, default=120, metavar='N', help='compare the pixels of N pairs (120), 0: of all')
 
 
 def add(commands: Any) -> None:

@@ -31,12 +31,6 @@ def image_shape(file: str | Path) -> tuple[int, int, int]:
         return (width, height, 3) if _orientation(image, file) >= 5 else (height, width, 3)
 
 
-def is_gray(file: str | Path) -> bool:
-    """Whether a file has one channel, which ``read_image`` repeats three times."""
-    with _opened(file, file, header_only=True) as image:
-        return image.mode in ('1', 'L', 'LA')
-
-
 def may_be_transparent(file: str | Path) -> bool:
     """Whether the header has an alpha channel or a transparent color; ``read_image`` finds whether it is used."""
     with _opened(file, file, header_only=True) as image:

@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError, reason_of
 
+from ..benchmarks import ALIASES, BENCHMARK, DIV2K, MD5
+
 CHUNK = 1 << 20
 WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head)', re.I)
 # What the libraries raise for archives that are damaged, locked or packed in an unknown way, or a full disk.
@@ -139,3 +141,28 @@ def unpack_member(archive: str | Path, member: str, target: str | Path) -> Path:
         with file.open(member) as content, partial.open('wb') as out:
             shutil.copyfileobj(content, out, CHUNK)
     return target
+
+
+def fetch_div2k(out: str | Path, name: str, address: str = DIV2K) -> Path:
+    """Download and unpack one of DIV2K's zip files to ``<out>/<name>`` and return that."""
+    folder, file = Path(out, name), f'{name}.zip'
+    if folder.exists():
+        return folder
+    md5 = MD5[file] if address == DIV2K else None  # a mirror may have other zip files
+    return unpack(fetch(f'{address}/{file}', folder.with_name(file), md5=md5), folder)
+
+
+def fetch_benchmark(out: str | Path, address: str = BENCHMARK) -> list[str]:
+    """Download and unpack EDSR's benchmark sets to the folder ``out``, and return the names of all that are there."""
+    out = Path(out)
+    if not out.exists():
+        md5 = MD5['benchmark.tar'] if address == BENCHMARK else None
+        archive = fetch(address, out.with_name('benchmark.tar'), md5=md5)
+        unpacked = unpack(archive, out.with_name('benchmark_unpacked'))
+        if not (unpacked / 'benchmark').is_dir():
+            raise DownloadError(f'{archive}: has no folder benchmark in it; remove it and {unpacked}')
+        for folder in (unpacked / 'benchmark').iterdir():
+            folder.rename(folder.with_name(ALIASES.get(folder.name, folder.name)))
+        (unpacked / 'benchmark').replace(out)
+        shutil.rmtree(unpacked)
+    return sorted(folder.name for folder in out.iterdir() if folder.is_dir())

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from .. import DataError
 from ..bicubic import shrink
-from ..folders import name_faults
-from ..images import image_shape, is_gray, read_image
+from ..folders import image_files, left_out, name_faults
+from ..images import image_shape, read_image
 from ..stores import Shape, check_pair, lq_names, pair_names
 from .raw_lmdb_writer import Entry, is_packed, write_raw_lmdb
 from .thread_pool import in_batches
@@ -27,11 +27,10 @@ class PackError(DataError):
 
 
 class Packed(TypedDict):
-    """Numbers of images packed, left out because they are small, and gray; names of the databases written."""
+    """Numbers of images packed, and left out because they are small; names of the databases written."""
 
     packed: int
     small: int
-    gray: int
     written: list[str]
 
 
@@ -44,6 +43,26 @@ class _Faults(list[str]):
             yield
         except DataError as error:
             self.append(str(error))
+
+
+def pack_folders(hr: Sequence[str | Path], out: str | Path, scales: Sequence[int],
+                 lr: Mapping[int, Sequence[str | Path]], min_side: int = 0) -> Packed:
+    """As ``pack_pairs``, of all images of folders; prints what of them is left out."""
+    faults = _Faults()
+
+    def files_of(folders: Sequence[str | Path]) -> list[Path]:
+        files: list[Path] = []
+        for folder in folders:
+            with faults.catching():
+                files += image_files(folder)
+                if others := left_out(folder):
+                    print(f'{folder}: left out: {others}', flush=True)
+        return files
+
+    hr_files, lr_files = files_of(hr), {scale: files_of(folders) for scale, folders in lr.items()}
+    if faults:
+        raise PackError(faults)
+    return pack_pairs(hr_files, out, scales, lr_files, min_side)
 
 
 def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[int],
@@ -91,8 +110,7 @@ def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[in
         raise PackError(faults)
     for target in todo:
         write_raw_lmdb(folder / target, plans[target])
-    return {'packed': len(kept), 'small': len(files) - len(kept), 'gray': sum(is_gray(files[name]) for name in kept),
-            'written': todo}
+    return {'packed': len(kept), 'small': len(files) - len(kept), 'written': todo}
 
 
 def _read_headers(image_files: Sequence[Path], faults: _Faults) -> tuple[dict[str, Path], dict[str, Shape]]:
