@@ -65,19 +65,12 @@ def list_images(folder: str | Path) -> list[Path]:
 def left_out(folder: str | Path, is_taken: Callable[[str], bool] = is_image) -> str:
     """What of a folder is not an image, as '3 other files (.jfif, .txt) and 1 folder'; empty if there is nothing else.
 
-    Args:
-        folder: where to look.
-        is_taken: whether a file of that name is read as an image.
+    ``is_taken`` says whether a file of that name is read as an image.
     """
-    suffixes: Counter[str] = Counter()
-    folders = 0
-    for path in Path(folder).iterdir():
-        if is_hidden(path.name):
-            continue
-        if path.is_dir():
-            folders += 1
-        elif not is_taken(path.name):
-            suffixes[path.suffix.lower() or 'without a suffix'] += 1
+    others = [path for path in Path(folder).iterdir() if not is_hidden(path.name)]
+    folders = sum(path.is_dir() for path in others)
+    suffixes = Counter(path.suffix.lower() or 'without a suffix' for path in others
+                       if not path.is_dir() and not is_taken(path.name))
     parts = []
     if suffixes:
         kinds = printable(', '.join(sorted(suffixes)[:8]))

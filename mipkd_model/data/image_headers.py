@@ -110,12 +110,7 @@ MAX_PAGES = 10_000
 def check_tiff(file: BinaryIO, where: object) -> bool:
     """Check that a TIFF file holds one image that 8-bit RGB can hold, except for an alpha channel.
 
-    Args:
-        file: at its beginning, where it is left again.
-        where: names it in messages.
-
-    Returns:
-        Whether there were tags at all; a file that is cut short may have lost them.
+    Returns whether there were tags at all; a file that is cut short may have lost them.
 
     Raises:
         DataError: more than 8 bits, signed or floating-point values, more channels, other colors or more pages.
@@ -163,8 +158,7 @@ def _tiff_pages(file: BinaryIO) -> tuple[ImageFileDirectory_v2, int]:
     if 43 in head[2:4]:  # BigTIFF
         head += file.read(8)
     tags = first = ImageFileDirectory_v2(head)
-    pages = 0
-    seen: set[int] = set()
+    pages, seen = 0, set[int]()
     while tags.next and tags.next not in seen and len(seen) < MAX_PAGES:
         seen.add(tags.next)
         file.seek(tags.next)

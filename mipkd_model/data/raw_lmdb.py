@@ -51,13 +51,8 @@ def decode_index(raw: memoryview | None, path: str | Path) -> dict[str, dict[str
 class RawLmdb:
     """Reader of one database; may be pickled, and used in forked and spawned processes.
 
-    Opening checks that the database is complete: its file, its index, and the length of every image. The pixels are
-    compared with their checksums by ``corrupt_images``.
-
-    Attributes:
-        path: of the database.
-        shapes: (H, W, 3) by normalized name, in the order of packing.
-        images: the index: shape, dtype, sha256, source and stamp by name.
+    A ``stores.Store``, with the index as ``images``. Opening checks that the database is complete: its file, its index,
+    and the length of every image. The pixels are compared with their checksums by ``corrupt_images``.
 
     Raises:
         DataError: no such database, not one of this format, or not complete.
@@ -91,10 +86,6 @@ class RawLmdb:
         return crop(np.frombuffer(raw, np.uint8).reshape(self.shapes[name]), top, left, height, width)
 
     def corrupt_images(self, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> list[str]:
-        """Names of the images whose pixels don't have the checksum they were packed with.
-
-        Args:
-            progress: wraps the names, for a progress bar.
-        """
+        """Names of the images whose pixels don't have their checksum; ``progress`` wraps what is iterated over."""
         return [name for name in progress(self.images)
                 if hashlib.sha256(self._file.image(name.encode(), name)).hexdigest() != self.images[name]['sha256']]

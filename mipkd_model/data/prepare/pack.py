@@ -1,7 +1,6 @@
 """From image files to a raw LMDB of HR images and one of LR images for each scale."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -102,10 +101,14 @@ def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[in
             plans[target] = [_entry(name, *pair) for name, pair in pairs.items()]
             sources[target] = [file for file, _ in pairs.values()]
         else:
-            plans[target] = [_shrunk_entry(name, files[name], shapes[name], scale) for name in kept]
+            plans[target] = [_entry(name, files[name], shapes[name], scale) for name in kept]
             sources[target] = sources[f'{part}_HR.lmdb']
     todo = [target for target in plans if faults or not is_packed(folder / target, plans[target])]
-    faults += _unreadable(list(dict.fromkeys(file for target in todo for file in sources[target])))
+    to_read = list(dict.fromkeys(file for target in todo for file in sources[target]))
+    with in_batches(_pixel_faults, to_read) as batches, tqdm(total=len(to_read), desc='check', unit='image') as bar:
+        for batch in batches:
+            bar.update(len(batch))
+            faults += [fault for _, found in batch for fault in found]
     if faults:
         raise PackError(faults)
     for target in todo:
@@ -124,35 +127,21 @@ def _read_headers(image_files: Sequence[Path], faults: _Faults) -> tuple[dict[st
     return files, shapes
 
 
-def _unreadable(files: list[Path]) -> list[str]:
-    """What is wrong with the pixels of files."""
-    faults = []
-    with in_batches(_pixel_fault, files) as batches, tqdm(total=len(files), desc='check', unit='image') as bar:
-        for batch in batches:
-            bar.update(len(batch))
-            faults += [fault for _, fault in batch if fault]
+def _pixel_faults(file: Path) -> _Faults:
+    faults = _Faults()
+    with faults.catching():
+        read_image(file)
     return faults
 
 
-def _pixel_fault(file: Path) -> str | None:
-    try:
-        read_image(file)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-# The stamp is the file's size, not the time of change: a copy of the file has another.
-def _entry(name: str, file: Path, shape: Shape) -> Entry:
-    return Entry(name, shape, file.name, partial(read_image, file), file.stat().st_size)
-
-
-def _shrunk_entry(name: str, file: Path, shape: Shape, scale: int) -> Entry:
+def _entry(name: str, file: Path, shape: Shape, scale: int | None = None) -> Entry:
+    """An image as it is, or shrunk. The stamp is the file's size, for a copy of the file has another time of change."""
     def load() -> np.ndarray:
-        return shrink(read_image(file), scale)
+        return shrink(read_image(file), scale) if scale else read_image(file)
 
-    small = (shape[0] // scale, shape[1] // scale, 3)
-    return Entry(name, small, f'{file.name}, bicubic 1/{scale}', load, file.stat().st_size)
+    source = f'{file.name}, bicubic 1/{scale}' if scale else file.name
+    height, width = (side // (scale or 1) for side in shape[:2])
+    return Entry(name, (height, width, 3), source, load, file.stat().st_size)
 
 
 def _partners(files: dict[str, Path], shapes: dict[str, Shape], kept: list[str], lr_files: Sequence[Path], scale: int,

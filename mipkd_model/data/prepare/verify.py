@@ -53,12 +53,11 @@ def verify(pair: Pair, limit: int = 120, progress: Callable[[Any], Iterable] = i
 
     Args:
         pair: what to check.
-        limit: compare the pixels of at most so many pairs, spread evenly; 0 compares all. Checksums are checked on all
-            images whatever the limit.
+        limit: compare the pixels of at most so many pairs, spread evenly; 0: of all. Checksums are always checked.
         progress: wraps what is iterated over, for a progress bar.
 
     Returns:
-        Findings in the order of checking; it ends early where nothing further can be checked.
+        Findings in the order of checking, until nothing further can be checked.
     """
     findings: list[Finding] = []
     try:
@@ -75,9 +74,10 @@ def _check(pair: Pair, limit: int, progress: Callable[[Any], Iterable]) -> Itera
     for store in (gt, lq):
         if store.left_out:
             yield Finding(True, f'{store.path}: left out: {store.left_out}')
-    for store in (gt, lq):
         if isinstance(store, RawLmdb):
-            yield _checksums(store, progress)
+            bad = store.corrupt_images(progress)
+            yield Finding(not bad, f'{store.path}: {len(bad)} images are damaged, such as {bad[0]!r}; remove it and '
+                                   'pack it again' if bad else f'{store.path.name}: all checksums are right')
     pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
     for gt_name, lq_name in pairs:
         check_pair(lq_name, gt.shapes[gt_name], lq.shapes[lq_name], pair.scale, pair.lq)
@@ -100,14 +100,6 @@ def judge_count(found: int, name: str | None, where: object) -> Finding:
     if name is None or found == SETS[name].count:
         return Finding(True, f'{found} images')
     return Finding(False, f'{where}: has {found} images, but {name} has {SETS[name].count}; download it again')
-
-
-def _checksums(store: RawLmdb, progress: Callable[[Any], Iterable]) -> Finding:
-    bad = store.corrupt_images(progress)
-    if not bad:
-        return Finding(True, f'{store.path.name}: all checksums are right')
-    return Finding(False, f'{store.path}: {len(bad)} images are damaged, such as {bad[0]!r}; remove it and pack it '
-                          'again')
 
 
 def recipe(gt: np.ndarray, lq: np.ndarray, scale: int) -> str:
