@@ -80,7 +80,7 @@ def test_a_sha256_or_its_start_is_checked_of_the_whole_resumed_file(server, tmp_
 def test_a_web_page_instead_of_the_file_is_refused_and_not_kept(server, tmp_path, page):
     (server.root / 'file').write_bytes(page)
     message = refusal(fetch, f'{server.url}/file', tmp_path / 'got')
-    assert f'{server.url}/file: the server sends a web page' in message and str(tmp_path) in message
+    assert f'{server.url}/file: the server sends a web page (' in message and str(tmp_path) in message
     assert [file.name for file in tmp_path.iterdir()] == ['served']
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.base.errors import UserError, reason_of, shown
 
 from ..benchmarks import ALIASES, BENCHMARK, DIV2K, MD5
 
@@ -72,8 +72,10 @@ def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = N
             total = have + int(length) if length else None
             chunk = reply.read(CHUNK)
             if not have and WEB_PAGE.match(chunk):  # file hosts send one when a quota is used up or a login is needed
-                raise DownloadError(f'{url}: the server sends a web page instead of the file; try again later, or open '
-                                    f'the address in a browser and put the file into {target.parent}')
+                title = re.search(rb'<title[^>]*>(.*?)</title>', chunk, re.I | re.S)
+                title_text = shown(title[1].decode(errors='replace').strip()) if title else 'without a title'
+                raise DownloadError(f'{url}: the server sends a web page ({title_text}) instead of the file; try again '
+                                    f'later, or open the address in a browser and put the file into {target.parent}')
             with (partial.open('ab' if have else 'wb') as file,
                   tqdm(total=total, initial=have, desc=target.name, unit='B', unit_scale=True) as bar):
                 while chunk:
