@@ -73,7 +73,7 @@ def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = N
             chunk = reply.read(CHUNK)
             if not have and WEB_PAGE.match(chunk):  # file hosts send one when a quota is used up or a login is needed
                 title = re.search(rb'<title[^>]*>(.*?)</title>', chunk, re.I | re.S)
-                title_text = shown(title[1].decode(errors='replace').strip()) if title else 'without a title'
+                title_text = shown(' '.join(title[1].decode(errors='replace').split())) if title else 'without a title'
                 raise DownloadError(f'{url}: the server sends a web page ({title_text}) instead of the file; try again '
                                     f'later, or open the address in a browser and put the file into {target.parent}')
             with (partial.open('ab' if have else 'wb') as file,
