@@ -35,7 +35,8 @@ from tqdm import tqdm  # noqa: E402
 from mipkd_arch.base.cli import exit_status  # noqa: E402
 from mipkd_arch.base.errors import UserError  # noqa: E402
 from mipkd_model.data.bicubic import shrink  # noqa: E402
-from mipkd_model.data.images import list_images, read_image  # noqa: E402
+from mipkd_model.data.folders import list_images  # noqa: E402
+from mipkd_model.data.images import read_image  # noqa: E402
 from mipkd_model.data.paired_dataset import PairedSRDataset  # noqa: E402
 from mipkd_model.data.prepare.pack import pack_pairs  # noqa: E402
 from mipkd_model.run.sampler import TrainingOrder  # noqa: E402

@@ -5,11 +5,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
-from mipkd_model.commands.data import verify_script  # noqa: E402
+from mipkd_model.commands.data import run_script  # noqa: E402
 
 
-def main():
-    return verify_script()
+def main() -> int:
+    return run_script(ROOT, 'verify')
 
 
 if __name__ == '__main__':

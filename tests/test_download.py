@@ -76,12 +76,11 @@ def test_a_sha256_or_its_start_is_checked_of_the_whole_resumed_file(server, tmp_
     assert server.ranges == [None, 'bytes=10000-', 'bytes=25600-']
 
 
-@pytest.mark.parametrize('page, title', [
-    (b'<!DOCTYPE html><html><head><title>Sign\n in \x1b[1m</title>', "'Sign in "), (b'\n<HTML>', "'without a title'")])
-def test_a_web_page_instead_of_the_file_is_refused_and_not_kept(server, tmp_path, page, title):
+@pytest.mark.parametrize('page', [b'<!DOCTYPE html><html><head><title>Sign in</title>', b'\n<HTML>'])
+def test_a_web_page_instead_of_the_file_is_refused_and_not_kept(server, tmp_path, page):
     (server.root / 'file').write_bytes(page)
     message = refusal(fetch, f'{server.url}/file', tmp_path / 'got')
-    assert f'{server.url}/file: the server sends a web page ({title}' in message and str(tmp_path) in message
+    assert f'{server.url}/file: the server sends a web page (' in message and str(tmp_path) in message
     assert [file.name for file in tmp_path.iterdir()] == ['served']
 
 
@@ -140,7 +139,7 @@ def test_one_file_of_an_archive_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as file:
         file.writestr('folder/member', CONTENT)
     assert unpack_member(tmp_path / 'a.zip', 'folder/member', tmp_path / 'out').read_bytes() == CONTENT
-    assert 'a.zip: has no file folder/other' in refusal(unpack_member, tmp_path / 'a.zip', 'folder/other',
+    assert 'it has no file folder/other' in refusal(unpack_member, tmp_path / 'a.zip', 'folder/other',
                                                         tmp_path / 'other')
     assert sorted(file.name for file in tmp_path.iterdir()) == ['a.zip', 'out']
 

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from tiny import noise
 
 from mipkd_model.data import DataError
-from mipkd_model.data.formats import why_not_read
+from mipkd_model.data.image_headers import why_not_read
 from mipkd_model.data.images import image_shape, may_be_transparent, read_image
 
 refusal = partial(refusals.refusal, kind=DataError)
@@ -107,7 +107,7 @@ LOST = {
     'premultiplied gray': (bytes(384 * 2), tags(2, photometric=GRAY, extra=1), 'has an alpha channel of a kind'),
     'CIELAB': (RGB.tobytes(), tags(photometric=CIELAB), 'is in CIELAB; convert it to RGB'),
     'raw data of a camera': (RGB[..., 0].tobytes(), tags(1, photometric=32803), 'is raw data of a camera'),
-    'coarse colours': (RGB.tobytes(), tags(photometric=YCBCR), 'has YCbCr colours of fewer pixels than its luma'),
+    'coarse colours': (RGB.tobytes(), tags(photometric=YCBCR), 'has YCbCr colors of fewer pixels than its luma'),
     'uneven bits': (RGB.tobytes(), {**tags(), 258: [5, 6, 5]}, 'is a TIFF image of a kind that is not read; convert'),
 }
 
@@ -255,18 +255,20 @@ def test_an_image_of_another_format_is_called_by_its_name(tmp_path, name):
     (b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg>', 'SVG'), (b'\xff\x0a\xff', 'JPEG XL'),
     (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'), (b'\x76\x2f\x31\x01', 'OpenEXR'), (b'#?RADIANCE\n', 'HDR'),
     (b'II*\0\x10\0\0\0CR\2\0', 'raw camera'), (b'\0\0\0\x18ftypcrx \0', 'raw camera'), (b'MM\0+\0\x08\0\0', 'BigTIFF'),
-    (b'<!DOCTYPE html>\n<title>404', 'a web page; fetch it anew'), (b'\n<HTML><body>', 'a web page; fetch it anew'),
-    (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS in its place; fetch it by: git lfs'),
-    (b'', 'it is empty; copy it anew or take it out'), (bytes(512), 'it is full of zeros; copy it anew'),
-    (b'PK\3\4', 'an archive; unpack it'), (b'\0\5\x16\7\0\2\0\0Mac OS X', 'macOS writes beside others; take it out'),
-    (b'%PDF-1.7', 'a PDF'), (b'\0\0\0\x18ftypisom', 'a film'), (b'hello', 'is not a readable image; copy it anew')])
+    (b'<!DOCTYPE html>\n<title>404', 'a web page; download it again'),
+    (b'\n<HTML><body>', 'a web page; download it again'),
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS in its place; download it by: git lfs'),
+    (b'', 'it is empty; copy it again or remove it'), (bytes(512), 'it is full of zeros; copy it again'),
+    (b'PK\3\4', 'an archive; unpack and remove it'),
+    (b'\0\5\x16\7\0\2\0\0Mac OS X', 'macOS writes next to others; remove it'),
+    (b'%PDF-1.7', 'a PDF'), (b'\0\0\0\x18ftypisom', 'a video'), (b'hello', 'is not a readable image; copy it again')])
 def test_a_file_that_is_no_image_comes_with_what_it_is_and_the_remedy(head, says):
     assert says in why_not_read(head)
 
 
 def test_a_link_to_nothing_is_called_so(tmp_path):
     (tmp_path / 'a.png').symlink_to(tmp_path / 'gone.png')
-    assert refusal(read_image, tmp_path / 'a.png') == f'{tmp_path / "a.png"}: a link to a file that is not there'
+    assert refusal(read_image, tmp_path / 'a.png') == f'{tmp_path / "a.png"}: a link to a file that does not exist'
 
 
 def test_the_header_tells_whether_an_image_may_be_transparent(tmp_path):

@@ -294,7 +294,3 @@ def test_a_gt_size_that_is_missing_or_no_multiple_of_the_scale_is_refused(opt):
 def test_a_misspelt_option_is_named_with_the_one_that_was_meant(opt):
     message = refusal(PairedSRDataset, {**opt, 'use_flip': True}, kind=UserError)
     assert "'use_flip' (did you mean 'use_hflip'?)" in message and 'gt_size' in message
-
-
-def test_the_ratio_that_lengthens_epochs_is_refused_with_what_to_do(opt):
-    assert refusal(PairedSRDataset, {**opt, 'dataset_enlarge_ratio': 9}, kind=UserError).endswith('take it out')

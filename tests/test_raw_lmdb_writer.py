@@ -99,7 +99,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_the_next_goes_on(path, source)
     source.stop, source.error = '0021', interrupt
     message = refusal(write_raw_lmdb, path, source.entries())
     part = path.with_name('images.lmdb.part')
-    assert message.startswith(f'{path}: interrupted') and f'{part}, the same command goes on' in message
+    assert message.startswith(f'{path}: interrupted') and f'{part}, the same command resumes' in message
     assert not path.exists() and part.is_dir()
     source.stop = None
     source.loaded.clear()
@@ -108,35 +108,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_the_next_goes_on(path, source)
     assert_complete(path, source.images)
 
 
-def test_images_that_changed_on_the_disk_since_an_interruption_are_written_again(path, source):
-    source.stop, source.error = '0021', interrupt
-    refusal(write_raw_lmdb, path, source.entries())
-    data = path.with_name('images.lmdb.part') / 'data.mdb'
-    image = source.images['0007'].tobytes()
-    data.write_bytes(data.read_bytes().replace(image, image[:-1] + bytes([image[-1] ^ 1])))
-    source.stop = None
-    source.loaded.clear()
-    write_raw_lmdb(path, source.entries())
-    assert source.loaded == ['0007', *list(source.images)[20:]]
-    assert_complete(path, source.images)
-
-
-def test_what_an_interruption_left_is_thrown_away_where_its_pages_are_damaged(path, source):
-    source.stop, source.error = '0021', interrupt
-    refusal(write_raw_lmdb, path, source.entries())
-    data = path.with_name('images.lmdb.part') / 'data.mdb'
-    content = bytearray(data.read_bytes())
-    for page in range(2 * 4096, len(content), 4096):
-        content[page + 12:page + 14] = b'\xff\xff'
-    data.write_bytes(content)
-    source.stop = None
-    source.loaded.clear()
-    write_raw_lmdb(path, source.entries())
-    assert source.loaded == list(source.images)
-    assert_complete(path, source.images)
-
-
-@pytest.mark.parametrize('name', ['__index__', '__plan__', '__sum__a', '../a', 'a/b', 'a\nb', ''])
+@pytest.mark.parametrize('name', ['__index__', '__plan__', '../a', 'a/b', 'a\nb', ''])
 def test_names_that_no_image_may_have_are_refused_before_anything_is_written(path, name):
     assert repr(name) in refusal(write_raw_lmdb, path, [entry(name, noise(2, 2))])
     assert not path.parent.exists()

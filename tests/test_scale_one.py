@@ -13,7 +13,7 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_networks, check_options
-from mipkd_model.data.images import list_images
+from mipkd_model.data.folders import list_images
 from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.data.prepare.verify import Pair, verify
 from mipkd_model.evaluation.records import read_record

@@ -97,9 +97,11 @@ def test_a_line_of_the_list_that_says_nothing_is_refused(pngs, line):
 
 
 @pytest.mark.parametrize('line, says', [
-    ('a/../../b.png (4,4,3) 1', 'is no name for an image'), ('../b.png (4,4,3) 1', 'not of the form'),
-    ('/etc/b.png (4,4,3) 1', 'is no name for an image'), ('a/b.png (4,4,3) 1', 'is no name for an image'),
-    ('a\x1b[2J.png (4,4,3) 1', 'is no name for an image'), ('\0.png (4,4,3) 1', 'is no name for an image'),
+    ('a/../../b.png (4,4,3) 1', 'is not a valid name for an image'), ('../b.png (4,4,3) 1', 'not of the form'),
+    ('/etc/b.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('a/b.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('a\x1b[2J.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('\0.png (4,4,3) 1', 'is not a valid name for an image'),
     ('0001.png (25,31,3) 1', "image '0001' again"), ('a.png (0,4,3) 1', 'not of the form'),
     (f'a.png ({"9" * 5000},4,3) 1', 'not of the form')], ids=lambda text: ascii(text)[:30])
 def test_a_line_of_the_list_that_names_no_image_is_refused(pngs, line, says):
@@ -112,9 +114,6 @@ def test_a_line_of_the_list_that_names_no_image_is_refused(pngs, line, says):
 def test_a_list_that_cannot_be_read_is_refused(pngs):
     (pngs / 'meta_info.txt').write_bytes(b'\xff\xfe\x80')
     assert 'meta_info.txt: cannot be read' in refusal(open_store, pngs)
-    (pngs / 'meta_info.txt').unlink()
-    os.mkfifo(pngs / 'meta_info.txt')
-    assert 'meta_info.txt: is no file' in refusal(open_store, pngs)
 
 
 def test_an_image_of_another_size_than_the_list_tells_is_refused(pngs):

@@ -150,7 +150,7 @@ def test_one_zip_file_serves_all_scales_and_its_weights_are_converted(server, rc
 
 def test_a_zip_file_without_the_weights_is_named(rcan, folder):
     assert refusal(get_weights, 'RCAN_BIX3', folder).startswith(
-        f'{folder / "models.zip"}: has no file models/RCAN_BIX3.pt')
+        f'{folder / "models.zip"}: cannot be unpacked (it has no file models/RCAN_BIX3.pt')
     assert left_in(folder) == ['models.zip']
 
 

@@ -1,10 +1,10 @@
-"""Public data sets: where they are, how their files are recognised, and what bicubic gives on them.
+"""Public datasets: addresses, checksums, and the PSNR of bicubic on them.
 
-The hashes are those that torchSR's data set classes check these files by. PSNR of bicubic is on Y, with a
-border of ``scale`` pixels left out. Three decimals: measured on EDSR's benchmark files. Two: as RCAN (ECCV 2018)
-prints it.
+The MD5 sums are those by which torchSR checks these files. PSNR of bicubic is on Y, without a border of ``scale``
+pixels. Three decimals: measured on EDSR's benchmark files. Two: from the tables of RCAN (ECCV 2018).
 """
-from typing import NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
 
 DIV2K = 'http://data.vision.ee.ethz.ch/cvl/DIV2K'
 BENCHMARK = 'https://cv.snu.ac.kr/research/EDSR/benchmark.tar'
@@ -17,17 +17,12 @@ MD5 = {
 }
 
 
-class KnownSet(NamedTuple):
-    """What a data set must look like.
-
-    Attributes:
-        count (int): number of images.
-        bicubic (dict[int, float]): PSNR in dB of bicubic by scale.
-        tolerance (float): of the PSNR, in dB.
-    """
+@dataclass(frozen=True)
+class KnownSet:
+    """What a dataset must look like: number of images, PSNR of bicubic in dB by scale, and tolerance of it in dB."""
 
     count: int
-    bicubic: dict
+    bicubic: dict[int, float]
     tolerance: float = 0.01
 
 
@@ -42,10 +37,7 @@ SETS = {
 ALIASES = {'B100': 'BSD100', 'BSDS100': 'BSD100', 'DIV2K_train': 'DIV2K'}
 
 
-def known_set(path):
+def known_set(path: Path) -> str | None:
     """Name of the known set that a path belongs to by one of its parts, or None."""
-    for part in reversed(path.parts):
-        name = ALIASES.get(part, part)
-        if name in SETS:
-            return name
-    return None
+    names = [ALIASES.get(part, part) for part in reversed(path.parts)]
+    return next((name for name in names if name in SETS), None)

@@ -1,7 +1,7 @@
 """Bicubic resizing as MATLAB's ``imresize`` does it, to the last bit.
 
-Every published super-resolution figure rests on LR images that MATLAB made. Three of its behaviours are in use, told
-apart by the type of the input and by what happens at the border:
+Every published super-resolution figure rests on LR images that MATLAB made. Three of its behaviors are in use, which
+differ in the type of the input and in what happens at the border:
 
 ======= ======== ======== ==================================== ===========================
 variant input    border   rounding                             found in
@@ -11,15 +11,17 @@ B       uint8    clamp    the same                             BSD100 (an older 
 C       float64  mirror   none                                 ``im2double`` in user code
 ======= ======== ======== ==================================== ===========================
 
-The kernel is the cubic convolution of Keys (1981) with a = -0.5, widened by 1/scale when an image is shrunk.
+The kernel is the cubic convolution of Keys (1981) with a = -0.5, widened by 1/scale for downsampling.
 """
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 ROWS = 5  # output rows computed at once: few enough for the cache, enough for the matrix product
 
 
-def cubic(x):
+def cubic(x: np.ndarray) -> np.ndarray:
     """Cubic convolution kernel with a = -0.5, zero outside [-2, 2] (Keys 1981, equation 15)."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
@@ -27,23 +29,24 @@ def cubic(x):
     return np.where(x <= 1, near, np.where(x <= 2, far, 0))
 
 
-def taps(length, size, scale, antialiasing=True, border='mirror'):
+def taps(length: int, size: int, scale: float, antialiasing: bool = True,
+         border: str = 'mirror') -> tuple[np.ndarray, np.ndarray]:
     """Input positions and weights of every output position along one dimension.
 
     Args:
-        length, size (int): number of input and output positions.
-        scale (float): output positions per input position.
-        antialiasing (bool): widen the kernel when shrinking.
-        border (str): 'mirror' repeats the image in reverse beyond its edge, 'clamp' repeats the edge itself.
+        length, size: number of input and output positions.
+        scale: output positions per input position.
+        antialiasing: widen the kernel for downsampling.
+        border: 'mirror' repeats the image in reverse beyond its edge, 'clamp' repeats the edge itself.
 
     Returns:
-        tuple[ndarray, ndarray]: int64 positions and float64 weights, both (size, T); rows of weights sum to 1.
+        int64 positions and float64 weights, both (size, T); rows of weights sum to 1.
     """
     stretch = min(scale, 1) if antialiasing else 1
     width = 4 / stretch
-    centre = np.arange(1, size + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as the order of rounding asks
-    index = np.floor(centre - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
-    weight = stretch * cubic(stretch * (centre[:, None] - index))
+    center = np.arange(1, size + 1) / scale + 0.5 * (1 - 1 / scale)  # counted from 1, as the order of rounding asks
+    index = np.floor(center - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
+    weight = stretch * cubic(stretch * (center[:, None] - index))
     weight /= weight.sum(axis=1, keepdims=True)
     index = index.astype(np.int64) - 1
     if border == 'mirror':
@@ -57,54 +60,55 @@ def taps(length, size, scale, antialiasing=True, border='mirror'):
     return index[:, used], weight[:, used]
 
 
-def imresize(image, scale=None, size=None, antialiasing=True, border='mirror'):
+def imresize(image: np.ndarray, scale: float | None = None, size: Sequence[int] | None = None,
+             antialiasing: bool = True, border: str = 'mirror') -> np.ndarray:
     """Resize an image as MATLAB's ``imresize(image, scale)`` or ``imresize(image, size)`` does.
 
     Args:
-        image (ndarray): (H, W) or (H, W, C) of uint8, in [0, 255], or float64, in any range.
-        scale (float | None): output size over input size; the output has ceil(scale * length) positions.
-        size (tuple[int, int] | None): output (H, W), instead of ``scale``.
-        antialiasing (bool): as in MATLAB; without effect on enlarging.
-        border (str): 'mirror' for variants A and C, 'clamp' for B.
+        image: (H, W) or (H, W, C) of uint8, in [0, 255], or float64, in any range.
+        scale: output size over input size; the output has ceil(scale * length) positions.
+        size: output (H, W), instead of ``scale``.
+        antialiasing: as in MATLAB; without effect on upsampling.
+        border: 'mirror' for variants A and C, 'clamp' for B.
 
     Returns:
-        ndarray: of the same type; float64 is neither rounded nor clipped.
+        An image of the same type; float64 is neither rounded nor clipped.
 
     Raises:
         ValueError: another type, or not just one of scale and size.
     """
     if image.dtype not in (np.uint8, np.float64) or image.ndim not in (2, 3):
         raise ValueError(f'imresize: {image.dtype} {image.shape} is not uint8 or float64 of (H, W) or (H, W, C)')
-    if (scale is None) == (size is None):
-        raise ValueError('imresize: takes either a scale or a size')
-    if size is None:
-        scales = scale, scale
+    if scale is not None and size is None:
+        scales = [scale, scale]
         # The guard keeps 339 from becoming 340 where scale * length is 339.0000000000001.
         size = [int(np.ceil(round(scale * length, 9))) for length in image.shape[:2]]
-    else:
+    elif size is not None and scale is None:
         scales = [out / length for out, length in zip(size, image.shape, strict=False)]
-    run = _resize_uint8 if image.dtype == np.uint8 else _resize_float
+    else:
+        raise ValueError('imresize: takes either a scale or a size')
+    resize = _resize_uint8 if image.dtype == np.uint8 else _resize_float
     out = image.reshape(*image.shape[:2], -1)
-    for dim in (0, 1) if scales[0] <= scales[1] else (1, 0):  # the one that shrinks most first; both passes round
+    for dim in (0, 1) if scales[0] <= scales[1] else (1, 0):  # the smallest factor first, for both passes round
         index, weight = taps(image.shape[dim], size[dim], scales[dim], antialiasing, border)
-        turned = _turn(out) if dim else out
-        done = run(turned.reshape(len(turned), -1), index, weight).reshape(len(index), *turned.shape[1:])
-        out = _turn(done) if dim else done
+        rows = _transpose(out) if dim else out
+        done = resize(rows.reshape(len(rows), -1), index, weight).reshape(len(index), *rows.shape[1:])
+        out = _transpose(done) if dim else done
     return out.reshape(*size, *image.shape[2:])
 
 
-def shrink(image, scale, border='mirror'):
+def shrink(image: np.ndarray, scale: int, border: str = 'mirror') -> np.ndarray:
     """Bicubic LR of a uint8 image (H, W) or (H, W, C), cropped from its top-left corner to multiples of ``scale``."""
     height, width = (side // scale for side in image.shape[:2])
     return imresize(image[:height * scale, :width * scale], size=(height, width), border=border)
 
 
-def _turn(image):
-    """(H, W, C) to (W, H, C), contiguous. OpenCV does in one go what numpy does pixel by pixel."""
+def _transpose(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) to (W, H, C), contiguous; much faster by OpenCV than by numpy."""
     return cv2.transpose(image).reshape(image.shape[1], image.shape[0], image.shape[2])
 
 
-def _resize_float(rows, index, weight):
+def _resize_float(rows: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted sums of rows (N, M), in the order of the taps."""
     out = np.zeros((len(index), rows.shape[1]))
     for tap in range(index.shape[1]):
@@ -112,7 +116,7 @@ def _resize_float(rows, index, weight):
     return out
 
 
-def _resize_uint8(rows, index, weight):
+def _resize_uint8(rows: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """As ``_resize_float``, rounded half up to uint8, but computed fast.
 
     A float32 matrix product gives all values with a known bound of error. Where a value lies closer than that to the
@@ -135,7 +139,7 @@ def _resize_uint8(rows, index, weight):
     # Reused, since fresh memory costs more than the arithmetic.
     source = np.empty((widest, columns), np.float32)
     value, whole = np.empty((2, ROWS, columns), np.float32)
-    close = [np.empty(0, np.int64)]
+    close_to_half = [np.empty(0, np.int64)]
     for top, low, high in zip(tops, first, last, strict=True):
         done = slice(top, min(count, top + ROWS))
         v, w = value[:done.stop - top], whole[:done.stop - top]
@@ -146,13 +150,13 @@ def _resize_uint8(rows, index, weight):
         else:
             np.rint(v, out=w)  # right everywhere but near a half, and there it is overwritten
             np.subtract(v, w, out=v)
-            close.append(np.flatnonzero(np.abs(v, out=v).ravel() > 0.5 - bound) + top * columns)
+            close_to_half.append(np.flatnonzero(np.abs(v, out=v).ravel() > 0.5 - bound) + top * columns)
         np.clip(w, 0, 255, out=w)
         np.copyto(out[done], w, casting='unsafe')  # cuts off what is behind the point
-    close = np.concatenate(close)
+    close = np.concatenate(close_to_half)
     y, x = np.divmod(close, columns)
-    value = np.zeros(len(close))
+    exact = np.zeros(len(close))
     for tap in range(index.shape[1]):
-        value += weight[y, tap] * rows[index[y, tap], x]
-    out.ravel()[close] = np.floor(value + 0.5).clip(0, 255)
+        exact += weight[y, tap] * rows[index[y, tap], x]
+    out.ravel()[close] = np.floor(exact + 0.5).clip(0, 255)
     return out

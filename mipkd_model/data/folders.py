@@ -1,21 +1,20 @@
 """Which files of a folder are its images, and what else is in it."""
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mipkd_arch.base.errors import printable, shown
 
 from . import DataError
-from .names import normal
+from .names import normalized
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff', '.webp')
-OF_SYSTEMS = ('thumbs.db', 'desktop.ini', '__macosx')
+SYSTEM_FILES = ('thumbs.db', 'desktop.ini', '__macosx')
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is one that systems keep for themselves: it begins with a dot, as for BasicSR, too."""
-    return name.startswith('.') or name.lower() in OF_SYSTEMS
+    """Whether a file or folder is kept by the system for itself: it begins with a dot, as for BasicSR, too."""
+    return name.startswith('.') or name.lower() in SYSTEM_FILES
 
 
 def is_image(name: str) -> bool:
@@ -23,7 +22,7 @@ def is_image(name: str) -> bool:
     return not is_hidden(name) and Path(name).suffix.lower() in SUFFIXES
 
 
-def image_files(folder) -> list[Path]:
+def image_files(folder: str | Path) -> list[Path]:
     """Image files of a folder, sorted by name.
 
     Raises:
@@ -32,58 +31,46 @@ def image_files(folder) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f'{folder}: no such folder of images')
-    files = sorted(Path(entry.path) for entry in _entries(folder) if is_image(entry.name) and not entry.is_dir())
+    files = sorted(file for file in folder.iterdir() if is_image(file.name) and not file.is_dir())
     if not files:
         others = left_out(folder)
         raise DataError(f'{folder}: holds no images ({", ".join(SUFFIXES)})' + (f', but {others}' if others else ''))
     return files
 
 
-def names_of(files: Iterable[Path], seen: dict[str, Path]) -> Iterator[str]:
-    """What is wrong with the names of image files: such as cannot be printed, and two that differ in the suffix only.
+def name_faults(files: Iterable[Path], by_name: dict[str, Path]) -> Iterator[str]:
+    """Faults of the names of image files: unprintable ones, and two that differ in the suffix only.
 
-    Args:
-        files: image files.
-        seen: gets the file of each name, in its one Unicode form, in that order.
+    Fills ``by_name`` with the file of each normalized name, in the order of the files.
     """
     for file in files:
         if not file.name.isprintable():
-            yield f'{file.parent}: {shown(file.name)} is no name for an image; rename it'
+            yield f'{file.parent}: {shown(file.name)} is not a valid name for an image; rename it'
             continue
-        earlier = seen.setdefault(normal(file.stem), file)
+        earlier = by_name.setdefault(normalized(file.stem), file)
         if earlier is not file:
             other = earlier.name if earlier.parent == file.parent else earlier
-            forms = '' if earlier.stem == file.stem else ', in another Unicode form'
-            yield f'{file}: has the name of {other}{forms}; rename or remove one of them'
+            form = '' if earlier.stem == file.stem else ', in another Unicode form'
+            yield f'{file}: has the name of {other}{form}; rename or remove one of them'
 
 
-def list_images(folder) -> list[Path]:
-    """Image files of a folder, sorted by name.
-
-    Raises:
-        DataError: no such folder, no image in it, or two images whose names differ in the suffix only.
-    """
+def list_images(folder: str | Path) -> list[Path]:
+    """As ``image_files``; two images whose names differ in the suffix only are a ``DataError``."""
     files = image_files(folder)
-    for fault in names_of(files, {}):
+    for fault in name_faults(files, {}):
         raise DataError(fault)
     return files
 
 
-def left_out(folder, is_taken=is_image) -> str:
-    """What of a folder is no image, as '3 other files (.jfif, .txt) and 1 folder'; empty if there is nothing else.
+def left_out(folder: str | Path, is_taken: Callable[[str], bool] = is_image) -> str:
+    """What of a folder is not an image, as '3 other files (.jfif, .txt) and 1 folder'; empty if there is nothing else.
 
-    Args:
-        folder: whose files and folders are looked at; not what systems keep for themselves.
-        is_taken (callable): name of a file to whether it is taken.
+    ``is_taken`` says whether a file of that name is read as an image.
     """
-    suffixes, folders = Counter(), 0
-    for entry in _entries(Path(folder)):
-        if is_hidden(entry.name):
-            continue
-        if entry.is_dir():
-            folders += 1
-        elif not is_taken(entry.name):
-            suffixes[Path(entry.name).suffix.lower() or 'without a suffix'] += 1
+    others = [path for path in Path(folder).iterdir() if not is_hidden(path.name)]
+    folders = sum(path.is_dir() for path in others)
+    suffixes = Counter(path.suffix.lower() or 'without a suffix' for path in others
+                       if not path.is_dir() and not is_taken(path.name))
     parts = []
     if suffixes:
         kinds = printable(', '.join(sorted(suffixes)[:8]))
@@ -91,11 +78,3 @@ def left_out(folder, is_taken=is_image) -> str:
     if folders:
         parts.append(f'{folders} folder{"s" * (folders > 1)}')
     return ' and '.join(parts)
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f'{folder}: cannot be read ({error.strerror})') from None

@@ -1,6 +1,6 @@
 """Pairs of lq and gt images for BasicSR's DATASET_REGISTRY."""
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,27 +14,25 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from . import DataError
 from .stores import check_pair, lq_names, open_store
 
-OWN = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'use_hflip', 'use_rot')
-BASICSRS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu',
-            'use_shuffle', 'pin_memory', 'persistent_workers', 'prefetch_mode', 'num_prefetch_queue')
+OPTIONS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'use_hflip', 'use_rot', 'name', 'type', 'phase', 'scale',
+           'batch_size_per_gpu', 'num_worker_per_gpu', 'use_shuffle', 'pin_memory', 'persistent_workers',
+           'prefetch_mode', 'num_prefetch_queue')
+"""Of a block of the option file; the later ones are read by BasicSR."""
 
 
 class Sample(NamedTuple):
-    """Key of an item: which image, and what decides its crop, flips and turn.
+    """Key of an item: which image, and what decides its crop, flips and rotation."""
 
-    Attributes:
-        index (int): of the image.
-        seed (int): the run's ``manual_seed``.
-        position (int): of the sample in the whole training, over all processes.
-    """
-
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    """Of the image."""
     seed: int
+    """The run's ``manual_seed``."""
     position: int
+    """Of the sample in the whole training, over all processes."""
 
 
 class Crop(NamedTuple):
-    """A crop in lq pixels and what is done to it, in this order."""
+    """A crop in lq pixels and how it is augmented, in this order."""
 
     top: int
     left: int
@@ -43,13 +41,13 @@ class Crop(NamedTuple):
     transpose: bool
 
 
-def draw_crop(number, height, width, side, use_hflip=True, use_rot=True):
+def draw_crop(number: int, height: int, width: int, side: int, use_hflip: bool = True, use_rot: bool = True) -> Crop:
     """Read a crop off the digits of a large random number.
 
     Args:
-        number (int): random, of 128 bits: far more than the digits need, so none is preferred measurably.
-        height, width, side (int): of the lq image, and of the square crop.
-        use_hflip, use_rot (bool): as in BasicSR: mirror left and right; mirror up and down, and transpose.
+        number: random, of 128 bits: far more than the digits need, so that none is preferred measurably.
+        height, width, side: of the lq image, and of the square crop, in pixels.
+        use_hflip, use_rot: as in BasicSR: mirror left and right; mirror up and down, and transpose.
     """
     number, top = divmod(number, height - side + 1)
     number, left = divmod(number, width - side + 1)
@@ -65,38 +63,33 @@ class PairedSRDataset(data.Dataset):
     ``mipkd_model.run.sampler``. A plain index, as BasicSR's own sampler gives it, has its crop drawn from torch's seed
     of the process, which is new in every epoch and worker. For validation an item is a whole image.
 
-    Args:
-        opt (dict): the option file's block for this dataset:
-            dataroot_gt, dataroot_lq (str): raw LMDBs, PNG LMDBs of BasicSR, or folders of images, in any combination;
-                lq images are named as their gt images or with ``x<scale>`` behind.
-            scale (int): gt size over lq size, set by BasicSR from the top level.
-            phase (str): 'train', 'val' or 'test', set by BasicSR.
-            gt_size (int): side of the gt crop in pixels, a multiple of scale (training only).
-            use_hflip (bool): flip at random. Default: True.
-            use_rot (bool): rotate by multiples of 90 degrees at random. Default: True.
-
     Items are dicts: ``lq`` uint8 (3, h, w), ``gt`` uint8 (3, h * scale, w * scale), ``lq_path``, ``gt_path``.
+
+    Args:
+        opt: the option file's block for this dataset:
+            dataroot_gt, dataroot_lq: raw LMDBs, PNG LMDBs of BasicSR, or folders of images, in any combination;
+                lq images are named as their gt images or with ``x<scale>`` behind.
+            scale: gt size over lq size, set by BasicSR from the top level.
+            phase: 'train', 'val' or 'test', set by BasicSR.
+            gt_size: side of the gt crop in pixels, a multiple of scale (training only).
+            use_hflip: flip at random. Default: true.
+            use_rot: rotate by multiples of 90 degrees at random. Default: true.
 
     Raises:
         UserError: an option is wrong.
-        DataError: the stores are not whole, not pairs, or have an image smaller than a crop.
+        DataError: the stores are not complete, not pairs, or have an image smaller than a crop.
     """
 
-    def __init__(self, opt):
+    def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__()
-        if 'dataset_enlarge_ratio' in opt:
-            raise UserError('datasets.train.dataset_enlarge_ratio: is not read, for samples are one endless sequence; '
-                            'take it out')
+        self.opt, self.scale, self.train = opt, opt['scale'], opt['phase'] == 'train'
+        size = opt.get('gt_size')
         for key in opt:
-            if key not in OWN + BASICSRS:
-                raise UserError(f'datasets: {opt["type"]} has no option {key!r}{near_miss(key, OWN + BASICSRS)}; '
-                                f'allowed are {", ".join(OWN + BASICSRS)}')
-        self.opt = opt
-        self.scale, self.train = opt['scale'], opt['phase'] == 'train'
-        if self.train:
-            size = opt.get('gt_size')
-            if not isinstance(size, int) or size <= 0 or size % self.scale:
-                raise UserError(f'datasets.train.gt_size: {size!r} is not a multiple of scale {self.scale}')
+            if key not in OPTIONS:
+                raise UserError(f'datasets: PairedSRDataset has no option {key!r}{near_miss(key, OPTIONS)}; allowed '
+                                f'are {", ".join(OPTIONS)}')
+        if self.train and (not isinstance(size, int) or size <= 0 or size % self.scale):
+            raise UserError(f'datasets.train.gt_size: {size!r} is not a multiple of scale {self.scale}')
         self.gt, self.lq = open_store(opt['dataroot_gt']), open_store(opt['dataroot_lq'])
         self.pairs = list(lq_names(self.gt.shapes, self.lq.shapes, self.scale,
                                    f'{self.gt.path} and {self.lq.path}').items())
@@ -106,28 +99,29 @@ class PairedSRDataset(data.Dataset):
             if self.train and min(self.lq.shapes[lq_name][:2]) * self.scale < size:
                 raise DataError(f'{self.gt.path}: image {gt_name!r} is {shape[1]}x{shape[0]}, smaller than gt_size '
                                 f'{size}; set a smaller one, or pack with --min-side {size} to leave such images out')
-        self._rng, self._rng_seed = None, None
+        self._rng: np.random.Generator | None = None
+        self._rng_seed: int | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pairs)
 
-    def _number(self, key):
+    def _number(self, key: Sample | int) -> int:
         if isinstance(key, Sample):
             seed = f'{key.seed} {key.position}'.encode()
             return int.from_bytes(hashlib.blake2b(seed, digest_size=16).digest(), 'little')
-        if self._rng_seed != torch.initial_seed():
+        if self._rng is None or self._rng_seed != torch.initial_seed():
             self._rng_seed = torch.initial_seed()
             self._rng = np.random.default_rng(self._rng_seed % 2**63)
         return int.from_bytes(self._rng.bytes(16), 'little')
 
-    def crop_of(self, key):
+    def crop_of(self, key: Sample | int) -> Crop:
         """The crop that item ``key`` shows, in lq pixels."""
         _, lq_name = self.pairs[key.index if isinstance(key, Sample) else key]
         height, width, _ = self.lq.shapes[lq_name]
         return draw_crop(self._number(key), height, width, self.opt['gt_size'] // self.scale,
                          self.opt.get('use_hflip', True), self.opt.get('use_rot', True))
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Sample | int) -> dict[str, torch.Tensor | str]:
         gt_name, lq_name = self.pairs[key.index if isinstance(key, Sample) else key]
         height, width, _ = self.lq.shapes[lq_name]
         crop = Crop(0, 0, False, False, False)
@@ -135,13 +129,13 @@ class PairedSRDataset(data.Dataset):
             crop = self.crop_of(key)
             height = width = self.opt['gt_size'] // self.scale
         lq, gt = (
-            _planes(store.read(name, crop.top * zoom, crop.left * zoom, height * zoom, width * zoom), crop)
+            _to_tensor(store.read(name, crop.top * zoom, crop.left * zoom, height * zoom, width * zoom), crop)
             for store, name, zoom in ((self.lq, lq_name, 1), (self.gt, gt_name, self.scale)))
         return {'lq': lq, 'gt': gt, 'lq_path': f'{lq_name}.png', 'gt_path': f'{gt_name}.png'}
 
 
-def _planes(image, crop):
-    """(H, W, 3) to a fresh tensor (3, H, W), flipped and transposed. OpenCV does this fast, torch and numpy don't."""
+def _to_tensor(image: np.ndarray, crop: Crop) -> torch.Tensor:
+    """(H, W, 3) to a new tensor (3, H, W), flipped and transposed. OpenCV is faster at this than torch and numpy."""
     if crop.hflip or crop.vflip:
         image = cv2.flip(image, -1 if crop.hflip and crop.vflip else int(crop.hflip))
     if crop.transpose:

@@ -1,13 +1,10 @@
-"""Where images lie: raw LMDBs, BasicSR's PNG LMDBs and plain folders, read in one way.
-
-A store has ``path``, ``shapes`` (name to (H, W, 3), of all images) and ``read(name, top, left, height, width)``, which
-gives a uint8 RGB crop, without the last four the whole image. Only raw LMDBs read a crop without the rest. Names are in
-one Unicode form (``names.normal``), whatever that of the files and keys is. ``left_out`` says what of a folder is no
-image, or nothing.
-"""
+"""Where images are stored: raw LMDBs, BasicSR's PNG LMDBs and plain folders, read in one way."""
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from mipkd_arch.base.errors import command, reason_of, shown
 
@@ -15,19 +12,34 @@ from . import DataError
 from .folders import left_out, list_images
 from .images import crop, decode_image, image_shape, read_image
 from .lmdb_file import LmdbFile
-from .names import check_name, normal
+from .names import check_name, normalized
 from .raw_lmdb import RawLmdb
 
+Shape = tuple[int, int, int]
 META = re.compile(r'(?P<name>[^.].*)\.[^\s.]+ \((?P<height>[1-9]\d{0,6}),\s*(?P<width>[1-9]\d{0,6})(,\s*\d+)?\)',
                   re.ASCII)
 """A line of meta_info.txt; BasicSR writes the image's key, which may have dots, spaces and parentheses, and .png."""
 
 
-def open_store(path):
+class Store(Protocol):
+    """Images by name; names are in one Unicode form (``names.normalized``), whatever that of files and keys is."""
+
+    path: Path
+    shapes: dict[str, Shape]
+    """(H, W, 3) of all images."""
+    left_out: str
+    """What of a folder is not an image; empty if there is nothing else."""
+
+    def read(self, name: str, top: int = 0, left: int = 0, height: int | None = None,
+             width: int | None = None) -> np.ndarray:
+        """A uint8 RGB crop (height, width, 3), or the whole image. Only raw LMDBs read a crop without the rest."""
+
+
+def open_store(path: str | Path) -> Store:
     """Open the images at ``path``: a folder ending in ``.lmdb``, of either kind, or a folder of image files.
 
     Raises:
-        DataError: nothing there, or not whole.
+        DataError: nothing there, or not complete.
     """
     path = Path(path)
     if path.suffix != '.lmdb':
@@ -38,13 +50,15 @@ def open_store(path):
 class ImageFolder:
     """Image files of a folder, by their names without the suffix."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.left_out = left_out(self.path.expanduser()) if self.path.expanduser().is_dir() else ''
-        self._files = {normal(file.stem): file for file in list_images(self.path.expanduser())}
+        folder = self.path.expanduser()
+        self._files = {normalized(file.stem): file for file in list_images(folder)}
         self.shapes = {name: image_shape(file) for name, file in self._files.items()}
+        self.left_out = left_out(folder)
 
-    def read(self, name, top=0, left=0, height=None, width=None):
+    def read(self, name: str, top: int = 0, left: int = 0, height: int | None = None,
+             width: int | None = None) -> np.ndarray:
         return crop(read_image(self._files[name]), top, left, height, width)
 
 
@@ -53,47 +67,45 @@ class PngLmdb:
 
     left_out = ''
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self._file = LmdbFile(path)
         self.path = Path(path)
-        self.shapes, self._keys = {}, {}
+        self.shapes: dict[str, Shape] = {}
+        self._keys: dict[str, bytes] = {}
         meta = self.path.expanduser() / 'meta_info.txt'
-        for number, line in enumerate(_lines(meta), 1):
+        try:
+            lines = meta.read_text(encoding='utf-8').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f'{meta}: cannot be read ({reason_of(error)}); pack the database again') from None
+        for number, line in enumerate(lines, 1):
             entry = META.match(line)
             if entry is None:
-                raise DataError(f'{meta}: line {number} is {shown(line)}, not of the form '
-                                '"0001.png (480,480,3) 1"')
+                raise DataError(f'{meta}: line {number} is {shown(line)}, not of the form "0001.png (480,480,3) 1"')
             key = check_name(entry['name'], f'{meta}: line {number}')
-            name = normal(key)
+            name = normalized(key)
             if name in self.shapes:
-                raise DataError(f'{meta}: line {number} names image {name!r} again; take it out')
+                raise DataError(f'{meta}: line {number} names image {name!r} again; remove it')
             self._keys[name] = key.encode()
             if self._file.get(self._keys[name]) is None:
-                raise DataError(f'{path}: has no image {name!r}, which meta_info.txt names; remove it and pack it anew')
+                raise DataError(f'{path}: has no image {name!r}, which meta_info.txt names; remove it and pack it '
+                                'again')
             self.shapes[name] = int(entry['height']), int(entry['width']), 3
 
-    def read(self, name, top=0, left=0, height=None, width=None):
-        image = decode_image(bytes(self._file.get(self._keys[name])), f'{self.path}: image {name!r}')
+    def read(self, name: str, top: int = 0, left: int = 0, height: int | None = None,
+             width: int | None = None) -> np.ndarray:
+        image = decode_image(bytes(self._file.image(self._keys[name], name)), f'{self.path}: image {name!r}')
         if image.shape != self.shapes[name]:
             raise DataError(f'{self.path}: image {name!r} is {image.shape[1]}x{image.shape[0]}, but '
-                            f'{self.shapes[name][1]}x{self.shapes[name][0]} in meta_info.txt; pack it anew')
+                            f'{self.shapes[name][1]}x{self.shapes[name][0]} in meta_info.txt; pack it again')
         return crop(image, top, left, height, width)
 
 
-def _lines(file):
-    try:
-        if not file.is_file():  # reading a pipe would wait for whoever writes to it
-            raise DataError(f'{file}: is no file')
-        return file.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{file}: cannot be read ({reason_of(error)}); pack the database anew') from None
-
-
-def pair_names(gt_names: Iterable[str], lq_names: Iterable[str], scale: int) -> tuple[dict, list, list]:
+def pair_names(gt_names: Iterable[str], lq_names: Iterable[str],
+               scale: int) -> tuple[dict[str, str], list[str], list[str]]:
     """Which lq image belongs to which gt image: those of equal names, or with ``x<scale>`` behind as in DIV2K.
 
     Returns:
-        tuple[dict[str, str], list[str], list[str]]: lq names by gt names; gt names without a partner; lq names without.
+        lq names by gt names; gt names without a partner; lq names without a partner.
     """
     gt_names, available = list(gt_names), set(lq_names)
     # One way of naming for all: else a and ax4 might share the lq image ax4.
@@ -102,13 +114,8 @@ def pair_names(gt_names: Iterable[str], lq_names: Iterable[str], scale: int) -> 
     return pairs, [name for name in gt_names if name not in pairs], sorted(available - set(pairs.values()))
 
 
-def lq_names(gt_names, lq_names, scale, where):
-    """Names of the lq images by those of their gt images, as ``pair_names`` finds them.
-
-    Args:
-        gt_names, lq_names (iterable[str]): of both stores.
-        scale (int): gt size over lq size.
-        where (str): names both stores in errors.
+def lq_names(gt_names: Iterable[str], lq_names: Iterable[str], scale: int, where: str) -> dict[str, str]:
+    """Names of the lq images by those of their gt images, as ``pair_names`` finds them; ``where`` names both stores.
 
     Raises:
         DataError: an image of either has no partner.
@@ -123,17 +130,14 @@ def lq_names(gt_names, lq_names, scale, where):
     return pairs
 
 
-def check_pair(name, gt_shape, lq_shape, scale, where):
-    """Check that an lq image has its gt's size over ``scale``, rounded down.
-
-    Raises:
-        DataError: it has not.
-    """
+def check_pair(name: str, gt_shape: Shape, lq_shape: Shape, scale: int, where: object) -> None:
+    """Check that an lq image has its gt's size over ``scale``, rounded down; if not, raise a ``DataError``."""
     gt_sides, lq_sides = gt_shape[1::-1], lq_shape[1::-1]
-    if all(gt // scale == lq for gt, lq in zip(gt_sides, lq_sides, strict=True)):
+    right_sides = tuple(side // scale for side in gt_sides)
+    if lq_sides == right_sides:
         return
-    gt, lq, right = ('x'.join(map(str, sides)) for sides in (gt_sides, lq_sides, (side // scale for side in gt_sides)))
-    if all(gt // scale <= lq <= -(-gt // scale) for gt, lq in zip(gt_sides, lq_sides, strict=True)):
+    gt, lq, right = ('x'.join(map(str, sides)) for sides in (gt_sides, lq_sides, right_sides))
+    if all(low <= side <= -(-large // scale) for low, side, large in zip(right_sides, lq_sides, gt_sides, strict=True)):
         pack = command('mipkd', 'data', 'pack', '--hr', 'FOLDER', '--scale', scale, '--out', 'FOLDER')
         remedy = (f'it was rounded up, or to the nearest, as imresize(gt, 1/{scale}) does: crop gt to multiples of '
                   f'{scale} before lq is made, or have lq made by: {pack}')

@@ -1,6 +1,4 @@
 """Bicubic resizing of a batch on its device, equal to ``mipkd_model.data.bicubic`` on the images it comes from."""
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np
@@ -19,15 +17,19 @@ def _matrix(length: int, size: int, device: torch.device) -> torch.Tensor:
 
 
 def bicubic(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Resize images (N, C, H, W) in [0, 1] as MATLAB's ``imresize`` does those of uint8 (variant A), with antialiasing.
+    """Resize images as MATLAB's ``imresize`` does those of uint8 (variant A), with antialiasing for downsampling.
 
-    The images are taken as the nearest ones of 8 bits, and both sides are scaled alike. Returns float32
-    (N, C, height, width) in [0, 1], again of 8 bits, without gradient.
+    Args:
+        images: (N, C, H, W) in [0, 1], rounded to 8 bits.
+        height, width: size of the output; both sides are scaled by the same factor.
+
+    Returns:
+        float32 (N, C, height, width) in [0, 1], again of 8 bits; without gradient.
     """
-    def quantized(x: torch.Tensor) -> torch.Tensor:
+    def to_uint8_range(x: torch.Tensor) -> torch.Tensor:
         return (x + 0.5).floor_().clamp_(0, 255)
 
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-        levels = quantized(images.float() * 255)
-        levels = quantized(_matrix(images.shape[-2], height, images.device) @ levels)
-        return quantized(levels @ _matrix(images.shape[-1], width, images.device).T) / 255
+        levels = to_uint8_range(images.float() * 255)
+        levels = to_uint8_range(_matrix(images.shape[-2], height, images.device) @ levels)
+        return to_uint8_range(levels @ _matrix(images.shape[-1], width, images.device).T) / 255

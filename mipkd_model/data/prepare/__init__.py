@@ -1,1 +1,1 @@
-"""Preparing data sets: download, pack into LMDBs, verify."""
+"""Preparing datasets: download, pack into LMDBs, verify."""

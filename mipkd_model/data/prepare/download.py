@@ -1,4 +1,4 @@
-"""Fetching large public files: resumed where they were cut off, in place only when complete."""
+"""Downloading large public files: resumed after an interruption, in place only when complete."""
 import hashlib
 import http.client
 import lzma
@@ -9,67 +9,60 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.base.errors import UserError, reason_of, shown
+
+from ..benchmarks import ALIASES, BENCHMARK, DIV2K, MD5
 
 CHUNK = 1 << 20
-PAGE = re.compile(rb'\s*<(!doctype|html|head)', re.I)
-# What the libraries raise for archives that are damaged, locked or packed in a way they don't know, or a full disk.
-DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, LookupError)
-TITLE = re.compile(rb'<title[^>]*>(.*?)</title>', re.I | re.S)
+WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head)', re.I)
+# What the libraries raise for archives that are damaged, locked or packed in an unknown way, or a full disk.
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError,
+           RuntimeError, LookupError)
 
 
 class DownloadError(UserError):
-    """A file cannot be fetched or unpacked."""
+    """A file cannot be downloaded or unpacked."""
 
 
-def check_sum(file, known, algorithm='md5'):
-    """Check a file's hash sum.
-
-    Args:
-        file (Path): what to check.
-        known (str): hexadecimal digits of the sum, all of them or the first ones.
-        algorithm (str): 'md5' or 'sha256'.
-
-    Raises:
-        DownloadError: it is another.
-    """
+def check_sum(file: Path, known: str, algorithm: str = 'md5') -> None:
+    """Check that a file's 'md5' or 'sha256' begins with these hexadecimal digits; if not, raise a ``DownloadError``."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with (open(file, 'rb') as content,
-          tqdm(total=file.stat().st_size, desc=f'check {file.name}', unit='B', unit_scale=True) as bar):
+    with open(file, 'rb') as content:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
-            bar.update(len(chunk))
     found = digest.hexdigest()[:len(known)]
     if found != known:
-        says = 'starts with' if len(known) < 2 * digest.digest_size else 'is'
-        raise DownloadError(f'{file}: is not the published file (its {algorithm.upper()} {says} {found}, not {known}); '
+        is_ = 'starts with' if len(known) < 2 * digest.digest_size else 'is'
+        raise DownloadError(f'{file}: is not the published file (its {algorithm.upper()} {is_} {found}, not {known}); '
                             'remove it and start again')
 
 
-def fetch(url, target, timeout=60, md5=None, sha256=None):
-    """Fetch ``url`` to the file ``target``; a part that an earlier try left is continued.
+def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = None,
+          sha256: str | None = None) -> Path:
+    """Download ``url`` to the file ``target`` and return that; what an earlier try left is continued.
 
     Args:
-        url (str): where it is.
-        target (Path): where it goes.
-        timeout (float): seconds without an answer.
-        md5, sha256 (str | None): what the file's sum must be, or start with.
+        url: where it is.
+        target: where it goes.
+        timeout: seconds without an answer.
+        md5, sha256: what the file's checksum must be, or start with.
 
     Raises:
-        DownloadError: the server cannot be reached, or stopped early; what was fetched is kept for the next try. Or
-            it sends a web page instead, of which nothing is kept. Or the file is not the published one; it is kept
-            under the name of a part.
+        DownloadError: the server cannot be reached, or stopped early; what came is kept for the next try. Or it sends
+            a web page instead, which is not kept. Or the file is not the published one; it is kept with ``.part``.
     """
     target = Path(target)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + '.part')
-    have = partial.stat().st_size if partial.exists() else 0
+    have, total = partial.stat().st_size if partial.exists() else 0, None
     try:
         request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
         with urllib.request.urlopen(request, timeout=timeout) as reply:
@@ -78,8 +71,11 @@ def fetch(url, target, timeout=60, md5=None, sha256=None):
             length = reply.headers.get('Content-Length')
             total = have + int(length) if length else None
             chunk = reply.read(CHUNK)
-            if not have:
-                _refuse_page(chunk, url, target.parent)
+            if not have and WEB_PAGE.match(chunk):  # file hosts send one when a quota is used up or a login is needed
+                title = re.search(rb'<title[^>]*>(.*?)</title>', chunk, re.I | re.S)
+                title_text = shown(' '.join(title[1].decode(errors='replace').split())) if title else 'without a title'
+                raise DownloadError(f'{url}: the server sends a web page ({title_text}) instead of the file; try again '
+                                    f'later, or open the address in a browser and put the file into {target.parent}')
             with (partial.open('ab' if have else 'wb') as file,
                   tqdm(total=total, initial=have, desc=target.name, unit='B', unit_scale=True) as bar):
                 while chunk:
@@ -87,17 +83,16 @@ def fetch(url, target, timeout=60, md5=None, sha256=None):
                     bar.update(len(chunk))
                     chunk = reply.read(CHUNK)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # nothing is left to send: the part is already whole
+        if error.code != 416:  # nothing is left to send: the file is already complete
             raise DownloadError(f'{url}: the server answers {error.code} {error.reason}') from None
-        total = None
-    except DownloadError:  # a ValueError, too
+    except DownloadError:  # is a ValueError, too
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise DownloadError(f'{url}: cannot be fetched ({getattr(error, "reason", error)}); start the same command '
-                            'again to go on from here') from None
+        raise DownloadError(f'{url}: cannot be downloaded ({getattr(error, "reason", error)}); start the same command '
+                            'again to resume') from None
     size = partial.stat().st_size
     if total is not None and size != total:
-        raise DownloadError(f'{url}: only {size} of {total} bytes came; start the same command again to go on')
+        raise DownloadError(f'{url}: only {size} of {total} bytes came; start the same command again to resume')
     for algorithm, known in (('md5', md5), ('sha256', sha256)):
         if known:
             check_sum(partial, known, algorithm)
@@ -105,64 +100,71 @@ def fetch(url, target, timeout=60, md5=None, sha256=None):
     return target
 
 
-def _refuse_page(start, url, folder):
-    """Refuse a web page, by its first bytes: file hosters answer so when a quota is spent or a login is needed."""
-    if not PAGE.match(start):
-        return
-    title = TITLE.search(start)
-    title = ' '.join(title[1].decode(errors='replace').split())[:80] if title else 'without a title'
-    raise DownloadError(f'{url}: the server sends a web page ({title!r}) instead of the file; try again later, or open '
-                        f'the address in a browser and put the file into {folder}')
+@contextmanager
+def _unpacking(archive: Path, target: Path) -> Iterator[Path]:
+    """Gives the path to unpack to, which becomes ``target`` only when that has worked."""
+    partial = target.with_name(target.name + '.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+    except DAMAGED as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if partial.is_file():
+            partial.unlink()
+        raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there enough space? Otherwise '
+                            'remove it and start again') from None
+    partial.replace(target)
 
 
-def unpack(archive, folder):
-    """Unpack a zip or tar file into ``folder``, which appears only when it is complete.
+def unpack(archive: str | Path, folder: str | Path) -> Path:
+    """Unpack a zip or tar file into ``folder`` and return that; it appears only when it is complete.
 
     Raises:
         DownloadError: the archive is broken.
     """
     archive, folder = Path(archive), Path(folder)
-    if folder.exists():
-        return folder
-    partial = folder.with_name(folder.name + '.part')
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        if archive.suffix == '.zip':
-            with zipfile.ZipFile(archive) as file:
-                for member in tqdm(file.infolist(), f'unpack {archive.name}', unit='file'):
-                    file.extract(member, partial)  # zipfile keeps members below the folder
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(partial, filter='data')
-    except (tarfile.TarError, *DAMAGED) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there room? Else remove it '
-                            'and start again') from None
-    partial.replace(folder)
+    if not folder.exists():
+        with _unpacking(archive, folder) as partial:
+            if archive.suffix == '.zip':
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(partial)  # zipfile keeps members below the folder
+            else:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(partial, filter='data')
     return folder
 
 
-def unpack_member(archive, member, target):
-    """Unpack one file of a zip archive, a wheel included, to ``target``, which appears only when it is complete.
-
-    Raises:
-        DownloadError: the archive is broken or has no such member.
-    """
+def unpack_member(archive: str | Path, member: str, target: str | Path) -> Path:
+    """As ``unpack``, of one file of a zip archive, a wheel included, to the file ``target``."""
     archive, target = Path(archive), Path(target)
-    partial = target.with_name(target.name + '.part')
-    try:
-        with zipfile.ZipFile(archive) as file:
-            info = file.getinfo(member)
-            with (file.open(info) as content, partial.open('wb') as out,
-                  tqdm(total=info.file_size, desc=f'unpack {target.name}', unit='B', unit_scale=True) as bar):
-                while chunk := content.read(CHUNK):
-                    out.write(chunk)
-                    bar.update(len(chunk))
-    except KeyError:
-        raise DownloadError(f'{archive}: has no file {member} in it; remove it and start again') from None
-    except DAMAGED as error:
-        partial.unlink(missing_ok=True)
-        raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there room? Else remove it '
-                            'and start again') from None
-    partial.replace(target)
+    with _unpacking(archive, target) as partial, zipfile.ZipFile(archive) as file:
+        if member not in file.namelist():
+            raise LookupError(f'it has no file {member}')
+        with file.open(member) as content, partial.open('wb') as out:
+            shutil.copyfileobj(content, out, CHUNK)
     return target
+
+
+def fetch_div2k(out: str | Path, name: str, address: str = DIV2K) -> Path:
+    """Download and unpack one of DIV2K's zip files to ``<out>/<name>`` and return that."""
+    folder, file = Path(out, name), f'{name}.zip'
+    if folder.exists():
+        return folder
+    md5 = MD5[file] if address == DIV2K else None  # a mirror may have other zip files
+    return unpack(fetch(f'{address}/{file}', folder.with_name(file), md5=md5), folder)
+
+
+def fetch_benchmark(out: str | Path, address: str = BENCHMARK) -> list[str]:
+    """Download and unpack EDSR's benchmark sets to the folder ``out``, and return the names of all that are there."""
+    out = Path(out)
+    if not out.exists():
+        md5 = MD5['benchmark.tar'] if address == BENCHMARK else None
+        archive = fetch(address, out.with_name('benchmark.tar'), md5=md5)
+        unpacked = unpack(archive, out.with_name('benchmark_unpacked'))
+        if not (unpacked / 'benchmark').is_dir():
+            raise DownloadError(f'{archive}: has no folder benchmark in it; remove it and {unpacked}')
+        for folder in (unpacked / 'benchmark').iterdir():
+            folder.rename(folder.with_name(ALIASES.get(folder.name, folder.name)))
+        (unpacked / 'benchmark').replace(out)
+        shutil.rmtree(unpacked)
+    return sorted(folder.name for folder in out.iterdir() if folder.is_dir())

@@ -1,150 +1,158 @@
 """From image files to a raw LMDB of HR images and one of LR images for each scale."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
+import numpy as np
 from tqdm import tqdm
 
 from .. import DataError
 from ..bicubic import shrink
-from ..folders import names_of
-from ..images import image_shape, is_gray, read_image
-from ..stores import check_pair, lq_names, pair_names
+from ..folders import image_files, left_out, name_faults
+from ..images import image_shape, read_image
+from ..stores import Shape, check_pair, lq_names, pair_names
 from .raw_lmdb_writer import Entry, is_packed, write_raw_lmdb
 from .thread_pool import in_batches
 
 
 class PackError(DataError):
-    """Images cannot be packed.
+    """Images cannot be packed; ``faults`` has one line for each thing that is wrong."""
 
-    Attributes:
-        faults (list[str]): all that is wrong, a line for each.
-    """
-
-    def __init__(self, faults: Iterable[str]):
+    def __init__(self, faults: Iterable[str]) -> None:
         self.faults = list(dict.fromkeys(faults))
         more = len(self.faults) - 1
         super().__init__(self.faults[0] + (f' (and {more} more)' if more else ''))
 
 
-class _Faults(list):
-    """What is wrong, gathered so that all of it can be said at once."""
+class Packed(TypedDict):
+    """Numbers of images packed, and left out because they are small; names of the databases written."""
+
+    packed: int
+    small: int
+    written: list[str]
+
+
+class _Faults(list[str]):
+    """Everything that is wrong, collected to be reported at once."""
 
     @contextmanager
-    def catching(self):
+    def catching(self) -> Iterator[None]:
         try:
             yield
         except DataError as error:
             self.append(str(error))
 
 
-def pack_pairs(hr_files, folder, scales, lr_files=None, min_side=0, part='train'):
+def pack_folders(hr: Sequence[str | Path], out: str | Path, scales: Sequence[int],
+                 lr: Mapping[int, Sequence[str | Path]], min_side: int = 0) -> Packed:
+    """As ``pack_pairs``, of all images of folders; prints what of them is left out."""
+    faults = _Faults()
+
+    def files_of(folders: Sequence[str | Path]) -> list[Path]:
+        files: list[Path] = []
+        for folder in folders:
+            with faults.catching():
+                files += image_files(folder)
+                if others := left_out(folder):
+                    print(f'{folder}: left out: {others}', flush=True)
+        return files
+
+    hr_files, lr_files = files_of(hr), {scale: files_of(folders) for scale, folders in lr.items()}
+    if faults:
+        raise PackError(faults)
+    return pack_pairs(hr_files, out, scales, lr_files, min_side)
+
+
+def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[int],
+               lr_files: Mapping[int, Sequence[Path]] | None = None, min_side: int = 0, part: str = 'train') -> Packed:
     """Pack images as ``<part>_HR.lmdb`` and ``<part>_LRx<scale>.lmdb`` below ``folder``.
 
     All images are read once before anything is written. Databases that hold these very images already are kept; others
     are left alone, with an error.
 
     Args:
-        hr_files (list[Path]): gt image files; their stems become the names.
-        folder (Path): where the databases go.
-        scales (iterable[int]): gt size over lq size.
-        lr_files (dict[int, list[Path]] | None): lq files by scale, named as gt or with ``x<scale>`` behind; for a scale
-            without any they are made from gt as MATLAB does (variant A of ``bicubic``).
-        min_side (int): leave out images with a gt side shorter than this.
-        part (str): beginning of the databases' names.
-
-    Returns:
-        dict: numbers of images ``packed``, left out as ``small``, and ``gray``, and the databases ``written``.
+        hr_files: gt image files; their stems become the names.
+        folder: where the databases go.
+        scales: gt size over lq size.
+        lr_files: lq files by scale, named as gt or with ``x<scale>`` behind; for a scale without any they are made from
+            gt as MATLAB does (variant A of ``bicubic``).
+        min_side: leave out images with a shorter gt side, in pixels.
+        part: beginning of the databases' names.
 
     Raises:
         PackError: images are missing, unreadable, or don't fit each other.
         DataError: a database cannot be written.
     """
-    folder, faults = Path(folder), _Faults()
-    if 1 in scales and not (lr_files or {}).get(1):
-        raise PackError(['--scale: 1 needs --lr, for images are not made noisy or compressed here; name the folder of '
-                         'those that are to be restored'])
-    files, shapes = _look_at(hr_files, faults)
-    least = max(min_side, *scales)
-    kept = [name for name, shape in shapes.items() if min(shape[:2]) >= least]
+    folder, lr_files, faults = Path(folder), lr_files or {}, _Faults()
+    if 1 in scales and not lr_files.get(1):
+        raise PackError(['--scale: 1 needs --lr, for degraded images are not made here; name their folder'])
+    files, shapes = _read_headers(hr_files, faults)
+    min_side = max(min_side, *scales)
+    kept = [name for name, shape in shapes.items() if min(shape[:2]) >= min_side]
     if not kept and not faults:
-        raise PackError([f'{hr_files[0].parent}: none of {len(files)} images has sides of {least} pixels or more'])
+        raise PackError([f'{hr_files[0].parent}: none of {len(files)} images has sides of {min_side} pixels or more'])
     plans = {f'{part}_HR.lmdb': [_entry(name, files[name], shapes[name]) for name in kept]}
-    read = {f'{part}_HR.lmdb': [files[name] for name in kept]}
+    sources = {f'{part}_HR.lmdb': [files[name] for name in kept]}
     for scale in scales:
         target = f'{part}_LRx{scale}.lmdb'
-        if given := (lr_files or {}).get(scale):
-            pairs = _given(files, shapes, kept, given, scale, faults)
+        if given := lr_files.get(scale):
+            pairs = _partners(files, shapes, kept, given, scale, faults)
             plans[target] = [_entry(name, *pair) for name, pair in pairs.items()]
-            read[target] = [file for file, _ in pairs.values()]
+            sources[target] = [file for file, _ in pairs.values()]
         else:
-            plans[target] = [_made(name, files[name], shapes[name], scale) for name in kept]
-            read[target] = read[f'{part}_HR.lmdb']
+            plans[target] = [_entry(name, files[name], shapes[name], scale) for name in kept]
+            sources[target] = sources[f'{part}_HR.lmdb']
     todo = [target for target in plans if faults or not is_packed(folder / target, plans[target])]
-    faults += _unreadable(list(dict.fromkeys(file for target in todo for file in read[target])))
+    to_read = list(dict.fromkeys(file for target in todo for file in sources[target]))
+    with in_batches(_pixel_faults, to_read) as batches, tqdm(total=len(to_read), desc='check', unit='image') as bar:
+        for batch in batches:
+            bar.update(len(batch))
+            faults += [fault for _, found in batch for fault in found]
     if faults:
         raise PackError(faults)
     for target in todo:
         write_raw_lmdb(folder / target, plans[target])
-    return {'packed': len(kept), 'small': len(files) - len(kept), 'gray': sum(is_gray(files[name]) for name in kept),
-            'written': todo}
+    return {'packed': len(kept), 'small': len(files) - len(kept), 'written': todo}
 
 
-def _look_at(image_files, faults):
+def _read_headers(image_files: Sequence[Path], faults: _Faults) -> tuple[dict[str, Path], dict[str, Shape]]:
     """Files and shapes of images by their names; only those whose headers can be read have a shape."""
-    files, shapes = {}, {}
-    faults += names_of(image_files, files)
+    files: dict[str, Path] = {}
+    shapes: dict[str, Shape] = {}
+    faults += name_faults(image_files, files)
     for name, file in files.items():
         with faults.catching():
             shapes[name] = image_shape(file)
     return files, shapes
 
 
-def _unreadable(files):
-    """What is wrong with the pixels of files."""
-    faults = []
-    with in_batches(_fault_of, files) as batches, tqdm(total=len(files), desc='check', unit='image') as bar:
-        for batch in batches:
-            bar.update(len(batch))
-            faults += [fault for _, fault in batch if fault]
+def _pixel_faults(file: Path) -> _Faults:
+    faults = _Faults()
+    with faults.catching():
+        read_image(file)
     return faults
 
 
-def _fault_of(file):
-    try:
-        read_image(file)
-    except DataError as error:
-        return str(error)
-    return None
+def _entry(name: str, file: Path, shape: Shape, scale: int | None = None) -> Entry:
+    """An image as it is, or shrunk. The stamp is the file's size, for a copy of the file has another time of change."""
+    def load() -> np.ndarray:
+        return shrink(read_image(file), scale) if scale else read_image(file)
+
+    source = f'{file.name}, bicubic 1/{scale}' if scale else file.name
+    height, width = (side // (scale or 1) for side in shape[:2])
+    return Entry(name, (height, width, 3), source, load, file.stat().st_size)
 
 
-def _stamp(file):
-    # Not the time of change: a copy of the file, or a package installed anew, has another.
-    return file.stat().st_size
-
-
-def _entry(name, file, shape):
-    return Entry(name, shape, file.name, partial(read_image, file), _stamp(file))
-
-
-def _made(name, file, shape, scale):
-    small = (shape[0] // scale, shape[1] // scale, 3)
-    return Entry(name, small, f'{file.name}, bicubic 1/{scale}', partial(_read_shrunk, file, scale), _stamp(file))
-
-
-def _read_shrunk(file, scale):
-    return shrink(read_image(file), scale)
-
-
-def _given(files, shapes, kept, lr_files, scale, faults):
+def _partners(files: dict[str, Path], shapes: dict[str, Shape], kept: list[str], lr_files: Sequence[Path], scale: int,
+              faults: _Faults) -> dict[str, tuple[Path, Shape]]:
     """File and shape of the lq image of each gt image that is kept, by the name of gt."""
-    lq_files, lq_shapes = _look_at(lr_files, faults)
+    lq_files, lq_shapes = _read_headers(lr_files, faults)
     folder, found = lr_files[0].parent, {}
     with faults.catching():
         lq_names(files, lq_files, scale, f'{next(iter(files.values())).parent} and {folder}')
     pairs, missing, spare = pair_names(files, lq_files, scale)
-    # The first of either is told above, with where was looked for it.
+    # The first one is among the faults already, with the folders that were searched.
     faults += [f'{files[name]}: has no lq image of that name or {name}x{scale} in {folder}' for name in missing[1:]]
     faults += [f'{lq_files[name]}: has no gt image' for name in (spare if missing else spare[1:])]
     for name in kept:

@@ -1,48 +1,38 @@
-"""A function of many images in threads, a few at a time; Ctrl-C ends it between two batches."""
+"""A function of many images in threads."""
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 @contextmanager
-def in_batches(function: Callable, items: list) -> Iterator[Iterator[list[tuple]]]:
-    """Context in which a function is called of each item in threads.
+def in_batches(function: Callable[[Item], Result],
+               items: Sequence[Item]) -> Iterator[Iterator[list[tuple[Item, Result]]]]:
+    """Context whose value iterates over batches of (item, function(item)), in order; small ones, for images are large.
 
-    Its value goes through the batches, each a list of pairs of item and result, in order; they are small, for images
-    are large. Ctrl-C is held back in the context, and raised as ``KeyboardInterrupt`` behind the batch under way.
+    Ctrl-C raises ``KeyboardInterrupt`` after the current batch: anywhere else, it may leave a lock of the pool taken.
     """
     jobs = min(8, os.cpu_count() or 1)
+    interrupts: list[int] = []
 
-    def batches():
+    def batches() -> Iterator[list[tuple[Item, Result]]]:
         for first in range(0, len(items), 2 * jobs):
             batch = items[first:first + 2 * jobs]
             yield list(zip(batch, pool.map(function, batch), strict=True))
-            check_interrupt()
+            if interrupts:
+                raise KeyboardInterrupt
 
-    with _interrupt_held_back() as check_interrupt, ThreadPoolExecutor(jobs) as pool:
-        yield batches()
-
-
-@contextmanager
-def _interrupt_held_back() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises ``KeyboardInterrupt`` if it came since.
-
-    Raised wherever it comes, as Python does, it may leave a lock of the thread pool taken, and the end never comes.
-    """
-    came = []
-
-    def check():
-        if came:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # Python lets none but the main thread catch signals
-        yield check
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    is_main = threading.current_thread() is threading.main_thread()  # no other may handle signals
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number)) if is_main else None
     try:
-        yield check
+        with ThreadPoolExecutor(jobs) as pool:
+            yield batches()
     finally:
-        signal.signal(signal.SIGINT, before)
+        if is_main:
+            signal.signal(signal.SIGINT, before)

@@ -1,11 +1,11 @@
-"""Whether images are what they should be: as many, as large, paired, undamaged, and shrunk as MATLAB does it."""
+"""Whether images are the right ones: number, sizes, pairs, checksums, and LR made as MATLAB does it."""
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from math import inf, log10
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-from basicsr.metrics import calculate_psnr
 
 from .. import DataError
 from ..benchmarks import SETS, known_set
@@ -30,14 +30,13 @@ class Pair(NamedTuple):
     scale: int
 
 
-def find_pairs(folder):
+def find_pairs(folder: str | Path) -> list[Pair]:
     """Pairs in a folder: ``<part>_HR.lmdb`` with ``<part>_LRx4.lmdb``, or ``HR`` with ``LR_bicubic/X4``.
 
     Raises:
         DataError: there are none.
     """
-    folder = Path(folder)
-    pairs = []
+    folder, pairs = Path(folder), []
     for scale in (1, 2, 3, 4, 8):
         for lq in sorted(path for path in folder.glob(f'*_LRx{scale}.lmdb') if not is_hidden(path.name)):
             pairs.append(Pair(lq.with_name(lq.name.replace(f'_LRx{scale}', '_HR')), lq, scale))
@@ -49,60 +48,61 @@ def find_pairs(folder):
     return pairs
 
 
-def verify(pair, limit=120, progress=iter):
+def verify(pair: Pair, limit: int = 120, progress: Callable[[Any], Iterable] = iter) -> list[Finding]:
     """Check one pair of stores.
 
     Args:
-        pair (Pair): what to check.
-        limit (int): compare the pixels of at most so many pairs, spread evenly; 0 compares all. Checksums are checked
-            on all images whatever the limit.
-        progress (callable): wraps what is gone through, for a progress bar.
+        pair: what to check.
+        limit: compare the pixels of at most so many pairs, spread evenly; 0: of all. Checksums are always checked.
+        progress: wraps what is iterated over, for a progress bar.
 
     Returns:
-        list[Finding]: in the order of checking; it ends early where nothing further can be checked.
+        Findings in the order of checking, until nothing further can be checked.
     """
+    findings: list[Finding] = []
     try:
-        gt, lq = open_store(pair.gt), open_store(pair.lq)
+        findings.extend(_check(pair, limit, progress))  # keeps those before an error
     except DataError as error:
-        return [Finding(False, str(error))]
+        findings.append(Finding(False, str(error)))
+    return findings
+
+
+def _check(pair: Pair, limit: int, progress: Callable[[Any], Iterable]) -> Iterator[Finding]:
+    gt, lq = open_store(pair.gt), open_store(pair.lq)
     name = known_set(pair.gt)
-    findings = [judge_count(len(gt.shapes), name, gt.path)]
-    findings += [Finding(True, f'{store.path}: left out: {store.left_out}') for store in (gt, lq) if store.left_out]
-    try:
-        findings.extend(_checksums(gt, lq, progress))
-        pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
-        for gt_name, lq_name in pairs:
-            check_pair(lq_name, gt.shapes[gt_name], lq.shapes[lq_name], pair.scale, pair.lq)
-        findings.append(Finding(True, f'{len(pairs)} pairs of fitting sizes'))
-        if limit and len(pairs) > limit:
-            pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).astype(int)]
-        recipes, psnr = Counter(), []
-        for gt_name, lq_name in progress(pairs):
-            image, small = gt.read(gt_name), lq.read(lq_name)
-            recipes[recipe(image, small, pair.scale)] += 1
-            psnr.append(bicubic_psnr(image, small, pair.scale))
-    except DataError as error:
-        return [*findings, Finding(False, str(error))]
-    made = [_recipe(recipes)] if pair.scale > 1 else []  # at x1 they are given, not made of the HR images
-    return [*findings, *made, judge_psnr(float(np.mean(psnr)), name, pair.scale)]
-
-
-def judge_count(found, name, where):
-    """Compare a number of images with that of the known set of that name (None: of no known set)."""
-    if name is None or found == SETS[name].count:
-        return Finding(True, f'{found} images')
-    return Finding(False, f'{where}: has {found} images, but {name} has {SETS[name].count}; fetch it anew')
-
-
-def _checksums(gt, lq, progress):
+    yield judge_count(len(gt.shapes), name, gt.path)
     for store in (gt, lq):
+        if store.left_out:
+            yield Finding(True, f'{store.path}: left out: {store.left_out}')
         if isinstance(store, RawLmdb):
             bad = store.corrupt_images(progress)
             yield Finding(not bad, f'{store.path}: {len(bad)} images are damaged, such as {bad[0]!r}; remove it and '
-                                   'pack it anew' if bad else f'{store.path.name}: all checksums are right')
+                                   'pack it again' if bad else f'{store.path.name}: all checksums are right')
+    pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
+    for gt_name, lq_name in pairs:
+        check_pair(lq_name, gt.shapes[gt_name], lq.shapes[lq_name], pair.scale, pair.lq)
+    yield Finding(True, f'{len(pairs)} pairs of fitting sizes')
+    if limit and len(pairs) > limit:
+        pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).astype(int)]
+    recipes: Counter[str] = Counter()
+    psnr = []
+    for gt_name, lq_name in progress(pairs):
+        image, small = gt.read(gt_name), lq.read(lq_name)
+        recipes[recipe(image, small, pair.scale)] += 1
+        psnr.append(bicubic_psnr(image, small, pair.scale))
+    if pair.scale > 1:  # at x1 they are given, not made from the HR images
+        yield _judge_recipes(recipes)
+    yield judge_psnr(float(np.mean(psnr)), name, pair.scale)
 
 
-def recipe(gt, lq, scale):
+def judge_count(found: int, name: str | None, where: object) -> Finding:
+    """Compare a number of images with that of the known set of that name (None: of no known set)."""
+    if name is None or found == SETS[name].count:
+        return Finding(True, f'{found} images')
+    return Finding(False, f'{where}: has {found} images, but {name} has {SETS[name].count}; download it again')
+
+
+def recipe(gt: np.ndarray, lq: np.ndarray, scale: int) -> str:
     """How an LR image was made from its HR image: 'A' or 'B' of ``bicubic``, 'rounded once', or 'something else'."""
     for variant, border in (('A', 'mirror'), ('B', 'clamp')):
         if np.array_equal(shrink(gt, scale, border), lq):
@@ -113,33 +113,40 @@ def recipe(gt, lq, scale):
     return 'rounded once' if np.abs(once - lq).max() < 0.501 else 'something else'
 
 
-def bicubic_psnr(gt, lq, scale):
-    """PSNR in dB of lq enlarged by variant A against gt, on Y, without a border of ``scale`` pixels."""
+def _to_y(image: np.ndarray) -> np.ndarray:
+    """Y of YCbCr (BT.601) of uint8 RGB (H, W, 3), as BasicSR's ``to_y_channel``: float64 (H, W), in [16, 235]."""
+    y = np.dot(image[..., ::-1].astype(np.float32) / 255, [24.966, 128.553, 65.481]) + 16
+    return ((y / 255).astype(np.float32) * 255).astype(np.float64)
+
+
+def bicubic_psnr(gt: np.ndarray, lq: np.ndarray, scale: int) -> float:
+    """PSNR in dB of lq upsampled by variant A against gt, on Y, without a border of ``scale`` pixels."""
     height, width = (scale * side for side in lq.shape[:2])
-    up = imresize(lq, size=(height, width))
-    return calculate_psnr(up[..., ::-1], gt[:height, :width, ::-1], crop_border=scale, test_y_channel=True)
+    inner = slice(scale, height - scale), slice(scale, width - scale)
+    mse = np.square(_to_y(imresize(lq, size=(height, width))[inner]) - _to_y(gt[inner])).mean()
+    return 10 * log10(255**2 / mse) if mse else inf
 
 
-def _recipe(recipes):
+def _judge_recipes(recipes: Counter[str]) -> Finding:
     total = sum(recipes.values())
     if recipes['A'] + recipes['B'] == total:
         which = ' and '.join(f'variant {variant}' for variant in 'AB' if recipes[variant])
         return Finding(True, f'LR of {total} images is MATLAB\'s bicubic to the last bit ({which})')
     if recipes['something else']:
         return Finding(False, f'LR of {recipes["something else"]} of {total} images is not MATLAB\'s bicubic of these '
-                              'HR images: other HR images, another kernel or no antialiasing; take the official LR, '
+                              'HR images: other HR images, another kernel or no antialiasing; use the official LR, '
                               'or pack without LR to have it made')
     return Finding(False, f'LR of {recipes["rounded once"]} of {total} images was rounded once, as Python\'s copies of '
                           'imresize do, not after each pass as MATLAB does; pack without LR to have it made exactly')
 
 
-def judge_psnr(psnr, name, scale):
+def judge_psnr(psnr: float, name: str | None, scale: int) -> Finding:
     """Compare PSNR of bicubic, in dB on Y, with that of the known set of that name (None: of no known set)."""
     known = SETS[name].bicubic.get(scale) if name else None
-    if known is None:
+    if name is None or known is None:
         return Finding(True, f'{"bicubic" if scale > 1 else "lq itself, bicubic"} x{scale} gives {psnr:.3f} dB on Y')
     if abs(psnr - known) <= SETS[name].tolerance:
         return Finding(True, f'bicubic x{scale} gives {psnr:.3f} dB on Y, as on the known {name} ({known} dB)')
     hint = ' (HR of half size is a usual wrong copy)' if name == 'Urban100' else ''
     return Finding(False, f'bicubic x{scale} gives {psnr:.3f} dB on Y, but {known} dB on the known {name}: these are '
-                          f'other images{hint}; fetch it: mipkd data benchmark')
+                          f'other images{hint}; download it: mipkd data benchmark')
