@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from .compat import gc_disabled, prepare, supply_distutils
 
@@ -56,8 +56,8 @@ def register_with_basicsr(package: str) -> None:
 
 def _imported_from_here() -> bool:
     """Whether a module of mipkd is being imported. It is not ready for the modules that ``register`` imports."""
-    frame = sys._getframe()  # the only way to see who imports; CPython has it in every version
-    while frame := frame.f_back:
+    frame: FrameType | None = sys._getframe()  # the only way to see who imports; CPython has it in every version
+    while frame := frame.f_back if frame else None:
         name = str(frame.f_globals.get('__name__'))
         if frame.f_code.co_name == '<module>' and name.startswith(('mipkd_arch.', 'mipkd_model.')):
             return True

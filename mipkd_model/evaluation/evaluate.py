@@ -119,7 +119,7 @@ def _measure(item: dict[str, Any], image: Image, finite: bool, settings: Evaluat
         file = save_as(lq_name) if save_as else None
         if file:
             with atomic_write(file) as temporary:
-                temporary.write_bytes(cv2.imencode('.png', image[..., ::-1])[1])
+                temporary.write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
         if gt is not None and image.shape != gt.shape:
             raise UserError(f'{name}: the output has {image.shape[1]}x{image.shape[0]} pixels, but gt {gt.shape[1]}x'
                             f'{gt.shape[0]}; set scale: {settings.scale} to that of network and data')

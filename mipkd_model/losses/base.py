@@ -72,7 +72,7 @@ class DistillStep:
         """How often each image and feature has been written into: integers that change with the next time."""
         tensors = [self.lq, self.gt]
         for passed in self.passes.values():
-            tensors += [] if passed is None else [*passed.features, passed.output]
+            tensors += [*passed.features, passed.output]
         return [tensor._version for tensor in tensors]
 
     def teacher_forward(self, lq: torch.Tensor) -> torch.Tensor:

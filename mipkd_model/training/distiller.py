@@ -95,8 +95,8 @@ class Distiller(nn.Module):
         asks_teacher = any(name == 'kd' or isinstance(self.losses[name], DistillLoss)
                            for name, factor in self.factors.items() if factor > 0)
         # The teacher first: what it needs in between is free again when the student's features are kept.
-        teacher = self.teacher_forward(padded) if asks_teacher else None
-        passes = {STUDENT: self.views[STUDENT].forward_features(padded), TEACHER: teacher}
+        passes = {TEACHER: self.teacher_forward(padded)} if asks_teacher else {}
+        passes[STUDENT] = self.views[STUDENT].forward_features(padded)
         return DistillStep(lq, gt, self.views, passes, [*self.mixers], rng)
 
     def loss_values(self, name: str, step: DistillStep) -> dict[str, torch.Tensor]:
@@ -127,9 +127,9 @@ class Distiller(nn.Module):
         return pad_to_multiple(lq, math.lcm(*(view.size_multiple for view in self.views.values())))
 
     @torch.no_grad()
-    def teacher_forward(self, lq: torch.Tensor) -> StagedOutput | None:
-        """The teacher's features and output for a padded lq, or None without a teacher."""
-        return self.views[TEACHER].forward_features(lq) if TEACHER in self.views else None
+    def teacher_forward(self, lq: torch.Tensor) -> StagedOutput:
+        """The teacher's features and output for a padded lq (N, 3, H, W), without gradient."""
+        return self.views[TEACHER].forward_features(lq)
 
     @torch.no_grad()
     def calibrate(self, lq: torch.Tensor) -> None:
