@@ -45,7 +45,7 @@ from mipkd_model.evaluation.origin import device_name
 from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.experiments.option_files import text_of_training
 from mipkd_model.networks.build import make_network
-from mipkd_model.reports.costs.memory import allocated_peak
+from mipkd_model.reports.profiling.memory import peak_allocated_bytes
 
 from basicsr.models import build_model
 
@@ -203,7 +203,7 @@ def peak(one, batch, iterations, device):
         one.step(batch, iteration)
         wait(device)
 
-    beyond = max(allocated_peak(lambda i=iteration: step(i), device) or 0 for iteration in iterations)
+    beyond = max(peak_allocated_bytes(lambda i=iteration: step(i), device) for iteration in iterations)
     weights = [tensor for module in one.modules for tensor in chain(module.parameters(), module.buffers())]
     states = [value for state in one.optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
     tensors = {id(tensor): tensor for tensor in [*weights, *states, *(w.grad for w in weights if w.grad is not None)]}
