@@ -80,7 +80,7 @@ def test_photographs_are_packed_trained_on_and_tested_with_nothing_edited(here, 
                   ).must_end_well()
     record, = find_records(['results']).values()
     assert (record.dataset['name'], record.pair, record.method) == ('held out', 'my teacher-EDSR_compound', 'Logits-KD')
-    assert main(['table', 'results']) == 0
+    assert main(['table', 'pairs', 'results']) == 0
 
 
 def test_both_files_name_what_was_given(here, capsys):

@@ -1,4 +1,6 @@
-"""Figures that others have printed, with who printed them and whether they belong beside the paper's pairs."""
+"""Figures that others have printed, with who printed them and whether they are comparable with the paper's pairs."""
+from __future__ import annotations
+
 import csv
 from dataclasses import dataclass
 from functools import cache
@@ -10,12 +12,11 @@ class Source:
     """Who gives a figure."""
     text: str
     """What it is, in a few words."""
-    other: str = ''
-    """What keeps its figures from standing beside those of the paper's pairs; empty where nothing does."""
+    why_excluded: str = ''
+    """Why its figures are not comparable with those of the paper's pairs; empty where they are."""
 
 
 OTHER_SCHEDULE = 'trained by another schedule'
-
 SOURCES = {
     'mipkd': Source('MiPKD, as reprinted in DCKD (AAAI 2025) Table 2'),
     'mipkd_arxiv': Source('MiPKD, arXiv version, as reprinted in DCKD (AAAI 2025) Table 2'),
@@ -53,8 +54,7 @@ SOURCES = {
 
 PAIRS = ('EDSR', 'RCAN', 'SwinIR')
 """The paper's pairs, of which figures are published."""
-
-_ROWS = {
+ROWS = {
     'MiPKD (ICLR version)': 'MiPKD',
     'Scratch (ICLR version)': 'Scratch',
     'Scratch (AugKD table)': 'Scratch',
@@ -63,16 +63,16 @@ _ROWS = {
     'Teacher (converted ckpt, BasicSR test)': 'Teacher',
     'AugKD, EDSR or SwinIR teacher': None,
 }
-_UNTOLD = 'which teacher, and so which pair, is not told'
+"""Rows of tables by what sources call a method, where that differs; None: its pair is not known."""
 
 
 @dataclass(frozen=True)
-class Fact:
+class PublishedResult:
     """One figure of a publication."""
     source: str
     """A key of ``SOURCES``."""
     arch: str
-    """The pair, or ``?`` where the publication does not say."""
+    """The pair, or ``?`` where the publication does not name it."""
     scale: int
     method: str
     """As the source calls it."""
@@ -83,42 +83,29 @@ class Fact:
     """On Y; None where it is not known."""
 
     @property
-    def row(self):
+    def row(self) -> str | None:
         """The row of a table that the figure belongs to, None where it belongs to none of the paper's pairs."""
-        if SOURCES[self.source].other or self.arch not in PAIRS:
+        if SOURCES[self.source].why_excluded or self.arch not in PAIRS:
             return None
-        return _ROWS.get(self.method, self.method)
+        return ROWS.get(self.method, self.method)
 
 
 @cache
-def published_facts():
-    """All figures, those of the first of ``SOURCES`` first. Returns tuple[Fact]."""
+def published_results() -> tuple[PublishedResult, ...]:
+    """All figures, those of the first of ``SOURCES`` first."""
     with (files(__package__) / 'published.csv').open(encoding='utf-8', newline='') as file:
-        facts = [Fact(line['source'], line['arch'], int(line['scale']), line['method'], line['dataset'],
-                      float(line['psnr']), float(line['ssim']) if line['ssim'] else None)
-                 for line in csv.DictReader(file)]
-    return tuple(sorted(facts, key=lambda fact: list(SOURCES).index(fact.source)))
+        results = [PublishedResult(line['source'], line['arch'], int(line['scale']), line['method'], line['dataset'],
+                                   float(line['psnr']), float(line['ssim']) if line['ssim'] else None)
+                   for line in csv.DictReader(file)]
+    order = list(SOURCES)
+    return tuple(sorted(results, key=lambda result: order.index(result.source)))
 
 
 @cache
-def published_cells():
-    """The figures that belong beside measured ones.
-
-    Returns:
-        dict[tuple, list[Fact]]: by pair, scale, row and data set; the first of a list is the one to show.
-    """
-    cells = {}
-    for fact in published_facts():
-        if fact.row:
-            cells.setdefault((fact.arch, fact.scale, fact.row, fact.dataset), []).append(fact)
+def published_cells() -> dict[tuple[str, int, str, str], PublishedResult]:
+    """The figures that are comparable with measured ones, by pair, scale, row and dataset."""
+    cells: dict[tuple[str, int, str, str], PublishedResult] = {}
+    for result in published_results():
+        if result.row:
+            cells.setdefault((result.arch, result.scale, result.row, result.dataset), result)
     return cells
-
-
-def other_figures(pair):
-    """What is published near a pair but does not belong beside it: dict of the reasons by what it is."""
-    found = {}
-    for fact in published_facts():
-        source = SOURCES[fact.source]
-        if fact.row is None and fact.arch.rstrip('+') == pair:
-            found[source.text if source.other else f'{fact.method}, {source.text}'] = source.other or _UNTOLD
-    return found
