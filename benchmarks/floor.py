@@ -37,8 +37,8 @@ from tqdm import tqdm
 from mipkd_arch.base.errors import exit_status, number_in
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.experiments.networks import PAIRS, SCALES
-from mipkd_model.experiments.runs import Pair, Run, parse_pair
 from mipkd_model.experiments.option_files import text_of_training
+from mipkd_model.experiments.runs import Pair, Run, parse_pair
 from mipkd_model.reports.profiling.macs import build
 from mipkd_model.training.build import make_losses, make_views
 from mipkd_model.training.distiller import Distiller

@@ -42,8 +42,8 @@ from mipkd_arch.base.errors import UserError, exit_status, number_in
 from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_keys, check_options
 from mipkd_model.evaluation.origin import device_name
-from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.experiments.option_files import text_of_training
+from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.networks.build import make_network
 from mipkd_model.reports.profiling.memory import peak_allocated_bytes
 

@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import runs
 import torch
-import yaml
 from matrix import command, networks_of, opt_of
 from methods import snapshot, without_gradient
 from refusals import refusal

@@ -25,8 +25,8 @@ from mipkd_model.experiments.networks import (
     teacher_block,
     teacher_key,
 )
-from mipkd_model.experiments.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
 from mipkd_model.experiments.option_files import text_of_test, text_of_training
+from mipkd_model.experiments.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
 from mipkd_model.networks.build import make_network
 from mipkd_model.networks.zoo import OFFICIAL
 from mipkd_model.training.build import make_losses, make_views
@@ -202,24 +202,24 @@ def test_a_combination_has_the_blocks_of_all_its_methods_once():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['write', 'EDSR_x4', 'FADK'], "METHOD: 'FADK' is not known (did you mean 'FAKD'?); allowed are 'Scratch', 'Logits"),
+    (['write', 'EDSR_x4', 'FADK'], "METHOD: 'FADK' is not known (did you mean 'FAKD'?); allowed are 'Scratch', 'Log"),
     (['write', 'EDSR_x4', 'FAKD+MiPK'], "METHOD: 'MiPK' is not known (did you mean 'MiPKD'?)"),
     (['write', 'EDSR_x4', 'FAKD+FAKD'], "METHOD: 'FAKD+FAKD' names FAKD twice"),
     (['write', 'EDSR_x4', 'FitNet+FitNet-mean'], "METHOD: 'FitNet+FitNet-mean' gives fitnet_opt twice, with different"),
     (['write', 'EDSR_x4'], 'METHOD: missing after EDSR_x4; allowed are Scratch, '),
-    (['write', 'EDRS_x4', 'FAKD'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?); allowed are <teacher>-<stu"),
+    (['write', 'EDRS_x4', 'FAKD'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?); allowed are <teacher>-<st"),
     (['write', 'EDSR_depth_x4', 'FAKD'], "PAIR: 'EDSR_depth_x4' is not known (did you mean 'RCAN-EDSR_depth_x4'?)"),
     (['write', 'EDSR_x5', 'FAKD'], "PAIR: 'EDSR_x5' is not known (did you mean 'EDSR_x"),
     (['write', '--name', 'train_FADK_EDSR_x4'], "METHOD: 'FADK' is not known"),
     (['write', '--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR"),
     (['write', '--name', 'train_FAKD'], "--name: 'train_FAKD' is not train_<METHOD>_<PAIR>"),
-    (['write', 'EDSR_x4', 'MiPKD-encoder-shard'], "METHOD: 'MiPKD-encoder-shard' is not known (did you mean 'MiPKD-enc"),
+    (['write', 'EDSR_x4', 'MiPKD-encoder-shard'], "METHOD: 'MiPKD-encoder-shard' is not known (did you mean 'MiPKD-en"),
     (['write', 'EDSR_x4', 'MiPKD-kind-mlp+MiPKD'], "METHOD: 'MiPKD-kind-mlp+MiPKD' gives mixer_opt twice, with diffe"),
     (['write', 'EDSR_x4', 'Techer', '--test'], "METHOD: 'Techer' is not known (did you mean 'Teacher'?)"),
     (['write', 'EDSR_x4', 'Teacher'], "METHOD: 'Teacher' is not trained; the option file that measures a teacher is "),
     (['write', 'EDSR_x4', 'FAKD+Teacher', '--test'], "METHOD: 'FAKD+Teacher' is not trained"),
     (['write', '--name', 'train_Teacher_EDSR_x4'], "METHOD: 'Teacher' is not trained"),
-    (['write', '--name', 'test_FAKD_EDSR_x4', '--test'], '--name: goes with --out alone; it begins with test_ for a te'),
+    (['write', '--name', 'test_FAKD_EDSR_x4', '--test'], '--name: goes with --out alone; it begins with test_ for a'),
     (['write', '--name', 'test_FAKD_EDSR_x4', 'EDSR_x4', 'FAKD'], 'mipkd options write: takes PAIR METHOD or --name'),
     (['write'], 'mipkd options write: takes PAIR METHOD or --name NAME; for example mipkd options write EDSR_x2 FAKD'),
     (['ablation', 'encoder', 'EDSR_x4'], "ABLATION: 'encoder' is not known (did you mean 'encoders'?); allowed"),
@@ -251,7 +251,8 @@ def test_a_file_that_differs_is_left_alone(tmp_path):
     for _ in range(2):  # the second time it is there and the same
         command('write', 'EDSR_x2', 'AT', '--out', file)
     file.write_text('mine')
-    assert refused(command, 'write', 'EDSR_x2', 'AT', '--out', file).startswith(f'{file}: exists already with other content')
+    message = refused(command, 'write', 'EDSR_x2', 'AT', '--out', file)
+    assert message.startswith(f'{file}: exists already with other content')
     assert file.read_text() == 'mine'
 
 

@@ -69,8 +69,8 @@ def lines(capsys, *arguments):
 
 
 def test_photographs_are_packed_trained_on_and_tested_with_nothing_edited(here, capsys):
-    command('write', PAIR, 'Logits-KD', '--data', 'packed/photos', '--val', 'packed/held out', '--teacher', 'my teacher.pth',
-            '--iters', '2')
+    command('write', PAIR, 'Logits-KD', '--data', 'packed/photos', '--val', 'packed/held out', '--teacher',
+            'my teacher.pth', '--iters', '2')
     train, test = capsys.readouterr().out.split()
     assert main(['check', train]) == 0
     # The teacher is one at random, and no better than bicubic.

@@ -8,8 +8,8 @@ from matrix import command
 from mipkd_model.config.checks import check_files, check_networks, check_options, read_options
 from mipkd_model.experiments.methods import METHODS, TEACHER
 from mipkd_model.experiments.networks import PAIRS, SCALES, TEACHERS
-from mipkd_model.experiments.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
 from mipkd_model.experiments.option_files import text_of_test, text_of_training
+from mipkd_model.experiments.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
 from mipkd_model.networks.build import make_network
 
 

@@ -25,7 +25,7 @@ def accept_old_forms(parser: argparse.ArgumentParser, translate: Callable[[list[
             print(f'warning: this form is of version 0.1; now it is: {parser.prog} {" ".join(new)}', file=sys.stderr)
         return parse(args if new is None else new, namespace)
 
-    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign, assignment]
 
 
 def new_options(args: list[str]) -> list[str] | None:

@@ -11,7 +11,7 @@ from mipkd_arch.base.errors import UserError, one_line, one_of
 
 from ..base.files import atomic_write, check_writable
 from ..experiments.ablations import ABLATIONS
-from ..experiments.custom import is_custom, read_custom_parts
+from ..experiments.custom import CustomParts, is_custom, read_custom_parts
 from ..experiments.dataset import note_on_patches
 from ..experiments.methods import METHODS, TEACHER, blocks_of, needs_teacher
 from ..experiments.networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS
@@ -147,7 +147,7 @@ def _write_custom(run: Run, args: argparse.Namespace) -> None:
         for is_test in (True, ) if args.test else (False, True):
             file = _file(run, is_test, args.out or FOLDER)
             texts[file] = _text(run, is_test, file)
-            errors += _mistakes(texts[file], file, not is_test, run)
+            errors += _mistakes(texts[file], file, not is_test, custom)
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -161,7 +161,7 @@ def _write_custom(run: Run, args: argparse.Namespace) -> None:
         print(note, file=sys.stderr)
 
 
-def _mistakes(text: str, file: Path, is_train: bool, run: Run) -> list[UserError]:
+def _mistakes(text: str, file: Path, is_train: bool, custom: CustomParts) -> list[UserError]:
     """What ``mipkd check`` would say of the options, apart from what has still to be fetched or trained."""
     from ..config.checks import find_in_options
     from ..config.command_line import complete
@@ -174,7 +174,6 @@ def _mistakes(text: str, file: Path, is_train: bool, run: Run) -> list[UserError
         return found.errors
     opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train, num_gpu=0)
     complete(opt, '.', is_train)
-    custom = run.custom
     given = {'datasets.train': custom.data, 'datasets.val': custom.val, 'datasets.test': custom.val,
              'path.pretrain_network_t': custom.teacher, 'network_t': custom.teacher}
     given_paths = tuple(path for path, part in given.items() if part)

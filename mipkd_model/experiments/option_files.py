@@ -77,7 +77,8 @@ def text_of_test(run: Run, file: str | Path) -> str:
     """The option file of a run's test; ``file`` is where it will lie, for the commands in its header."""
     comments = dict(COMMENTS)
     if run.is_teacher:
-        block, paths = run.teacher.block, {'pretrain_network_g': run.teacher.weights}
+        block = run.teacher.block
+        paths: dict[str, Any] = {'pretrain_network_g': run.teacher.weights}
         comments['network_g'] = _teacher_comment(run.teacher)
         if run.teacher.weights:
             paths['strict_load_g'] = True

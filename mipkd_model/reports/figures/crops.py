@@ -109,8 +109,8 @@ def _captions(pictures: Pictures) -> list[Caption]:
     for number in range(len(records) + 1):
         parts = [part for column in columns for part in (('/', ''), column[number])]
         lines.append(parts[1:])
-    names = ['HR', BICUBIC, *labels(records)]
-    return [[[(name, '')], *([line] if metrics else [])] for name, line in zip(names, lines, strict=True)]
+    titles = ['HR', BICUBIC, *labels(records)]
+    return [[[(title, '')], *([line] if metrics else [])] for title, line in zip(titles, lines, strict=True)]
 
 
 def _marks(values: Sequence[float | None], groups: Sequence[Hashable], metric: str) -> list[str]:
@@ -123,7 +123,7 @@ def _marks(values: Sequence[float | None], groups: Sequence[Hashable], metric: s
 
 def _draw_caption(axes: Axes, caption: Caption) -> None:
     """Put lines of text below axes, in the middle."""
-    packed = [HPacker(children=[_text_area(*part) for part in line], align='baseline', pad=0, sep=0)
+    packed: list[Any] = [HPacker(children=[_text_area(*part) for part in line], align='baseline', pad=0, sep=0)
               for line in caption]
     box = VPacker(children=packed, align='center', pad=0, sep=1)
     axes.add_artist(AnnotationBbox(box, (0.5, 0), xybox=(0, -PAD * 72), xycoords='axes fraction',

@@ -81,7 +81,8 @@ def draw_maps(pictures: Pictures, box: Box | None = None) -> Figure:
         gap = 1 - image_height * width / height / wide  # as a part of the column
         high = count * (image_height + CAPTION) + BARS
         figure = Figure((3 * wide, high), dpi=DPI, layout='compressed')
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.01 + gap * 2 / 3, hspace=0)
+        engine: Any = figure.get_layout_engine()
+        engine.set(w_pad=0.02, h_pad=0.01, wspace=0.01 + gap * 2 / 3, hspace=0)
         grid = figure.subplots(count, 3)
         for axes, (image, caption, colors) in zip(grid.flat, cells, strict=True):
             hide_ticks(axes)

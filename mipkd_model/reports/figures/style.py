@@ -24,10 +24,11 @@ SUFFIXES: dict[str, dict | None] = {'.pdf': {'CreationDate': None}, '.png': {}, 
 """Kinds of file by suffix, with what goes into their metadata."""
 COMPRESSION = {'.png': {'compress_level': 9}, '.jpg': {'quality': 88, 'subsampling': 0, 'optimize': True}}
 """Arguments of Pillow: PNG loses nothing, JPEG nothing that is seen, colors included."""
-STYLE = {'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fontsize': 6.5, 'xtick.labelsize': 6.5,
-         'ytick.labelsize': 6.5, 'axes.linewidth': 0.5, 'xtick.major.width': 0.5, 'ytick.major.width': 0.5,
-         'pdf.fonttype': 42,  # text stays text, in TrueType, which publishers ask for
-         'svg.hashsalt': 'mipkd', 'text.parse_math': False}  # a $ in a name is a $
+STYLE: Any = {
+    'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fontsize': 6.5, 'xtick.labelsize': 6.5,
+    'ytick.labelsize': 6.5, 'axes.linewidth': 0.5, 'xtick.major.width': 0.5, 'ytick.major.width': 0.5,
+    'pdf.fonttype': 42,  # text stays text, in TrueType, which publishers ask for
+    'svg.hashsalt': 'mipkd', 'text.parse_math': False}  # a $ in a name is a $
 WIDTH = 7.0
 """Inches, the width of the text in a paper of two columns."""
 DASHES = ('-', '--', ':', '-.', (0, (3, 1, 1, 1, 1, 1)))
@@ -68,7 +69,7 @@ def save_figure(figure: Figure, out: Path, png_dpi: int | None = None) -> Path:
     if out.suffix == '.png' and png_dpi:
         figure.dpi = png_dpi
     with atomic_write(out) as temporary, style():
-        pixels = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
+        pixels: dict[str, Any] = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
         figure.savefig(temporary, format=out.suffix[1:], metadata=SUFFIXES[out.suffix], bbox_inches='tight',
                        pad_inches=0.02, **pixels)
     return out

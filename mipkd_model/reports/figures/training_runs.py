@@ -13,7 +13,7 @@ from mipkd_arch.base.errors import UserError, near_miss, one_of
 
 from ...evaluation.records import Record, find_records, record_files
 from ...evaluation.training_log import PATTERN, read_log
-from ..tables.measured import row_of, row_settings
+from ..tables.measured import RowName, row_of, row_settings
 from .pictures import check_same, labels
 
 Series = tuple[np.ndarray, np.ndarray]
@@ -84,7 +84,8 @@ def group_runs(runs: Sequence[TrainedRun]) -> list[Curve]:
     for run in runs:
         row = row_of(run.records[-1])._replace(settings=settings[run.folder])
         groups.setdefault((row, run.records[-1].pair), []).append(run)
-    parts, rows = [], []
+    parts: list[list[TrainedRun]] = []
+    rows: list[RowName] = []
     for (row, _), group in groups.items():
         seeds = [run.records[-1].seed for run in group]
         is_one_line = None not in seeds and len(set(seeds)) == len(seeds)

@@ -8,7 +8,7 @@ from typing import Any
 from ...experiments.ablations import Ablation
 from .layouts import Table
 from .measured import Cells, RowName, printed
-from .pair_table import UNKNOWN, measured_notes, measured_text, rank_notes
+from .pair_table import UNKNOWN, measured_notes, measured_text, protocol_words, rank_notes
 from .results import Cell, PairResults, columns_of, csv_rows, pair_results
 
 FULL = 'MiPKD'
@@ -89,8 +89,7 @@ def ablation_table(name: str, ablation: Ablation, results: PairResults, scale: i
     notes = [f'published order (the numbers are not known): {ablation.published}',
              'as published?: whether PSNR has this order; ? where a variant is not measured',
              *rank_notes(lines, 'among the variants on a dataset, as printed')]
-    title = (f'{ablation.title}, {results.pair} x{scale}: measured PSNR (dB) / SSIM on {"Y" if y_channel else "RGB"}, '
-             'a border of scale pixels left out')
+    title = f'{ablation.title}, {results.pair} x{scale}: measured {protocol_words(y_channel)}'
     return Table(title, ('Variant', 'Method', *results.datasets), tuple(lines), 2, (*notes, *measured_notes(results)))
 
 

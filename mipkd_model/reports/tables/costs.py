@@ -35,11 +35,15 @@ UNITS = {'parameters': (1e6, 'M'), 'macs': (1e9, 'G')}
 
 class Cost(Protocol):
     """What a network costs."""
-    parameters: int
-    macs: int
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def macs(self) -> int: ...
 
 
-def recorded_networks(records: Mapping[Path, Record]) -> dict[tuple[str, int, str], dict[str, Any]]:
+def recorded_networks(records: dict[Path, Record]) -> dict[tuple[str, int, str], dict[str, Any]]:
     """Option blocks of the networks of records, by pair, scale and ``teacher`` or ``student``."""
     return {(record.pair, record.scale, 'teacher' if record.method == TEACHER else 'student'): record.network
             for record in reversed(records.values())}

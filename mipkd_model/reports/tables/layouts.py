@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from tabulate import SEPARATING_LINE, tabulate
@@ -121,9 +120,10 @@ def _latex(table: Table) -> str:
         cells = [_text(cell, _LATEX, _latex_escape) for cell in line]
         for column in range(table.keys):
             # A cell of the first column reaches over the lines that have none, one of the next within these lines.
-            below = list(takewhile(lambda other, column=column: not any(other[:column + 1]), table.lines[index + 1:]))
-            if cells[column] and below:
-                cells[column] = rf'\multirow{{{len(below) + 1}}}{{*}}{{{cells[column]}}}'
+            below = [any(other[:column + 1]) for other in table.lines[index + 1:]]
+            height = 1 + (below.index(True) if True in below else len(below))
+            if cells[column] and height > 1:
+                cells[column] = rf'\multirow{{{height}}}{{*}}{{{cells[column]}}}'
         lines.append(' & '.join(cells) + r' \\')
     columns = 'l' * table.keys + 'c' * (len(table.head) - table.keys)
     notes = [rf'\par {_text(note, _LATEX, _latex_escape)}' for note in table.notes]

@@ -180,8 +180,8 @@ def measured_cells(records: Mapping[Path, Record], y_channel: bool = True,
         bicubic.setdefault((record.pair, RowName(record.scale, BICUBIC), dataset), []).append(result)
     if refused and not runs:
         raise refused[0]
-    for error in refused:
-        warn(f'left out: {error}')
+    for reason in refused:
+        warn(f'left out: {reason}')
     return {**{place: Measured(_counted(found)) for place, found in runs.items()},
             **{place: Measured((max(found, key=_age), )) for place, found in bicubic.items()}}
 
@@ -249,7 +249,7 @@ def _counted(runs: Sequence[RunResult]) -> tuple[RunResult, ...]:
 def _identities(record: Record) -> set[tuple]:
     """What two records of one run share: the training, or the test where that is not known; the weights."""
     run = record.training or {'name': record.name, 'seed': record.seed}
-    identities = {('run', run.get('name'), run.get('seed'))}
+    identities: set[tuple] = {('run', run.get('name'), run.get('seed'))}
     if record.checkpoint:
         identities.add(('checkpoint', record.checkpoint['sha256']))
     return identities

@@ -26,25 +26,34 @@ def pair_table(results: PairResults, measured: bool = True, published: bool = Tr
     """
     published = published and (results.pair in PAIRS or not measured)
     letters = _source_letters(results) if published else {}
-    lines, scale = [], None
-    for row, cells in results.rows.items():
+    lines: list[tuple[Text, ...]] = []
+    scale = None
+    for row, by_dataset in results.rows.items():
+        cells = list(by_dataset.values())
         names = ['' if row.scale == scale else f'x{row.scale}', row.label]
         scale = row.scale
-        figures = _figures_of_row(row, list(cells.values()), letters)
+        marks = sorted({letters[cell.published.source] for cell in cells if published and cell.published})
+        mark = f' [{",".join(marks)}]' if marks else ''
+        ours = [measured_text(cell, row.is_network) for cell in cells]
+        theirs = [_figures(cell.published_value, cell.published_ranks) for cell in cells]
         if not published:
-            lines.append((*names, *figures['measured']))
+            lines.append((*names, *ours))
         elif not measured:
-            lines.append((names[0], row.label + _marks(list(cells.values()), letters), *figures['published']))
+            lines.append((names[0], row.label + mark, *theirs))
         else:
-            for what, texts in figures.items():
-                mark = _marks(list(cells.values()), letters) if what == 'published' else ''
-                lines.append((*names, what + mark, *texts))
-                names = ['', '']
+            lines += [(*names, 'measured', *ours), ('', '', f'published{mark}', *theirs)]
+            if any(cell.difference(metric) is not None for cell in cells for metric in METRICS):
+                lines.append(('', '', 'difference', *(_figures(cell.difference, {}, signed) for cell in cells)))
     what = ' and '.join(['measured'] * measured + ['published'] * published)
-    title = f'{results.pair}: {what} PSNR (dB) / SSIM on {"Y" if y_channel else "RGB"}, a border of scale pixels left out'
+    title = f'{results.pair}: {what} {protocol_words(y_channel)}'
     keys = ('Scale', 'Method', *([''] if measured and published else []))
     notes = _notes(results, lines, letters, measured, published)
     return Table(title, (*keys, *results.datasets), tuple(lines), len(keys), tuple(notes))
+
+
+def protocol_words(y_channel: bool) -> str:
+    """How figures were measured, for titles."""
+    return f'PSNR (dB) / SSIM on {"Y" if y_channel else "RGB"}, a border of scale pixels left out'
 
 
 def sources_table(results: PairResults) -> Table:
@@ -59,9 +68,10 @@ def sources_table(results: PairResults) -> Table:
         checkpoint, option_file = record.checkpoint or {}, (record.training or {}).get('option_file') or {}
         weights = ' '.join(filter(None, [checkpoint.get('file'), (checkpoint.get('sha256') or '')[:12]]))
         folders = ' '.join(sorted({str(run.file.parent) for _, run in found}))
+        codes = [(Styled(text, 'code'), ) if text else UNKNOWN
+                 for text in (option_file.get('command'), record.command, weights, folders)]
         lines.append((f'x{row.scale}', row.label, UNKNOWN if record.seed is None else str(record.seed),
-                      ', '.join(dataset for dataset, _ in found), _code(option_file.get('command')),
-                      _code(record.command), _code(weights), _code(folders), record.finished[:10]))
+                      ', '.join(dataset for dataset, _ in found), *codes, record.finished[:10]))
     head = ('Scale', 'Method', 'Seed', 'Datasets', 'Trained by', 'Tested by', 'Checkpoint, SHA-256', 'Records', 'Date')
     notes = (f'{UNKNOWN}: not known', ) if any(UNKNOWN in line for line in lines) else ()
     return Table(f'{results.pair}: where the measured figures come from', head, tuple(lines), len(head), notes)
@@ -74,7 +84,8 @@ def measured_text(cell: Cell, is_network: bool = True) -> Text:
     marks = '!' * any(run.record.dataset.get('good') is False for run in cell.measured.runs)
     marks += '†' * (is_network and any(run.iteration is not None for run in cell.measured.runs))
     stds = {metric: cell.measured.std(metric) for metric in METRICS}
-    return *_figures(cell.value, cell.ranks, stds=stds), *([marks] if marks else [])
+    figures = _figures(cell.value, cell.ranks, stds=stds)
+    return (*figures, marks) if marks else figures
 
 
 def signed(value: float | None, metric: str) -> str:
@@ -129,18 +140,9 @@ def _joined(datasets_by_run: Mapping[str, Sequence[str]]) -> str:
     return '; '.join(f'{run} ({", ".join(dict.fromkeys(datasets))})' for run, datasets in datasets_by_run.items())
 
 
-def _figures_of_row(row: RowName, cells: Sequence[Cell], letters: Mapping[str, str]) -> dict[str, list[Text]]:
-    """Texts of a row by 'measured', 'published' and, where there are any, 'difference'."""
-    figures = {'measured': [measured_text(cell, row.is_network) for cell in cells],
-               'published': [_figures(cell.published_value, cell.published_ranks) for cell in cells]}
-    if letters and any(cell.difference(metric) is not None for cell in cells for metric in METRICS):
-        figures['difference'] = [_figures(cell.difference, {}, signed) for cell in cells]
-    return figures
-
-
 def _figures(value: Callable[[str], float | None], ranks: Mapping[str, int],
              show: Callable[[float | None, str], str] = printed, stds: Mapping[str, float | None] | None = None
-             ) -> Text:
+             ) -> tuple[str | Styled, ...]:
     """PSNR/SSIM of a cell; one ``?`` where both are unknown."""
     if all(value(metric) is None for metric in METRICS):
         return (UNKNOWN, )
@@ -161,21 +163,12 @@ def _source_letters(results: PairResults) -> dict[str, str]:
     return dict(zip((key for key in SOURCES if key in keys), ascii_lowercase, strict=False))
 
 
-def _marks(cells: Sequence[Cell], letters: Mapping[str, str]) -> str:
-    marks = sorted({letters[cell.published.source] for cell in cells if cell.published})
-    return f' [{",".join(marks)}]' if marks else ''
-
-
 def _network_runs(results: PairResults) -> Iterator[tuple[RowName, str, RunResult]]:
     for row, cells in results.rows.items():
         for dataset, cell in cells.items():
             if cell.measured and row.is_network:
                 for run in cell.measured.runs:
                     yield row, dataset, run
-
-
-def _code(text: str | None) -> Text:
-    return (Styled(text, 'code'), ) if text else UNKNOWN
 
 
 def _parts(lines: Sequence[tuple[Text, ...]]) -> list[Any]:

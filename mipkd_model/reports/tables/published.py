@@ -16,42 +16,12 @@ class Source:
     """Why its figures are not comparable with those of the paper's pairs; empty where they are."""
 
 
-OTHER_SCHEDULE = 'trained by another schedule'
-SOURCES = {
-    'mipkd': Source('MiPKD, as reprinted in DCKD (AAAI 2025) Table 2'),
-    'mipkd_arxiv': Source('MiPKD, arXiv version, as reprinted in DCKD (AAAI 2025) Table 2'),
-    'fakd_swinir': Source('FAKD on SwinIR, run by DCKD (AAAI 2025) Table 2'),
-    'dckd': Source('DCKD (AAAI 2025) Table 2'),
-    'mipkd_iclr': Source('MiPKD ICLR 2025, second hand (a published summary)'),
-    'augkd': Source('AugKD (ICLR 2025) Tables 2/3/8, second hand (quoted in public reviews)'),
-    'augkd_scratch': Source('AugKD (ICLR 2025), second hand (reviews, summary); Table 2 (replaces the derived cell)'),
-    'augkd_table2': Source('AugKD (ICLR 2025), second hand (reviews, summary); Table 2'),
-    'augkd_rerun': Source("AugKD (ICLR 2025), second hand (reviews, summary); Table 2, rerun by AugKD's authors"),
-    'derived': Source('derived: MiPKD value minus its stated gain over scratch, +-0.05 dB'),
-    'derived_augkd': Source('derived, +-0.01: AugKD 32.53 minus the largest stated EDSR gain over logits-KD, 0.55'),
-    'dukd_claim': Source('DUKD, as claimed on Papers with Code'),
-    'dukd_readme': Source('DUKD repository README: official RCAN x4 weights converted and tested in BasicSR'),
-    'fakd_icip': Source('FAKD (ICIP 2020) Table 3, own schedule (200 epochs)', OTHER_SCHEDULE),
-    'swinir_official': Source('SwinIR (ICCVW 2021) Table 2, DIV2K-trained official models',
-                              'other weights than the teachers of the pairs'),
-    'csd_ensemble': Source('CSD (IJCAI 2021) Table 1; EDSR+ with 8x self-ensemble, not comparable to plain inference',
-                           'other networks, and 8 times self-ensemble'),
-    'augkd_table9': Source('AugKD (ICLR 2025), second hand (reviews, summary); Table 9',
-                           'other training images or another start'),
-    'mcad_scratch': Source('MCAD-KD (ICCVW 2025), text quoted second hand; scratch row; own schedule (500k, batch 32 '
-                           'in code)', OTHER_SCHEDULE),
-    'mcad_x2': Source("MCAD-KD (ICCVW 2025), text quoted second hand; text labels it x4, the value is x2's; released "
-                      'x2 option validates with self-ensemble', OTHER_SCHEDULE),
-    'mcad': Source('MCAD-KD (ICCVW 2025), text quoted second hand; own schedule', OTHER_SCHEDULE),
-    'mcad_rcan_x2': Source('derived: scratch 32.63 + stated gain 0.24 (MCAD-KD text, second hand)', OTHER_SCHEDULE),
-    'mcad_rcan_x3': Source('derived: scratch 28.59 + stated gain 0.20 (MCAD-KD text, second hand)', OTHER_SCHEDULE),
-    'mcad_swinir_x2': Source('derived: scratch 32.05 + stated gain of about 0.60 (MCAD-KD text, second hand)',
-                             OTHER_SCHEDULE),
-    'dckd_ablation': Source('DCKD (AAAI 2025), ablation on RCAN x2', 'parts of a method'),
-    'dckd_table8': Source('DCKD (AAAI 2025), Table 8', 'other networks'),
-}
-"""By the key in published.csv. The first one that has a figure for a cell of a table is the one that is shown."""
+def _read(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((files(__package__) / name).read_text(encoding='utf-8').splitlines()))
 
+
+SOURCES = {row['source']: Source(row['text'], row['why_excluded']) for row in _read('sources.csv')}
+"""By the key in published.csv. The first one that has a figure for a cell of a table is the one that is shown."""
 PAIRS = ('EDSR', 'RCAN', 'SwinIR')
 """The paper's pairs, of which figures are published."""
 ROWS = {
@@ -93,10 +63,9 @@ class PublishedResult:
 @cache
 def published_results() -> tuple[PublishedResult, ...]:
     """All figures, those of the first of ``SOURCES`` first."""
-    with (files(__package__) / 'published.csv').open(encoding='utf-8', newline='') as file:
-        results = [PublishedResult(line['source'], line['arch'], int(line['scale']), line['method'], line['dataset'],
-                                   float(line['psnr']), float(line['ssim']) if line['ssim'] else None)
-                   for line in csv.DictReader(file)]
+    results = [PublishedResult(row['source'], row['arch'], int(row['scale']), row['method'], row['dataset'],
+                               float(row['psnr']), float(row['ssim']) if row['ssim'] else None)
+               for row in _read('published.csv')]
     order = list(SOURCES)
     return tuple(sorted(results, key=lambda result: order.index(result.source)))
 
