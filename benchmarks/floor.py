@@ -40,9 +40,9 @@ from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import number_in
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
 from mipkd_model.experiments.networks import PAIRS, SCALES
+from mipkd_model.experiments.option_files import text_of_training
 from mipkd_model.experiments.runs import Pair, Run, parse_pair
-from mipkd_model.experiments.training_file import text_of_training
-from mipkd_model.reports.costs.macs import build
+from mipkd_model.reports.profiling.macs import build
 from mipkd_model.training.build import make_losses, make_views
 from mipkd_model.training.distiller import Distiller
 

@@ -47,10 +47,10 @@ from mipkd_arch.base.errors import UserError, number_in
 from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_options
 from mipkd_model.evaluation.provenance import device_name
+from mipkd_model.experiments.option_files import text_of_training
 from mipkd_model.experiments.runs import Pair, Run, parse_pair
-from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
-from mipkd_model.reports.costs.memory import allocated_peak
+from mipkd_model.reports.profiling.memory import peak_allocated_bytes
 
 from basicsr.models import build_model
 
@@ -206,7 +206,7 @@ def peak(one: Any, batch: dict[str, Tensor], iterations: Sequence[int], device: 
         one.step(batch, iteration)
         wait(device)
 
-    beyond = max(allocated_peak(partial(step, iteration), device) or 0 for iteration in iterations)
+    beyond = max(peak_allocated_bytes(partial(step, iteration), device) for iteration in iterations)
     weights = [tensor for module in one.modules for tensor in chain(module.parameters(), module.buffers())]
     states = [value for state in one.optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
     tensors = {id(tensor): tensor for tensor in [*weights, *states, *(w.grad for w in weights if w.grad is not None)]}

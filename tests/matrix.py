@@ -6,8 +6,8 @@ import torch
 import yaml
 
 from mipkd_model.commands import options
+from mipkd_model.experiments.option_files import text_of_training
 from mipkd_model.experiments.runs import Run, parse_pair
-from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
 
 

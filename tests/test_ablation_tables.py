@@ -12,9 +12,15 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import table as command
 from mipkd_model.experiments.ablations import ABLATIONS
-from mipkd_model.reports.tables.ablation import ablation_grid, ablation_rows, ablation_table, agreement, published_order
-from mipkd_model.reports.tables.cells import measured_cells
-from mipkd_model.reports.tables.layouts import grid_text
+from mipkd_model.reports.tables.ablation import (
+    ablation_results,
+    ablation_rows,
+    ablation_table,
+    agreement,
+    published_order,
+)
+from mipkd_model.reports.tables.layouts import table_text
+from mipkd_model.reports.tables.measured import measured_cells
 
 ENCODERS = SimpleNamespace(title='Encoders', published='Separate is better than shared, shared than none.', variants={
     'MiPKD': 'separate', 'MiPKD-encoder-shared': 'shared', 'MiPKD-encoder-none': 'none'})
@@ -25,11 +31,11 @@ def made(**psnr):
     """The table of encoders with these figures of separate, shared and none on EDSR x4."""
     methods = {label: method for method, label in LABELS.items()}
     records = {Path(f'{label}.json'): record(methods[label], psnr=value) for label, value in psnr.items()}
-    return ablation_table(ENCODERS, measured_cells(records), 'EDSR', 4, ['Set5'])
+    return ablation_results(ENCODERS, measured_cells(records), 'EDSR', 4, ['Set5'])
 
 
-def shown(table):
-    return grid_text([ablation_grid('encoders', ENCODERS, table, 4)], 'terminal').splitlines()
+def shown(results):
+    return table_text([ablation_table('encoders', ENCODERS, results, 4)], 'terminal').splitlines()
 
 
 def test_variants_come_in_their_own_order_with_their_labels():
@@ -77,8 +83,8 @@ def test_every_published_order_is_about_variants_of_its_ablation():
 def test_other_methods_and_pairs_are_left_out():
     records = {Path('a.json'): record('FAKD', psnr=33), Path('b.json'): record(pair='RCAN', psnr=33),
                Path('c.json'): record(scale=2, psnr=33), Path('d.json'): record(psnr=32)}
-    table = ablation_table(ENCODERS, measured_cells(records), 'EDSR', 4, ['Set5'])
-    assert [cells['Set5'].value('psnr') for cells in table.rows.values()] == [32, None, None]
+    results = ablation_results(ENCODERS, measured_cells(records), 'EDSR', 4, ['Set5'])
+    assert [cells['Set5'].value('psnr') for cells in results.rows.values()] == [32, None, None]
 
 
 def test_rows_for_csv_name_variant_and_agreement():
@@ -95,10 +101,10 @@ def test_the_command_shows_the_pairs_that_have_variants_or_what_is_chosen(tmp_pa
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
     for options, title in (([], 'EDSR x4'), (['--arch', 'SwinIR', '--scale', '4'], 'SwinIR x4')):
-        args = parser.parse_args(['table', str(tmp_path), '--ablation', 'kind', *options])
+        args = parser.parse_args(['table', 'ablation', 'kind', str(tmp_path), *options])
         args.run(args)
         assert capsys.readouterr().out.startswith(f'Encoders and decoders, {title}: ')
-    args = parser.parse_args(['table', str(tmp_path), '--ablation', 'kind', '--format', 'csv'])
+    args = parser.parse_args(['table', 'ablation', 'kind', str(tmp_path), '--format', 'csv'])
     args.run(args)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row['variant'], row['dataset'], row['psnr'], row['as_published']) for row in rows] == [
@@ -109,6 +115,6 @@ def test_an_ablation_without_records_says_which_records_there_are(tmp_path):
     written(tmp_path)
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
-    args = parser.parse_args(['table', str(tmp_path), '--ablation', 'kind'])
+    args = parser.parse_args(['table', 'ablation', 'kind', str(tmp_path)])
     line = refusal(args.run, args, kind=UserError)
-    assert 'records are of EDSR x4 Bicubic, EDSR x4 MiPKD' in line and 'mipkd options --ablation kind EDSR_x4' in line
+    assert 'records are of EDSR x4 Bicubic, EDSR x4 MiPKD' in line and 'mipkd options ablation kind EDSR_x4' in line

@@ -9,8 +9,8 @@ import pytest
 from records import record, written
 
 from mipkd_model.commands import table as command
-from mipkd_model.reports.tables.cost import network_grid, network_rows, training_grid, training_rows
-from mipkd_model.reports.tables.layouts import grid_text
+from mipkd_model.reports.tables.costs import network_rows, network_table, training_rows, training_table
+from mipkd_model.reports.tables.layouts import table_text
 
 COSTS = {('teacher', 'EDSR'): (40_000_000, 300 * 10**9), ('student', 'EDSR'): (2_500_000, 20 * 10**9)}
 
@@ -28,20 +28,20 @@ def rows_of(*records):
     return training_rows({Path(f'{index}.json'): made for index, made in enumerate(records)})
 
 
-def shown(grid):
-    lines = grid_text([grid], 'markdown').splitlines()
+def shown(table):
+    lines = table_text([table], 'markdown').splitlines()
     return [[cell.strip() for cell in line[1:-1].split('|')] for line in lines if line.startswith('| ')][1:]
 
 
 def test_networks_stand_beside_the_reference_with_their_ratio():
-    assert shown(network_grid(network_rows([('EDSR', 4, 'EDSR', 'EDSR')], costs))) == [
+    assert shown(network_table(network_rows([('EDSR', 4, 'EDSR', 'EDSR')], costs))) == [
         ['EDSR', 'x4', 'teacher', '40.00M', '43.09M', '300.00G', '3293.35G'],
         ['', '', 'student', '2.50M', '2.70M', '20.00G', '207.28G'],
         ['', '', 'teacher / student', '16.00', '', '15.00', '']]
 
 
 def test_what_is_not_known_of_a_network_is_visibly_unknown():
-    rows = shown(network_grid(network_rows([('DAT_light-EDSR', 2, 'DAT_light', 'EDSR')], costs)))
+    rows = shown(network_table(network_rows([('DAT_light-EDSR', 2, 'DAT_light', 'EDSR')], costs)))
     assert rows[0] == ['DAT_light-EDSR', 'x2', 'teacher', '?', '?', '?', '?']
     assert rows[1][2:] == ['student', '2.50M', '2.55M', '20.00G', '?']
     assert rows[2][2:] == ['teacher / student', '?', '', '?', '']
@@ -51,7 +51,7 @@ def test_the_time_of_a_method_is_compared_with_logits_kd_on_the_same_device():
     rows = rows_of(trained(0.5, 'Logits-KD'), trained(0.875), trained(2.0, 'FAKD', 'A100'), record('Scratch'))
     assert [(row['method'], row['device'], row['difference'], row['published_difference']) for row in rows] == [
         ('FAKD', 'A100', None, None), ('Logits-KD', 'H100', None, None), ('MiPKD', 'H100', 0.375, 0.38)]
-    assert shown(training_grid(rows))[-1] == ['', '', 'MiPKD', 'H100', '0.875', '+0.375', '+0.38']
+    assert shown(training_table(rows))[-1] == ['', '', 'MiPKD', 'H100', '0.875', '+0.375', '+0.38']
 
 
 def test_other_pairs_and_scales_are_not_compared():
@@ -64,14 +64,14 @@ def test_a_run_counts_once_however_many_data_sets_it_was_tested_on():
     assert (row['runs'], row['std']) == (1, None)
 
 
-def test_several_runs_have_mean_and_spread():
+def test_several_runs_have_mean_and_standard_deviation():
     rows = rows_of(trained(0.5), trained(0.7, name='other'))
     assert rows[0]['seconds_per_iteration'] == pytest.approx(0.6)
-    assert shown(training_grid(rows))[0][4] == '0.600 ± 0.141 (n = 2)'
+    assert shown(training_table(rows))[0][4] == '0.600 ± 0.141 (n = 2)'
 
 
 def test_without_any_time_the_table_says_so():
-    assert 'no record says how long a step' in grid_text([training_grid([])], 'terminal')
+    assert 'no record says how long an iteration' in table_text([training_table([])], 'terminal')
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def mipkd(capsys):
     def run(*arguments):
         parser = argparse.ArgumentParser()
         command.add(parser.add_subparsers())
-        args = parser.parse_args(['table', '--cost', *map(str, arguments)])
+        args = parser.parse_args(['table', 'cost', *map(str, arguments)])
         args.run(args)
         return capsys.readouterr().out
     return run

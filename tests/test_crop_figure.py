@@ -17,8 +17,10 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.data.bicubic import imresize
-from mipkd_model.reports.figures.crops import Underlined, choose_box, default_box_size, draw_crops, most_different_box
-from mipkd_model.reports.figures.pictures import labels, metric_name, read_pictures, records_of, save_figure
+from mipkd_model.reports.figures.boxes import choose_box, default_box_size, most_different_box
+from mipkd_model.reports.figures.crops import Underlined, draw_crops
+from mipkd_model.reports.figures.pictures import labels, metric_name, read_pictures, records_of
+from mipkd_model.reports.figures.style import save_figure
 
 refused = partial(refusal, kind=UserError)
 protocol = partial(dict, record().protocol)
@@ -302,7 +304,6 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, axes, monkeypa
     (['--box', '50,4,16,12'], '--box: 16x12 at (50, 4) does not lie in the image, which is 60x44'),
     (['--box=-1,4,16,12'], '--box: 16x12 at (-1, 4) does not lie in the image'),
     (['--box', '1,4,0,12'], '--box: 0x12 at (1, 4) does not lie in the image'),
-    (['--box', '1,4,8,8', '--box-size', '8,8'], '--box-size: 8,8 has no meaning with --box'),
     (['--box-size', '8'], "--box-size: '8' is not of the form W,H"),
     (['--box-size', '61,8'], '--box-size: 61,8 does not fit into the image, which is 60x44'),
     (['--columns', 0], '--columns: 0 is not a whole number from 1 to 3'),

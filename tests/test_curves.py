@@ -10,8 +10,8 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
-from mipkd_model.reports.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs, smooth
-from mipkd_model.reports.figures.gradient_panels import read_series
+from mipkd_model.reports.figures.curves import draw_curves, smooth
+from mipkd_model.reports.figures.training_runs import group_runs, read_gradients, read_losses, read_runs
 
 refused = partial(refusal, kind=UserError)
 
@@ -87,24 +87,6 @@ def test_seeds_are_averaged_where_all_were_validated(tmp_path):
     assert points(drawn(*folders)[0]) == {'MiPKD (2 seeds)': ([100, 300], [30.5, 33.0])}
 
 
-def test_the_command_says_which_lines_do_not_show_all_of_their_runs(tmp_path, capsys):
-    trained(tmp_path, 'MiPKD', {100: 30.0}, {'l_pix': [0.5, 0.4]}, seed=0)
-    trained(tmp_path, 'MiPKD', {100: 31.0, 200: 32.0, 300: 33.0}, {'l_pix': [0.5, 0.4, 0.3]}, seed=1)
-    trained(tmp_path, 'FAKD', {100: 31.0, 200: 32.0}, {'l_pix': [0.5]})
-    command('train_MiPKD_0', 'train_MiPKD_1', 'train_FAKD_0', '--loss', 'l_pix', '--out', 'x.png')
-    assert capsys.readouterr().err == (
-        'note: MiPKD (2 seeds): shown at the 1 iteration that all its runs have; train_MiPKD_0 ends at 100, '
-        'train_MiPKD_1 has 2 more\n'
-        'note: MiPKD (2 seeds), l_pix: shown at the 2 iterations that all its runs have; train_MiPKD_0 ends at 200, '
-        'train_MiPKD_1 has 1 more\n')
-
-
-def test_nothing_is_said_where_all_seeds_have_the_same_iterations(tmp_path):
-    folders = [trained(tmp_path, 'MiPKD', {100: 30.0, 200: 31.0}, {'l_pix': [0.5]}, seed=seed) for seed in (0, 1)]
-    curves = group_runs(read_runs(folders))
-    assert notes(curves, read_losses(curves, ['l_pix'])) == []
-
-
 def test_runs_with_the_same_seed_or_none_are_lines_of_their_own(tmp_path):
     folders = [trained(tmp_path, 'MiPKD', {100: 30.0}, seed=seed, name=name)
                for seed, name in ((0, 'a'), (0, 'b'))]
@@ -165,7 +147,7 @@ def test_panels_of_gradients_have_norms_and_cosines_of_each_loss(tmp_path):
     (run / 'gradients.csv').write_text('iteration,loss,norm,cosine\n50,l_pix,0.5,1\n50,l_kd,0.2,0.75\n'
                                        '100,l_pix,0.4,1\n100,l_kd,0.1,-0.25\n')
     curve, = curves = group_runs(read_runs([run]))
-    _, norms, cosines = draw_curves(curves, gradients={curve.label: read_series(run)}).axes
+    _, norms, cosines = draw_curves(curves, gradients={curve.label: read_gradients(run)}).axes
     assert norms.get_yscale() == 'log' and cosines.get_ylim() == (-1, 1)
     assert [line.get_ydata().tolist() for line in norms.lines] == [[0.5, 0.4], [0.2, 0.1]]
     assert [text.get_text() for text in norms.get_legend().get_texts()] == ['l_pix', 'l_kd']

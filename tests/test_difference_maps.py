@@ -11,7 +11,7 @@ from skimage.color import rgb2ycbcr
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import figure
-from mipkd_model.reports.figures.crops import choose_box
+from mipkd_model.reports.figures.boxes import choose_box
 from mipkd_model.reports.figures.maps import SIGNED, draw_maps
 from mipkd_model.reports.figures.pictures import Pictures, read_pictures, records_of
 
@@ -27,7 +27,7 @@ def command(*arguments):
 
 
 def y(image):
-    """Y by scikit-image, in grey levels."""
+    """Y by scikit-image, in gray levels."""
     return rgb2ycbcr(image)[..., 0]
 
 
@@ -114,9 +114,9 @@ def test_a_student_that_equals_its_teacher_is_drawn(tmp_path, gt, outputs):
     assert not shown(axes[4]).any() and axes[5].get_xlabel().endswith('mean +0.00')
 
 
-def test_there_is_a_colour_bar_for_each_kind_of_map(drawn):
+def test_there_is_a_color_bar_for_each_kind_of_map(drawn):
     assert [axes.get_xlabel() for axes in drawn.axes[9:]] == [
-        '|Teacher − HR| (grey levels)', '|student − Teacher| (grey levels)', 'student nearer to HR by (grey levels)']
+        '|Teacher − HR| (gray levels)', '|student − Teacher| (grey levels)', 'student nearer to HR by (grey levels)']
 
 
 @pytest.mark.parametrize('name', ['test_MiPKD', 'test_MiPKD_SwinIR-EDSR_depth_x4_with_much_behind_it'])

@@ -162,7 +162,7 @@ def in_child(function, *args, stdout, encoding='utf-8', buffered=True):
 
 @pytest.mark.parametrize('buffered', [True, False])
 @pytest.mark.parametrize('arguments, status', [
-    (['options', '--list'], 141), (['options', '--page'], 141), (['--help'], 0)])
+    (['options', 'list'], 141), (['options', 'page'], 141), (['--help'], 0)])
 def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, status, buffered):
     reading, writing = os.pipe()
     os.close(reading)
@@ -173,7 +173,7 @@ def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, statu
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no device that is always full')
 def test_output_that_finds_no_room_is_one_line():
     with open('/dev/full', 'w') as full:
-        assert in_child(main, ['options', '--list'], stdout=full.fileno()) == (
+        assert in_child(main, ['options', 'list'], stdout=full.fileno()) == (
             1, b'error: output: No space left on device\n')
 
 

@@ -14,11 +14,19 @@ from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_model.config.checks import check_options, read_options
-from mipkd_model.experiments.methods import METHODS, STAGED, TEACHER, VARIANTS, blocks_of
-from mipkd_model.experiments.networks import PAIRS, SCALES, STUDENTS, TEACHERS, teacher_key
+from mipkd_model.experiments.methods import FEATURE_LOSSES, METHODS, TEACHER, VARIANTS, blocks_of
+from mipkd_model.experiments.networks import (
+    PAIRS,
+    SCALES,
+    STUDENTS,
+    TEACHER_PARAMETERS,
+    TEACHERS,
+    student_block,
+    teacher_block,
+    teacher_key,
+)
+from mipkd_model.experiments.option_files import text_of_test, text_of_training
 from mipkd_model.experiments.runs import ENTRY, Pair, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.experiments.testing_file import text_of_test
-from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
 from mipkd_model.networks.catalog import OFFICIAL
 from mipkd_model.training.build import make_losses, make_views
@@ -34,9 +42,9 @@ refused = partial(refusal, kind=UserError)
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
-    """The folder that ``--all`` has filled."""
+    """The folder that ``mipkd options all`` has filled."""
     folder = tmp_path_factory.mktemp('all')
-    command('--all', '--out', folder)
+    command('all', '--out', folder)
     return folder
 
 
@@ -55,7 +63,7 @@ def test_every_file_of_a_method_passes_the_checks(written, method):
             assert opt['datasets']['train']['gt_size'] == 48 * run.pair.scale
             assert {metric['crop_border'] for metric in opt['val']['metrics'].values()} == {run.pair.scale}
             # Nothing is asked for that no loss uses.
-            staged = not STAGED.isdisjoint(blocks_of(method))
+            staged = not FEATURE_LOSSES.isdisjoint(blocks_of(method))
             assert ('cuts_g' in opt['train']) == ('cuts_t' in opt['train']) == staged
             mixers = 'MiPKD' in method
             assert ('mixer_opt' in opt['train']) == mixers
@@ -69,8 +77,7 @@ def test_lines_of_the_files_are_not_too_long():
 
 @pytest.mark.parametrize('method', METHODS)
 def test_a_block_spells_out_the_defaults_of_its_loss(method):
-    for text in METHODS[method]:
-        block, = yaml.safe_load(text).values()
+    for block in map(dict, METHODS[method].values()):
         kind = LOSS_REGISTRY.get(block.pop('type')) if 'type' in block else FeaturePriorMixer
         block.pop('schedule', None)  # no argument of the loss
         arguments = inspect.signature(kind).parameters.values()
@@ -109,11 +116,19 @@ def test_the_pairs_of_the_paper_have_the_papers_sizes(family, scale, sizes):
     assert all(f'{size} parameters' in text for size in sizes.split('/'))
 
 
+def test_the_parameters_that_are_listed_are_those_of_the_networks():
+    for scale in SCALES:
+        listed = [(student_block(name, scale), student.parameters[scale]) for name, student in STUDENTS.items()]
+        listed += [(teacher_block(name, scale)[0], counts[scale]) for name, counts in TEACHER_PARAMETERS.items()]
+        for block, count in listed:
+            assert sum(p.numel() for p in network_of(yaml.safe_dump(block)).parameters()) == count, block
+
+
 @pytest.mark.parametrize('name', STORED)
 def test_a_stored_file_is_what_the_command_writes(name, capsys):
-    command('--name', name, '--out', '-')
+    command('write', '--name', name, '--out', '-')
     assert (runs.ROOT / f'options/{name}.yml').read_text() == capsys.readouterr().out, (
-        f'remove it, then: mipkd options --name {name}')
+        f'remove it, then: mipkd options write --name {name}')
 
 
 def test_every_stored_file_is_one_that_the_command_writes():
@@ -187,36 +202,29 @@ def test_a_combination_has_the_blocks_of_all_its_methods_once():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['EDSR_x4', 'FADK'], "METHOD: 'FADK' is not known (did you mean 'FAKD'?); allowed are 'Scratch', 'Logits-KD', "),
-    (['EDSR_x4', 'FAKD+MiPK'], "METHOD: 'MiPK' is not known (did you mean 'MiPKD'?)"),
-    (['EDSR_x4', 'FAKD+FAKD'], "METHOD: 'FAKD+FAKD' names FAKD twice"),
-    (['EDSR_x4', 'FitNet+FitNet-mean'], "METHOD: 'FitNet+FitNet-mean' gives fitnet_opt twice, with different options"),
-    (['EDSR_x4'], 'METHOD: missing after EDSR_x4; allowed are Scratch, '),
-    (['EDRS_x4', 'FAKD'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?); allowed are <teacher>-<student>_x"),
-    (['EDSR_depth_x4', 'FAKD'], "PAIR: 'EDSR_depth_x4' is not known (did you mean 'RCAN-EDSR_depth_x4'?)"),
-    (['EDSR_x5', 'FAKD'], "PAIR: 'EDSR_x5' is not known (did you mean 'EDSR_x"),
-    (['--name', 'train_FADK_EDSR_x4'], "METHOD: 'FADK' is not known"),
-    (['--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR>, as t"),
-    (['--name', 'train_FAKD'], "--name: 'train_FAKD' is not train_<METHOD>_<PAIR>"),
-    (['EDSR_x4', 'MiPKD-encoder-shard'], "METHOD: 'MiPKD-encoder-shard' is not known (did you mean 'MiPKD-encoder-sh"),
-    (['EDSR_x4', 'MiPKD-kind-mlp+MiPKD'], "METHOD: 'MiPKD-kind-mlp+MiPKD' gives mixer_opt twice, with different opti"),
-    (['EDSR_x4', 'Techer', '--test'], "METHOD: 'Techer' is not known (did you mean 'Teacher'?)"),
-    (['EDSR_x4', 'Teacher'], "METHOD: 'Teacher' is not trained; the file that measures a teacher is written by METHO"),
-    (['EDSR_x4', 'FAKD+Teacher', '--test'], "METHOD: 'FAKD+Teacher' is not trained"),
-    (['--name', 'train_Teacher_EDSR_x4'], "METHOD: 'Teacher' is not trained"),
-    (['--name', 'test_FAKD_EDSR_x4', '--test'], '--test: has no meaning with --name; it goes with PAIR METHOD and'),
-    (['--list', '--test'], '--test: has no meaning with --list'),
-    (['--all', '--test'], '--out: missing; --all writes into the folder that --out names'),
-    (['--ablation', 'encoder', 'EDSR_x4'], "--ablation: 'encoder' is not known (did you mean 'encoders'?); allowed"),
-    (['--ablation', 'encoders'], 'PAIR: missing; mipkd options --ablation encoders EDSR_x4 writes that of EDSR_x4'),
-    (['--ablation', 'encoders', 'EDRS_x4'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?)"),
-    (['--ablation', 'encoders', 'EDSR_x4', 'FAKD'], 'METHOD: FAKD has no meaning with --ablation, which has its meth'),
-    (['--ablation', 'encoders', 'EDSR_x4', '--test'], '--test: has no meaning with --ablation'),
-    (['--ablation', 'encoders', 'EDSR_x4', '--out', '-'], '--out: - has no meaning with --ablation'),
-    (['--ablation', 'encoders', '--all'], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --li'),
-    (['--all'], '--out: missing; --all writes into the folder that --out names'),
-    ([], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --list and --page, foun'),
-    (['EDSR_x4', 'FAKD', '--list'], 'mipkd options: takes one of PAIR METHOD, --name, --all, --ablation, --list and -'),
+    (['write', 'EDSR_x4', 'FADK'], "METHOD: 'FADK' is not known (did you mean 'FAKD'?); allowed are 'Scratch', 'Log"),
+    (['write', 'EDSR_x4', 'FAKD+MiPK'], "METHOD: 'MiPK' is not known (did you mean 'MiPKD'?)"),
+    (['write', 'EDSR_x4', 'FAKD+FAKD'], "METHOD: 'FAKD+FAKD' names FAKD twice"),
+    (['write', 'EDSR_x4', 'FitNet+FitNet-mean'], "METHOD: 'FitNet+FitNet-mean' gives fitnet_opt twice, with different"),
+    (['write', 'EDSR_x4'], 'METHOD: missing after EDSR_x4; allowed are Scratch, '),
+    (['write', 'EDRS_x4', 'FAKD'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?); allowed are <teacher>-<st"),
+    (['write', 'EDSR_depth_x4', 'FAKD'], "PAIR: 'EDSR_depth_x4' is not known (did you mean 'RCAN-EDSR_depth_x4'?)"),
+    (['write', 'EDSR_x5', 'FAKD'], "PAIR: 'EDSR_x5' is not known (did you mean 'EDSR_x"),
+    (['write', '--name', 'train_FADK_EDSR_x4'], "METHOD: 'FADK' is not known"),
+    (['write', '--name', 'FAKD_EDSR_x4'], "--name: 'FAKD_EDSR_x4' is not train_<METHOD>_<PAIR> or test_<METHOD>_<PAIR"),
+    (['write', '--name', 'train_FAKD'], "--name: 'train_FAKD' is not train_<METHOD>_<PAIR>"),
+    (['write', 'EDSR_x4', 'MiPKD-encoder-shard'], "METHOD: 'MiPKD-encoder-shard' is not known (did you mean 'MiPKD-en"),
+    (['write', 'EDSR_x4', 'MiPKD-kind-mlp+MiPKD'], "METHOD: 'MiPKD-kind-mlp+MiPKD' gives mixer_opt twice, with diffe"),
+    (['write', 'EDSR_x4', 'Techer', '--test'], "METHOD: 'Techer' is not known (did you mean 'Teacher'?)"),
+    (['write', 'EDSR_x4', 'Teacher'], "METHOD: 'Teacher' is not trained; the option file that measures a teacher is "),
+    (['write', 'EDSR_x4', 'FAKD+Teacher', '--test'], "METHOD: 'FAKD+Teacher' is not trained"),
+    (['write', '--name', 'train_Teacher_EDSR_x4'], "METHOD: 'Teacher' is not trained"),
+    (['write', '--name', 'test_FAKD_EDSR_x4', '--test'], '--name: goes with --out alone; it begins with test_ for a'),
+    (['write', '--name', 'test_FAKD_EDSR_x4', 'EDSR_x4', 'FAKD'], 'mipkd options write: takes PAIR METHOD or --name'),
+    (['write'], 'mipkd options write: takes PAIR METHOD or --name NAME; for example mipkd options write EDSR_x2 FAKD'),
+    (['ablation', 'encoder', 'EDSR_x4'], "ABLATION: 'encoder' is not known (did you mean 'encoders'?); allowed"),
+    (['ablation', 'encoders', 'EDRS_x4'], "PAIR: 'EDRS_x4' is not known (did you mean 'EDSR_x4'?)"),
+    (['ablation', 'encoders', 'EDSR_x4', '--out', '-'], '--out: - has no meaning here; name a folder to write into'),
 ])
 def test_a_mistake_is_one_line_that_says_what_is_allowed(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -226,33 +234,34 @@ def test_a_mistake_is_one_line_that_says_what_is_allowed(arguments, message, tmp
 
 def test_a_file_is_written_below_options_by_default_and_named_on_the_screen(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command('EDSR-EDSR_x2', 'FAKD')
+    command('write', 'EDSR-EDSR_x2', 'FAKD')
     assert capsys.readouterr().out == 'options/train_FAKD_EDSR_x2.yml\n'
     assert '-opt options/train_FAKD_EDSR_x2.yml' in (tmp_path / 'options/train_FAKD_EDSR_x2.yml').read_text()
 
 
 def test_a_pair_and_method_and_the_name_of_their_run_give_the_same_text(capsys):
-    command('EDSR_x2', 'FAKD', '--out', '-')
+    command('write', 'EDSR_x2', 'FAKD', '--out', '-')
     text = capsys.readouterr().out
-    command('--name', 'train_FAKD_EDSR_x2', '--out', '-')
+    command('write', '--name', 'train_FAKD_EDSR_x2', '--out', '-')
     assert text == capsys.readouterr().out and yaml.safe_load(text)['name'] == 'train_FAKD_EDSR_x2'
 
 
 def test_a_file_that_differs_is_left_alone(tmp_path):
     file = tmp_path / 'mine.yml'
     for _ in range(2):  # the second time it is there and the same
-        command('EDSR_x2', 'AT', '--out', file)
+        command('write', 'EDSR_x2', 'AT', '--out', file)
     file.write_text('mine')
-    assert refused(command, 'EDSR_x2', 'AT', '--out', file).startswith(f'{file}: exists already with other content')
+    message = refused(command, 'write', 'EDSR_x2', 'AT', '--out', file)
+    assert message.startswith(f'{file}: exists already with other content')
     assert file.read_text() == 'mine'
 
 
 def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):
-    assert refused(command, 'EDSR_x2', 'AT', '--out', tmp_path).startswith(f'{tmp_path}: cannot be written (')
+    assert refused(command, 'write', 'EDSR_x2', 'AT', '--out', tmp_path).startswith(f'{tmp_path}: cannot be written (')
 
 
 def test_the_list_shows_every_pair_and_method_in_120_columns(capsys):
-    command('--list')
+    command('list')
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 120
     assert lines[0].split()[-len(METHODS):] == list(METHODS)
@@ -261,3 +270,19 @@ def test_the_list_shows_every_pair_and_method_in_120_columns(capsys):
     assert table['EDSR'] == ['x'] * len(METHODS)
     assert table['SwinIR-EDSR'][0] == '=' and any(line.startswith('=   ') for line in lines)
     assert '43.09M / 2.70M' in lines[1]
+
+
+@pytest.mark.parametrize('old, new', [
+    (['--list'], ['list']), (['EDSR_x2', 'FAKD', '--out', '-'], ['write', 'EDSR_x2', 'FAKD', '--out', '-']),
+    (['--name', 'test_FAKD_EDSR_x2', '--out', '-'], ['write', '--name', 'test_FAKD_EDSR_x2', '--out', '-']),
+    (['--ablation', 'kind', 'RCAN_x3', '--out', 'x'], ['ablation', 'kind', 'RCAN_x3', '--out', 'x']),
+    (['RCAN_x3', '--ablation=kind', '--out', 'x'], ['ablation', 'kind', 'RCAN_x3', '--out', 'x']),
+    (['--all', '--test', '--out', 'x'], ['all', '--test', '--out', 'x'])])
+def test_a_form_of_version_0_1_does_the_same_with_a_warning_that_has_the_new_form(old, new, tmp_path, monkeypatch,
+                                                                                  capsys):
+    monkeypatch.chdir(tmp_path)
+    command(*old)
+    said = capsys.readouterr()
+    assert f'options {" ".join(new)}' in said.err.splitlines()[0] and said.err.startswith('warning: ')
+    command(*new)
+    assert capsys.readouterr() == (said.out, '')

@@ -30,7 +30,7 @@ def test_the_stored_page_is_what_the_command_writes(capsys, monkeypatch):
         known = {name: kind for name, kind in registry if kind.__module__.startswith('basicsr.')
                  or Path(sys.modules[kind.__module__].__file__) in own}
         monkeypatch.setattr(registry, '_obj_map', known)
-    assert main(['options', '--page']) == 0
+    assert main(['options', 'page']) == 0
     assert capsys.readouterr().out == PAGE.read_text()
 
 
@@ -85,7 +85,7 @@ def test_a_network_and_a_loss_of_ones_own_are_on_the_page_as_they_are(tmp_path, 
         (tmp_path / f'own_{ending}.py').write_text(
             f'from basicsr.utils.registry import {registry}_REGISTRY\n{source.replace("Own", f"Own{ending}")}\n'
             f'{registry}_REGISTRY.register(Own{ending})\n')
-    assert main(['options', '--page', '--plugins', str(tmp_path)]) == 0
+    assert main(['options', 'page', '--plugins', str(tmp_path)]) == 0
     page = capsys.readouterr().out
     for ending in ('arch', 'loss'):
         section = re.search(rf'^### `Own{ending}`\n(.*?)(?=^#|\Z)', page, re.M | re.S)[1]

@@ -18,7 +18,7 @@ from mipkd_model.cli import main
 from mipkd_model.config.checks import check_options, read_options
 from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.experiments.option_file import as_yaml
+from mipkd_model.experiments.option_text import yaml_value
 from mipkd_model.experiments.schedule import Schedule
 
 PAIR = 'EDSR-EDSR_compound_x2'
@@ -52,7 +52,7 @@ def here(made, tmp_path, monkeypatch):
 
 def written(capsys, *arguments):
     """The option files that the command has written, read."""
-    command(*arguments)
+    command('write', *arguments)
     files = capsys.readouterr().out.split()
     opts = [read_options(file) for file in files]
     for opt in opts:
@@ -62,15 +62,15 @@ def written(capsys, *arguments):
 
 def lines(capsys, *arguments):
     """What is said of mistakes, without ``error: ``; nothing may be written."""
-    assert main(['options', *map(str, arguments)]) == 1
+    assert main(['options', 'write', *map(str, arguments)]) == 1
     done = capsys.readouterr()
     assert not done.out and not Path('options').exists()
     return [line.removeprefix('error: ') for line in done.err.splitlines()]
 
 
 def test_photographs_are_packed_trained_on_and_tested_with_nothing_edited(here, capsys):
-    command(PAIR, 'Logits-KD', '--data', 'packed/photos', '--val', 'packed/held out', '--teacher', 'my teacher.pth',
-            '--iters', '2')
+    command('write', PAIR, 'Logits-KD', '--data', 'packed/photos', '--val', 'packed/held out', '--teacher',
+            'my teacher.pth', '--iters', '2')
     train, test = capsys.readouterr().out.split()
     assert main(['check', train]) == 0
     # The teacher is one at random, and no better than bicubic.
@@ -80,7 +80,7 @@ def test_photographs_are_packed_trained_on_and_tested_with_nothing_edited(here, 
                   ).must_end_well()
     record, = find_records(['results']).values()
     assert (record.dataset['name'], record.pair, record.method) == ('held out', 'my teacher-EDSR_compound', 'Logits-KD')
-    assert main(['table', 'results']) == 0
+    assert main(['table', 'pairs', 'results']) == 0
 
 
 def test_both_files_name_what_was_given(here, capsys):
@@ -104,8 +104,8 @@ def test_both_files_name_what_was_given(here, capsys):
     text = Path(f'options/train_{name}.yml').read_text()
     assert f'#   mipkd train -opt options/train_{name}.yml\n' in text and 'mipkd data all' not in text
     said = shlex.split(text.split('This file was written by: ')[1].splitlines()[0])
-    assert said[:4] == ['mipkd', 'options', PAIR, 'MiPKD'] and 'packed/held out' in said
-    assert 'The weights do not tell res_scale' in text
+    assert said[:5] == ['mipkd', 'options', 'write', PAIR, 'MiPKD'] and 'packed/held out' in said
+    assert '; its weights do not tell res_scale' in text
 
 
 def test_what_is_not_given_stays_as_published(here, capsys):
@@ -165,7 +165,7 @@ def test_all_mistakes_are_told_at_once_with_the_commands_that_mend_them(here, ca
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['EDSR_x4', 'Scratch', '--data', 'packed/photos'], '--data: packed/photos/train_HR.lmdb has no LR x4 images b'),
+    (['EDSR_x4', 'Scratch', '--data', 'packed/photos'], '--data: packed/photos/train_HR.lmdb has no LR x4 images n'),
     ([PAIR, 'Scratch', '--data', 'photos', '--lq', 'held out'], '--data: photos and held out are not pairs'),
     ([PAIR, 'Scratch', '--data', 'photos', '--lq', 'nowhere'], '--lq: nowhere is no folder'),
     ([PAIR, 'Scratch', '--data', 'my teacher.pth'], '--data: my teacher.pth is a file; name a folder of HR images'),
@@ -176,30 +176,28 @@ def test_all_mistakes_are_told_at_once_with_the_commands_that_mend_them(here, ca
     ([PAIR, 'FAKD', '--iters', '5', '--out', '-'], '--out: - has no meaning here'),
     (['EDSR_x4', 'FAKD', '--teacher', 'my teacher.pth'],
      '--teacher: my teacher.pth: is a EDSR for x2, and PAIR is for x4; name a pair that ends in _x2'),
-    (['--list', '--iters', '5'], '--iters: has no meaning with --list; it goes with PAIR METHOD'),
-    (['--all', '--out', 'x', '--data', 'photos'], '--data: has no meaning with --all'),
-    (['--name', 'train_FAKD_EDSR_x2', '--plugins', 'photos'], '--plugins: has no meaning with --name'),
+    (['--name', 'train_FAKD_EDSR_x2', '--plugins', 'photos'], '--name: goes with --out alone'),
 ])
 def test_a_mistake_is_one_line_and_writes_nothing(here, arguments, message):
-    assert refusal(command, *arguments, kind=UserError).startswith(message)
+    assert refusal(command, 'write', *arguments, kind=UserError).startswith(message)
     assert not Path('options').exists() and not Path('x').exists()
 
 
 def test_an_image_too_small_to_train_on_is_named_and_a_small_one_makes_patches_smaller(here, capsys):
     for side in (15, 50):
         pack_pairs(runs.photographs(here / f'hr{side}', 2, side, 60), here / f'packed{side}', [2])
-    assert refusal(command, PAIR, 'Scratch', '--data', 'packed15', kind=UserError) == (
+    assert refusal(command, 'write', PAIR, 'Scratch', '--data', 'packed15', kind=UserError) == (
         "--data: packed15/train_HR.lmdb: image '0000' is 60x15, and less than 16 pixels are too few to train on; leave "
         'such images out by --min-side 16 of mipkd data pack')
-    command(PAIR, 'Scratch', '--data', 'packed50')
+    command('write', PAIR, 'Scratch', '--data', 'packed50')
     assert 'so that gt_size is 48 and not 96; --min-side 96 of mipkd data pack' in capsys.readouterr().err
 
 
 def test_a_teacher_that_cannot_serve_the_method_is_told_before_anything_is_written(here):
     torch.save({'params': tiny.edsr(2, num_block=1).state_dict()}, here / 'flat.pth')
-    assert refusal(command, PAIR, 'FAKD', '--teacher', 'flat.pth', kind=UserError).startswith('train.cuts_t: ')
+    assert refusal(command, 'write', PAIR, 'FAKD', '--teacher', 'flat.pth', kind=UserError).startswith('train.cuts_t: ')
     torch.save({'weight': torch.zeros(3)}, here / 'other.pth')
-    message = refusal(command, PAIR, 'FAKD', '--teacher', 'other.pth', kind=UserError)
+    message = refusal(command, 'write', PAIR, 'FAKD', '--teacher', 'other.pth', kind=UserError)
     assert message.startswith('--teacher: other.pth: ') and message.endswith('path.pretrain_network_t yourself')
     assert not Path('options').exists()
 
@@ -229,7 +227,7 @@ def test_files_that_differ_are_left_alone_and_folders_of_parts_are_kept(here, ca
     file.write_text('mine')
     train = file.with_name(file.name.replace('test_', 'train_'))
     train.unlink()
-    assert 'exists already with other content' in refusal(command, *call, kind=UserError)
+    assert 'exists already with other content' in refusal(command, 'write', *call, kind=UserError)
     assert file.read_text() == 'mine' and not train.exists()
 
 
@@ -237,5 +235,5 @@ def test_files_that_differ_are_left_alone_and_folders_of_parts_are_kept(here, ca
                                   "it's", '"x"', 'Zürich', 'a\\b', '{a}', '*a', '!a', '%', '@x', 'None', ' a', 'x:'])
 def test_any_path_is_read_from_an_option_file_as_it_was_given(text, tmp_path):
     file = tmp_path / 'x.yml'
-    file.write_text(f'path: {as_yaml(text)}\n', encoding='utf-8')
+    file.write_text(f'path: {yaml_value(text)}\n', encoding='utf-8')
     assert read_options(file) == yaml.safe_load(file.read_text(encoding='utf-8')) == {'path': text}

@@ -9,9 +9,8 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError, command, near_miss, number_remedy
 from mipkd_model.config.checks import check_options
 from mipkd_model.data.hints import how_to_get
-from mipkd_model.experiments.option_file import how_written
+from mipkd_model.experiments.option_files import text_of_test, write_command
 from mipkd_model.experiments.runs import parse_run
-from mipkd_model.experiments.testing_file import text_of_test
 from mipkd_model.networks.catalog import OFFICIAL, how_to_get_weights
 from mipkd_model.schema.removed import why_removed
 from mipkd_model.training.build import make_losses
@@ -69,7 +68,7 @@ FOLDER = 'my data; rm x'
 SUGGESTED = {
     'packing': lambda: how_to_get(f'{FOLDER}/train_HR.lmdb', 4),
     'fetching weights': lambda: how_to_get_weights(f'{FOLDER}/{OFFICIAL["EDSR_Lx4"].file}'),
-    'writing an option file': lambda: how_written('test_FAKD_EDSR_x2', f'{FOLDER}/a.yml'),
+    'writing an option file': lambda: write_command('test_FAKD_EDSR_x2', f'{FOLDER}/a.yml'),
     'starting it': lambda: text_of_test(parse_run('test_FAKD_EDSR_x2'), f'{FOLDER}/a.yml'),
 }
 

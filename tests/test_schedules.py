@@ -8,8 +8,8 @@ from mipkd_arch.base.errors import UserError
 from mipkd_model.config.advice import advice
 from mipkd_model.config.checks import check_options
 from mipkd_model.experiments.methods import METHODS
+from mipkd_model.experiments.option_files import text_of_training
 from mipkd_model.experiments.runs import Run, parse_pair
-from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.run.resuming import resume_from_state
 from mipkd_model.run.schedules import learning_rates
 

@@ -13,8 +13,8 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.commands import table as command
 from mipkd_model.evaluation.records import find_records
-from mipkd_model.reports.tables.cells import RowName, in_order, measured_cells
-from mipkd_model.reports.tables.pair_tables import pair_tables, ranks
+from mipkd_model.reports.tables.measured import RowName, measured_cells, method_order
+from mipkd_model.reports.tables.results import pair_results, ranks
 
 refused = partial(refusal, kind=UserError)
 
@@ -31,7 +31,7 @@ def only(found, method='MiPKD', ensemble=False):
 
 def rows(found, **chosen):
     """Labels of the rows of the only table of measured figures."""
-    table, = pair_tables(found, published=False, **chosen)
+    table, = pair_results(found, published=False, **chosen)
     return [f'x{row.scale} {row.label}' for row in table.rows]
 
 
@@ -59,38 +59,38 @@ def test_records_of_other_checkpoints_are_runs_of_one_cell():
     cell = only(cells(a=record(psnr=32.0, ssim=0.89, name='a'), b=record(psnr=32.3, ssim=0.90, name='b', seed=1)))
     assert len(cell.runs) == 2
     assert cell.mean('psnr') == pytest.approx(32.15) and cell.mean('ssim') == pytest.approx(0.895)
-    assert cell.spread('psnr') == pytest.approx(0.3 / math.sqrt(2))  # of two values: their distance / sqrt(2)
+    assert cell.std('psnr') == pytest.approx(0.3 / math.sqrt(2))  # of two values: their distance / sqrt(2)
 
 
-def test_a_single_run_has_no_spread():
-    assert only(cells(a=record())).spread('psnr') is None
+def test_a_single_run_has_no_standard_deviation():
+    assert only(cells(a=record())).std('psnr') is None
 
 
-def test_a_perfect_image_has_no_spread():
-    assert only(cells(a=record(psnr=float('inf'), name='a'), b=record(name='b'))).spread('psnr') is None
+def test_a_perfect_image_has_no_standard_deviation():
+    assert only(cells(a=record(psnr=float('inf'), name='a'), b=record(name='b'))).std('psnr') is None
 
 
 def test_of_one_checkpoint_the_newest_record_counts():
     same = {'file': 'x.pth', 'sha256': 'd' * 64, 'key': 'params'}
     cell = only(cells(old=record(psnr=31, name='a', checkpoint=same, finished='2026-01-01T00:00:00+00:00'),
                       new=record(psnr=32, name='b', checkpoint=same, finished='2026-01-02T00:00:00+00:00')))
-    assert [run.psnr for run in cell.runs] == [32] and cell.left_out == (Path('old.json'), )
+    assert [run.psnr for run in cell.runs] == [32]
 
 
 def test_of_one_run_name_the_newest_record_counts():
     other = {'file': 'x.pth', 'sha256': 'e' * 64, 'key': 'params'}
     cell = only(cells(new=record(psnr=32, finished='2026-02-02T00:00:00+00:00'), old=record(psnr=31, checkpoint=other)))
-    assert [run.psnr for run in cell.runs] == [32] and cell.left_out == (Path('old.json'), )
+    assert [run.psnr for run in cell.runs] == [32]
 
 
 def test_of_validations_the_latest_counts():
     cell = only(cells(**{f'v{step}': record(psnr=30 + step, iteration=step, checkpoint=None) for step in (1, 3, 2)}))
-    assert [run.psnr for run in cell.runs] == [33] and set(cell.overtaken) == {Path('v1.json'), Path('v2.json')}
+    assert [run.psnr for run in cell.runs] == [33]
 
 
 def test_a_validation_does_not_count_beside_a_finished_test():
     cell = only(cells(a=record(psnr=32), b=record(psnr=40, iteration=5, name='other')))
-    assert [run.psnr for run in cell.runs] == [32] and cell.overtaken == (Path('b.json'), )
+    assert [run.psnr for run in cell.runs] == [32]
 
 
 def test_bicubic_comes_from_the_records_of_networks():
@@ -114,13 +114,13 @@ def test_a_record_without_a_figure_by_the_protocol_is_refused():
     metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': True}}
     message = refused(cells, a=record(protocol={'metrics': metrics}))
     assert message.startswith('a.json: has no PSNR or SSIM on Y with crop_border 4, found psnr (calculate_psnr, '
-                              'crop_border 0, test_y_channel true); evaluate anew')
+                              'crop_border 0, test_y_channel true); evaluate again')
 
 
 def test_self_ensemble_is_a_row_of_its_own_without_published_figures():
     found = cells(a=record(pair='RCAN', scale=2), b=record(pair='RCAN', scale=2, name='b', protocol={
         'metrics': record(scale=2).protocol['metrics'], 'self_ensemble': True}))
-    table, = pair_tables(found, pairs=['RCAN'], scales=[2])
+    table, = pair_results(found, pairs=['RCAN'], scales=[2])
     assert table.rows[RowName(2, 'MiPKD')]['Set5'].published.psnr == 38.21
     assert RowName(2, 'MiPKD', True).label == 'MiPKD+'
     assert table.rows[RowName(2, 'MiPKD', True)]['Set5'].published is None
@@ -134,7 +134,7 @@ def test_other_names_of_a_data_set_and_of_a_combination_are_one():
 def test_rows_come_in_the_order_of_the_paper():
     methods = ['Bicubic', 'Teacher', 'Scratch', 'Logits-KD', 'FitNet', 'AT', 'RKD', 'FAKD', 'CSD', 'CrossKD', 'DUKD',
                'MiPKD', 'FAKD+DUKD', 'DCKD', 'DCKD+DUKD', 'Mine', 'Yours']
-    assert sorted(reversed(methods), key=in_order) == methods
+    assert sorted(reversed(methods), key=method_order) == methods
 
 
 def test_rows_are_sorted_by_scale_and_can_be_chosen():
@@ -145,13 +145,13 @@ def test_rows_are_sorted_by_scale_and_can_be_chosen():
 
 def test_columns_are_the_papers_and_those_that_the_pair_is_measured_on():
     found = cells(a=record(dataset='Manga109'), b=record(dataset='Mine'), c=record(pair='RCAN'))
-    edsr, rcan = pair_tables(found, published=False)
+    edsr, rcan = pair_results(found, published=False)
     assert edsr.datasets == ('Set5', 'Set14', 'BSD100', 'Urban100', 'Manga109', 'Mine')
     assert rcan.datasets == ('Set5', 'Set14', 'BSD100', 'Urban100')
 
 
 def test_the_difference_is_measured_minus_published():
-    cell = pair_tables(cells(a=record(pair='RCAN', psnr=32.36, ssim=0.9)))[1].rows[RowName(4, 'MiPKD')]['Set5']
+    cell = pair_results(cells(a=record(pair='RCAN', psnr=32.36, ssim=0.9)))[1].rows[RowName(4, 'MiPKD')]['Set5']
     assert cell.published.psnr == 32.46
     assert cell.difference('psnr') == pytest.approx(-0.1) and cell.difference('ssim') == pytest.approx(0.0018)
 
@@ -167,13 +167,13 @@ def test_of_a_single_figure_none_is_the_best():
 
 def test_places_are_among_students_and_apart_for_each_metric():
     found = cells(a=record('Scratch', psnr=31, ssim=0.91), b=record(psnr=32, ssim=0.90), c=record('Teacher', psnr=33))
-    table, = pair_tables(found, published=False)
+    table, = pair_results(found, published=False)
     places = {row.method: of['Set5'].ranks for row, of in table.rows.items()}
     assert places == {'Bicubic': {}, 'Teacher': {}, 'Scratch': {'psnr': 2, 'ssim': 1}, 'MiPKD': {'psnr': 1, 'ssim': 2}}
 
 
 def test_published_figures_are_ranked_among_themselves():
-    table, = pair_tables({}, pairs=['RCAN'], scales=[2], datasets=['Set5'])
+    table, = pair_results({}, pairs=['RCAN'], scales=[2], datasets=['Set5'])
     assert [row.method for row, of in table.rows.items() if of['Set5'].published_ranks.get('psnr') == 1] == ['DCKD']
     assert [row.method for row, of in table.rows.items() if of['Set5'].published_ranks.get('psnr') == 2] == ['MiPKD']
 
@@ -181,7 +181,7 @@ def test_published_figures_are_ranked_among_themselves():
 def test_csv_has_a_line_for_each_figure_and_what_it_comes_from(tmp_path, mipkd):
     files = [written(tmp_path, pair='RCAN', psnr=psnr, name=f'test_{seed}', seed=seed)
              for seed, psnr in ((0, 32.0), (1, 32.2))]
-    text = mipkd(tmp_path, '--format', 'csv', '--arch', 'RCAN', '--scale', 4, '--dataset', 'Set5')
+    text = mipkd('pairs', tmp_path, '--format', 'csv', '--arch', 'RCAN', '--scale', 4, '--dataset', 'Set5')
     line, = (line for line in lines(text) if line['method'] == 'MiPKD')
     assert float(line['psnr']) == pytest.approx(32.1)
     assert float(line['psnr_std']) == pytest.approx(0.2 / math.sqrt(2))
@@ -194,42 +194,35 @@ def test_csv_has_a_line_for_each_figure_and_what_it_comes_from(tmp_path, mipkd):
     assert (scratch['psnr'], scratch['runs'], scratch['published_psnr']) == ('', '0', '32.38')
 
 
-def test_csv_gives_second_figures_with_their_source(mipkd):
-    text = mipkd('--published', 'only', '--format', 'csv', '--arch', 'RCAN', '--scale', 2)
-    line, = (line for line in lines(text) if (line['method'], line['dataset']) == ('MiPKD', 'Urban100'))
-    assert line['published_psnr'] == '32.83'
-    assert line['published_otherwise'] == '32.98 in MiPKD ICLR 2025, second hand (a published summary)'
-
-
 def test_published_figures_alone_need_no_record(tmp_path, monkeypatch, mipkd):
     monkeypatch.chdir(tmp_path)
-    text = mipkd('--published', 'only')
+    text = mipkd('published')
     assert 'EDSR: published' in text and 'RCAN: published' in text and 'SwinIR: published' in text
 
 
 def test_rows_known_from_publications_alone_can_be_left_out(tmp_path, mipkd):
     written(tmp_path)
-    assert 'Logits-KD' in mipkd(tmp_path)
-    text = mipkd(tmp_path, '--published', 'none')
+    assert 'Logits-KD' in mipkd('pairs', tmp_path)
+    text = mipkd('pairs', tmp_path, '--no-published')
     assert not any(word in text for word in ('Logits-KD', 'RCAN', 'published', '['))
 
 
 def test_a_pair_and_a_data_set_of_ones_own_are_shown(tmp_path, mipkd):
     written(tmp_path, pair='SwinIR-EDSR', dataset='Mine')
-    text = mipkd(tmp_path, '--arch', 'SwinIR-EDSR', '--dataset', 'Mine')
+    text = mipkd('pairs', tmp_path, '--arch', 'SwinIR-EDSR', '--dataset', 'Mine')
     assert text.startswith('SwinIR-EDSR: ') and 'Mine' in text and 'Set5' not in text
 
 
 def test_pairs_without_a_record_are_shown_where_asked_for(tmp_path, mipkd):
     written(tmp_path)
-    assert 'RCAN' not in mipkd(tmp_path)
-    assert 'RCAN: measured and published' in mipkd(tmp_path, '--arch', 'EDSR', 'RCAN')
-    assert all(f'{pair}: published' in mipkd('--published', 'only') for pair in ('EDSR', 'RCAN', 'SwinIR'))
+    assert 'RCAN' not in mipkd('pairs', tmp_path)
+    assert 'RCAN: measured and published' in mipkd('pairs', tmp_path, '--arch', 'EDSR', 'RCAN')
+    assert all(f'{pair}: published' in mipkd('published') for pair in ('EDSR', 'RCAN', 'SwinIR'))
 
 
 def test_a_pair_of_ones_own_has_no_rows_for_what_nobody_published_of_it(tmp_path, mipkd):
     written(tmp_path, pair='mine', dataset='Set14')
-    text = mipkd(tmp_path)
+    text = mipkd('pairs', tmp_path)
     assert text.startswith('mine: measured PSNR') and 'published' not in text
     assert 'Set14' in text and 'Urban100' not in text and '?' not in text
 
@@ -238,15 +231,15 @@ def test_variants_of_an_ablation_stand_in_the_main_table_only_where_asked_for(tm
     written(tmp_path, psnr=32)
     written(tmp_path, method='Scratch', psnr=31)
     written(tmp_path, method='MiPKD-encoder-shared', psnr=33)
-    assert '*32.00*' in mipkd(tmp_path) and 'MiPKD-encoder-shared' not in mipkd(tmp_path)
-    assert '*33.00*' in mipkd(tmp_path, '--method', 'MiPKD', 'MiPKD-encoder-shared')
+    assert '*32.00*' in mipkd('pairs', tmp_path) and 'MiPKD-encoder-shared' not in mipkd('pairs', tmp_path)
+    assert '*33.00*' in mipkd('pairs', tmp_path, '--method', 'MiPKD', 'MiPKD-encoder-shared')
 
 
 def test_figures_on_rgb_have_no_published_ones_beside(tmp_path, mipkd):
     metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': False}}
     written(tmp_path, pair='RCAN', protocol={'metrics': metrics, 'self_ensemble': False},
             mean={'psnr': 30.5}, bicubic={'psnr': 27.0})
-    text = mipkd(tmp_path, '--channel', 'rgb')
+    text = mipkd('pairs', tmp_path, '--channel', 'rgb')
     assert 'on RGB' in text and '30.50/?' in text and 'published' not in text
 
 
@@ -254,7 +247,7 @@ def test_a_file_is_written_whole_and_anew(tmp_path, mipkd):
     written(tmp_path)
     out = tmp_path / 'new/table.md'
     for _ in range(2):
-        assert mipkd(tmp_path, '--format', 'markdown', '--out', out) == f'{out}\n'
+        assert mipkd('pairs', tmp_path, '--format', 'markdown', '--out', out) == f'{out}\n'
     assert '32.00' in out.read_text() and list(out.parent.iterdir()) == [out]
 
 
@@ -268,34 +261,46 @@ def test_records_of_a_folder_and_single_ones_go_together(tmp_path):
     (['--dataset', 'Set15'], "--dataset: 'Set15' is not known (did you mean"),
     (['--method', 'MiPDK'], "--method: 'MiPDK' is not known (did you mean 'MiPKD'?)"),
     (['--scale', '8'], '--scale: 8 is not known; allowed are 2, 3, 4'),
-    (['--arch', 'RCAN', '--published', 'none'], '--arch RCAN: no figure is of that; records are of EDSR x4 Bicubic, '),
-    (['--channel', 'rgb', '--published', 'beside'], '--published: beside cannot be had with --channel rgb'),
-    (['--published', 'only'], '--published: only shows no records, but '),
-    (['--sources', '--format', 'latex'], '--sources: goes with --format terminal and markdown, not latex'),
-    (['--cost', '--ablation', 'mask'], '--cost: says nothing of --ablation'),
-    (['--cost', '--method', 'MiPKD'], '--method: has no meaning with --cost'),
-    (['--ablation', 'mask', '--published', 'none'], '--published: has no meaning with --ablation'),
-    (['--ablation', 'masks'], "--ablation: 'masks' is not known (did you mean 'mask'?)"),
+    (['--arch', 'RCAN', '--no-published'], '--arch RCAN: no figure is of that; records are of EDSR x4 Bicubic, '),
 ])
 def test_mistakes_are_one_line(tmp_path, arguments, message):
     written(tmp_path)
-    assert refused(shown, tmp_path, *arguments).startswith(message)
+    assert refused(shown, 'pairs', tmp_path, *arguments).startswith(message)
+
+
+def test_an_ablation_that_is_not_known_is_one_line():
+    assert refused(shown, 'ablation', 'masks').startswith("ABLATION: 'masks' is not known (did you mean 'mask'?)")
+
+
+@pytest.mark.parametrize('old, new', [
+    ([], ['pairs']), (['--published', 'none', '--arch', 'EDSR'], ['pairs', '--arch', 'EDSR', '--no-published']),
+    (['--published', 'beside'], ['pairs']), (['--cost', '--arch', 'EDSR'], ['cost', '--arch', 'EDSR']),
+    (['--published', 'only', '--format', 'csv'], ['published', '--format', 'csv'])])
+def test_a_form_of_version_0_1_does_the_same_with_a_warning_that_has_the_new_form(tmp_path, monkeypatch, capsys, old,
+                                                                                  new):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / 'results')
+    shown(*old)
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0].endswith(f'table {" ".join(new)}')
+    shown(*new)
+    assert capsys.readouterr().out == said.out
 
 
 def test_records_behind_an_option_are_told_apart_from_its_values(tmp_path):
     written(tmp_path)
-    assert 'name RECORDS before the options' in refused(shown, tmp_path, '--arch', tmp_path)
+    assert 'name RECORDS before the options' in refused(shown, 'pairs', tmp_path, '--arch', tmp_path)
 
 
 def test_without_records_the_remedies_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refused(shown).endswith('mipkd table --published only')
-    assert refused(shown, 'nowhere').startswith('nowhere: no such record')
+    assert refused(shown, 'pairs').endswith('mipkd table published')
+    assert refused(shown, 'pairs', 'nowhere').startswith('nowhere: no such record')
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path):
     (tmp_path / 'x.json').write_text('{"a": 1}')
-    assert refused(shown, tmp_path / 'x.json').startswith(f'{tmp_path}/x.json: is not a record')
+    assert refused(shown, 'pairs', tmp_path / 'x.json').startswith(f'{tmp_path}/x.json: is not a record')
 
 
 @pytest.mark.parametrize('out', ['folder', 'file/x.md'])
@@ -304,5 +309,5 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, out):
     (tmp_path / 'file').write_text('kept')
     written(tmp_path / 'r')
     before = sorted(tmp_path.rglob('*'))
-    assert refused(shown, tmp_path / 'r', '--out', tmp_path / out).startswith(f'{tmp_path / out}: cannot be')
+    assert refused(shown, 'pairs', tmp_path / 'r', '--out', tmp_path / out).startswith(f'{tmp_path / out}: cannot be')
     assert sorted(tmp_path.rglob('*')) == before

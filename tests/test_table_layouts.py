@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from records import record
 
-from mipkd_model.reports.tables.cells import measured_cells
-from mipkd_model.reports.tables.grids import pair_grid, signed, sources_grid
-from mipkd_model.reports.tables.layouts import Grid, Span, csv_text, grid_text
-from mipkd_model.reports.tables.pair_tables import pair_tables
+from mipkd_model.reports.tables.layouts import Styled, Table, csv_text, table_text
+from mipkd_model.reports.tables.measured import measured_cells
+from mipkd_model.reports.tables.pair_table import pair_table, signed, sources_table
+from mipkd_model.reports.tables.results import pair_results
 
 TWO_SEEDS = {'t': record('Teacher', psnr=32.46, ssim=0.8968), 's': record('Scratch', psnr=31.98, ssim=0.891),
              'm0': record(psnr=32.10, ssim=0.893, name='m0'), 'm1': record(psnr=32.20, ssim=0.895, name='m1', seed=1)}
 
 
-def table(records, published=False, **chosen):
+def results(records, published=False, **chosen):
     found = measured_cells({Path(f'{name}.json'): made for name, made in records.items()})
-    return pair_tables(found, published=published, **chosen)[0]
+    return pair_results(found, published=published, **chosen)[0]
 
 
-def text(records, layout='terminal', shown='none', colours=False, **chosen):
-    of_pair = table(records, shown != 'none', **{'datasets': ['Set5'], **chosen})
-    return grid_text([pair_grid(of_pair, shown)], layout, colours)
+def text(records, layout='terminal', published=False, bold=False, **chosen):
+    of_pair = results(records, published, **{'datasets': ['Set5'], **chosen})
+    return table_text([pair_table(of_pair, bool(records), published)], layout, bold)
 
 
 def cells(line):
@@ -37,12 +37,12 @@ def test_the_terminal_marks_best_and_second_among_students():
                           '         Teacher   32.46/0.8968',
                           '         Scratch   _31.98_/_0.8910_',
                           '         MiPKD     *32.15* ± 0.07/*0.8940* ± 0.0014']
-    assert lines[8:] == ['*best*, _second_: among the students shown, by scale and data set, as printed',
+    assert lines[8:] == ['*best*, _second_: among the students shown, by scale and dataset, as printed',
                          '±: mean and sample standard deviation over runs; x4 MiPKD: 2 (Set5)']
 
 
 def test_the_terminal_shows_bold_and_underlined_text_on_a_screen():
-    shown = text(TWO_SEEDS, colours=True)
+    shown = text(TWO_SEEDS, bold=True)
     assert '\033[1m32.15\033[0m ± 0.07' in shown and '\033[4m31.98\033[0m/' in shown
     plain, marked = re.sub(r'\033\[\d+m', '', shown), re.sub(r'[*_]', '', text(TWO_SEEDS))
     assert plain.replace('-', '').split() == marked.replace('-', '').split()
@@ -76,21 +76,21 @@ Scale & Method & Set5 \\
 \end{tabular}
 \end{adjustbox}
 {\footnotesize
-\par \textbf{best}, \underline{second}: among the students shown, by scale and data set, as printed
+\par \textbf{best}, \underline{second}: among the students shown, by scale and dataset, as printed
 \par $\pm$: mean and sample standard deviation over runs; x4 MiPKD: 2 (Set5)
 \par}
 '''
 
 
 def test_every_row_of_latex_has_as_many_columns_as_the_tabular():
-    grids = [pair_grid(of_pair, 'beside') for of_pair in pair_tables(measured_cells({Path('a.json'): record()}))]
-    for tabular in re.findall(r'\\begin{tabular}{([lc]+)}(.*?)\\end{tabular}', grid_text(grids, 'latex'), re.S):
+    tables = [pair_table(of_pair) for of_pair in pair_results(measured_cells({Path('a.json'): record()}))]
+    for tabular in re.findall(r'\\begin{tabular}{([lc]+)}(.*?)\\end{tabular}', table_text(tables, 'latex'), re.S):
         rows = [line for line in tabular[1].splitlines() if line.endswith(r'\\')]
         assert len(rows) > 3 and {len(re.findall(r'(?<!\\)&', row)) + 1 for row in rows} == {len(tabular[0])}
 
 
 def test_lines_of_a_merged_cell_of_latex_are_those_below_it():
-    shown = grid_text([Grid('t', ('a', 'b', 'c'), (('1', 'x', '.'), ('', '', '.'), ('', 'y', '.'), ('2', 'z', '.')),
+    shown = table_text([Table('t', ('a', 'b', 'c'), (('1', 'x', '.'), ('', '', '.'), ('', 'y', '.'), ('2', 'z', '.')),
                             2)], 'latex')
     assert r'\multirow{3}{*}{1} & \multirow{2}{*}{x} & . \\' in shown
     assert ' & y & . \\\\\n\\midrule\n2 & z & . \\\\' in shown
@@ -105,19 +105,19 @@ def test_names_are_escaped_in_latex_and_markdown():
 
 
 def test_a_row_that_starts_with_a_bracket_is_no_argument_of_the_row_before():
-    assert '\\\\\n{[}x] & ' in grid_text([Grid('t', ('a', 'b'), (('y', '1'), ('[x]', '2')), 1)], 'latex')
+    assert '\\\\\n{[}x] & ' in table_text([Table('t', ('a', 'b'), (('y', '1'), ('[x]', '2')), 1)], 'latex')
 
 
 @pytest.mark.skipif(not shutil.which('pdflatex'), reason='needs pdflatex')
 def test_latex_compiles(tmp_path):
-    grids = [pair_grid(table({**TWO_SEEDS, 'x': record('50%_&#$~^{x}\\|y*<"')}, True), 'beside')]
+    tables = [pair_table(results({**TWO_SEEDS, 'x': record('50%_&#$~^{x}\\|y*<"')}, True))]
     (tmp_path / 'x.tex').write_text('\\documentclass{article}\\usepackage{adjustbox,booktabs,multirow}'
-                                    f'\\begin{{document}}\n{grid_text(grids, "latex")}\\end{{document}}\n')
+                                    f'\\begin{{document}}\n{table_text(tables, "latex")}\\end{{document}}\n')
     subprocess.run(['pdflatex', '-halt-on-error', 'x.tex'], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_published_figures_stand_below_measured_ones_with_the_difference():
-    lines = text({'a': record(pair='RCAN', psnr=32.36, ssim=0.9)}, 'markdown', 'beside', pairs=['RCAN'], scales=[4],
+    lines = text({'a': record(pair='RCAN', psnr=32.36, ssim=0.9)}, 'markdown', True, pairs=['RCAN'], scales=[4],
                  methods=['MiPKD', 'Scratch'], datasets=['Set5', 'Set14']).splitlines()
     assert [cells(line) for line in lines if line.startswith('| ')] == [
         ['Scale', 'Method', '', 'Set5', 'Set14'],
@@ -132,15 +132,8 @@ def test_published_figures_stand_below_measured_ones_with_the_difference():
     assert '- \\[b\\] MiPKD, arXiv version, as reprinted in DCKD (AAAI 2025) Table 2' in notes
 
 
-def test_a_second_published_figure_is_a_note():
-    shown = text({}, shown='only', pairs=['RCAN'], scales=[2], datasets=['Urban100'])
-    assert 'MiPKD [b]      _32.83_/_0.9344_' in shown
-    assert ('x2 MiPKD, Urban100: also published: 32.98 in MiPKD ICLR 2025, second hand (a published summary)'
-            in shown.splitlines())
-
-
 def test_a_ssim_that_is_not_published_is_visibly_unknown():
-    assert '*26.46*/?' in text({}, shown='only', pairs=['EDSR'], scales=[4], datasets=['Urban100'])
+    assert '*26.46*/?' in text({}, published=True, pairs=['EDSR'], scales=[4], datasets=['Urban100'])
 
 
 def test_a_zero_difference_has_no_sign():
@@ -149,7 +142,7 @@ def test_a_zero_difference_has_no_sign():
 
 
 def test_a_minus_is_one_in_latex_and_a_hyphen_stays():
-    shown = grid_text([Grid('t', ('a', 'b'), (('MiPKD-2', '-0.10/-0.2'), ), 1)], 'latex')
+    shown = table_text([Table('t', ('a', 'b'), (('MiPKD-2', '-0.10/-0.2'), ), 1)], 'latex')
     assert r'MiPKD-2 & $-$0.10/$-$0.2 \\' in shown
 
 
@@ -182,16 +175,11 @@ def test_self_ensemble_is_explained():
     assert '+ behind a method: with self-ensemble, compared only among themselves' in shown
 
 
-def test_a_record_that_a_newer_one_replaces_is_named():
-    shown = text({'old': record(), 'new': record(finished='2027-01-01T00:00:00+00:00')})
-    assert shown.endswith('left out, for a newer record is of the same training, test or checkpoint: old.json\n')
-
-
 def test_sources_have_a_row_for_each_network_that_counts():
     trained = {'seed': 1, 'option_file': {'command': 'python basicsr/train.py -opt options/m1.yml'}}
     records = {**TWO_SEEDS, 'm1': replace(TWO_SEEDS['m1'], training=trained),
                'x': replace(TWO_SEEDS['m1'], training=trained, dataset={**TWO_SEEDS['m1'].dataset, 'name': 'Set14'})}
-    shown = grid_text([sources_grid(table(records, datasets=['Set5', 'Set14']))], 'markdown').splitlines()
+    shown = table_text([sources_table(results(records, datasets=['Set5', 'Set14']))], 'markdown').splitlines()
     rows = [cells(line) for line in shown if line.startswith('|')][2:]
     assert [row[-1] for row in rows] == ['2026-01-02'] * 4
     assert rows[2][4] == '?' and shown[-1] == '- ?: not known'
@@ -204,6 +192,6 @@ def test_csv_writes_columns_of_all_rows():
     assert csv_text([{'a': 1, 'b': None}, {'a': 'x,y', 'c': 0.5}]) == 'a,b,c\n1,,\n"x,y",,0.5\n'
 
 
-def test_looks_are_spans_in_any_text():
-    assert grid_text([Grid('t', ('a', ), (((Span('x', 'best'), '!'), ), ), 1)], 'markdown').count('**x**!') == 1
+def test_any_text_may_have_styled_parts():
+    assert table_text([Table('t', ('a', ), (((Styled('x', 'best'), '!'), ), ), 1)], 'markdown').count('**x**!') == 1
 

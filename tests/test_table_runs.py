@@ -6,9 +6,9 @@ import pytest
 from records import record
 from refusals import refusal
 
-from mipkd_model.reports.tables.cells import ProtocolError, RowName, measured_cells
-from mipkd_model.reports.tables.grids import measured_notes
-from mipkd_model.reports.tables.pair_tables import pair_tables
+from mipkd_model.reports.tables.measured import ProtocolError, RowName, measured_cells
+from mipkd_model.reports.tables.pair_table import measured_notes
+from mipkd_model.reports.tables.results import pair_results
 
 
 def measured(*records, **options):
@@ -18,7 +18,7 @@ def measured(*records, **options):
 
 
 def notes(*records):
-    table, = pair_tables(measured_cells({Path(f'r{index}/{index}.json'): made for index, made in enumerate(records)}),
+    table, = pair_results(measured_cells({Path(f'r{index}/{index}.json'): made for index, made in enumerate(records)}),
                          published=False)
     return list(measured_notes(table))
 
@@ -35,8 +35,7 @@ def test_two_checkpoints_of_one_training_are_one_run_of_which_the_newer_record_c
     early = record(psnr=30, name='a', checkpoint=checkpoint('1'), training=training())
     late = record(psnr=31, name='b', checkpoint=checkpoint('2'), training=training(), finished='2027-01-01T00:00:00')
     found = measured(early, late)
-    assert [run.psnr for run in found.runs] == [31] and found.spread('psnr') is None
-    assert found.left_out == (Path('r0/0.json'), )
+    assert [run.psnr for run in found.runs] == [31] and found.std('psnr') is None
 
 
 def test_seeds_whose_tests_have_the_same_name_are_two_runs():
@@ -57,7 +56,7 @@ def test_networks_without_checkpoints_are_told_apart_by_their_tests():
 def test_trainings_that_are_not_as_far_as_others_are_not_averaged_with_them():
     found = measured(record(psnr=28, name='a', iteration=500, checkpoint=None),
                      record(psnr=32, name='b', iteration=250000, checkpoint=None, seed=1))
-    assert [run.psnr for run in found.runs] == [32] and found.overtaken == (Path('r0/0.json'), )
+    assert [run.psnr for run in found.runs] == [32]
 
 
 def test_trainings_that_are_equally_far_are_averaged():
@@ -66,19 +65,11 @@ def test_trainings_that_are_equally_far_are_averaged():
     assert found.mean('psnr') == 29
 
 
-def test_validations_that_do_not_count_are_counted_by_folder():
-    records = [record(name='a', iteration=iteration, checkpoint=None) for iteration in (500, 1000, 1500)]
-    found = measured_cells({Path(f'experiments/a/records/Set5_{one.iteration}.json'): one for one in records})
-    table, = pair_tables(found, published=False)
-    assert ('left out, validations followed by a later one or by a finished test: 2 in experiments/a/records'
-            in measured_notes(table))
-
-
 def test_a_record_of_another_protocol_is_left_out_and_named():
     other = replace(record(), protocol={**record().protocol, 'metrics': {
         'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': True}}})
     told = []
-    assert len(measured(record(name='a'), other, tell=told.append).runs) == 1
+    assert len(measured(record(name='a'), other, warn=told.append).runs) == 1
     assert len(told) == 1 and told[0].startswith('left out: r1/1.json: has no PSNR or SSIM on Y with crop_border 4')
     assert 'has no PSNR' in refusal(measured, other, kind=ProtocolError)
 
@@ -105,7 +96,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(changes, l
     second = record(**{'psnr': 32, 'name': 'b', 'seed': 1, 'checkpoint': checkpoint('2'),
                        'training': training('train_b', 1, total_iter=5, options=options), **changes})
     assert rows(first, second) == (dict(zip(labels, (30, 32), strict=True)) if changes else {'MiPKD': 31})
-    note = 'in parentheses: what tells the runs of a method apart beside the seed; they are not averaged'
+    note = 'in parentheses: settings that the runs of a method do not share; these are not averaged'
     assert (note in notes(first, second)) == bool(changes)
 
 
@@ -113,15 +104,9 @@ def test_a_method_of_several_rows_is_asked_for_by_its_name_and_compared_with_wha
     records = [record(psnr=psnr, name=name, pair='RCAN', checkpoint=checkpoint(name), training=training(
         f'train_{name}', total_iter=total)) for name, psnr, total in (('a', 30, 5), ('b', 31, 9))]
     found = measured_cells({Path(f'{made.name}.json'): made for made in records})
-    table, = pair_tables(found, pairs=['RCAN'], scales=[4], methods=['MiPKD'])
+    table, = pair_results(found, pairs=['RCAN'], scales=[4], methods=['MiPKD'])
     assert [row.label for row in table.rows] == ['MiPKD (total_iter 5)', 'MiPKD (total_iter 9)']
     assert len({cells['Set5'].published for cells in table.rows.values()}) == 1
-
-
-def test_a_seed_that_is_there_twice_is_noted():
-    first = record(name='a', training=training())
-    second = record(name='b', checkpoint=checkpoint('2'), training=training('b'))
-    assert any('a seed is there twice' in note for note in notes(first, second))
 
 
 def test_a_run_that_an_older_version_described_is_no_row_of_its_own_by_what_it_does_not_say():

@@ -8,9 +8,8 @@ from matrix import command
 from mipkd_model.config.checks import check_files, check_networks, check_options, read_options
 from mipkd_model.experiments.methods import METHODS, TEACHER
 from mipkd_model.experiments.networks import PAIRS, SCALES, TEACHERS
+from mipkd_model.experiments.option_files import text_of_test, text_of_training
 from mipkd_model.experiments.runs import ENTRY, Run, chosen_runs, parse_pair, parse_run
-from mipkd_model.experiments.testing_file import text_of_test
-from mipkd_model.experiments.training_file import text_of_training
 from mipkd_model.networks.build import make_network
 
 
@@ -21,9 +20,9 @@ def opts_of(run):
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
-    """The folder that ``--all --test`` has filled."""
+    """The folder that ``mipkd options all --test`` has filled."""
     folder = tmp_path_factory.mktemp('all')
-    command('--all', '--test', '--out', folder)
+    command('all', '--test', '--out', folder)
     return folder
 
 
@@ -109,8 +108,8 @@ def test_the_head_of_a_training_goes_on_to_its_test_and_the_table():
 
 def test_test_writes_the_file_that_the_name_of_the_test_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command('EDSR_x2', 'FAKD', '--test')
+    command('write', 'EDSR_x2', 'FAKD', '--test')
     assert capsys.readouterr().out == 'options/test_FAKD_EDSR_x2.yml\n'
-    command('--name', 'test_FAKD_EDSR_x2', '--out', '-')
+    command('write', '--name', 'test_FAKD_EDSR_x2', '--out', '-')
     assert (tmp_path / 'options/test_FAKD_EDSR_x2.yml').read_text() == capsys.readouterr().out
     assert not (tmp_path / 'options/train_FAKD_EDSR_x2.yml').exists()

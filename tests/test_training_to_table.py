@@ -94,7 +94,7 @@ def test_records_say_where_the_students_come_from(folder):
 
 
 def test_the_table_has_both_students_with_the_better_one_bold(folder, capsys):
-    text = mipkd(capsys, 'table')
+    text = mipkd(capsys, 'table', 'pairs')
     psnr = {method: expected(folder, method)[0] for method in STUDENTS}
     best = max(psnr, key=psnr.get)
     for method, value in psnr.items():
@@ -115,7 +115,7 @@ def test_the_latex_of_the_table_is_this_text(folder, capsys):
 
     record, *_ = find_records(['results']).values()
     bicubic = f'{record.bicubic["psnr"]:.2f}/{record.bicubic["ssim"]:.4f}'
-    tabular = mipkd(capsys, 'table', 'results', '--format', 'latex').split('\\begin')[2].split('\\end')[0]
+    tabular = mipkd(capsys, 'table', 'pairs', 'results', '--format', 'latex').split('\\begin')[2].split('\\end')[0]
     assert tabular.splitlines() == [
         '{tabular}{llc}', r'\toprule', r'Scale & Method & made \\', r'\midrule',
         rf'\multirow{{3}}{{*}}{{x2}} & Bicubic & {bicubic} \\', rf' & Scratch & {cell("Scratch")} \\',
@@ -154,7 +154,8 @@ def test_the_map_shows_where_the_students_differ(folder, capsys):
 
 
 @pytest.mark.parametrize('command', [
-    ['table', 'results/foreign.json'], ['table', 'nowhere'], ['table', 'hr'], ['table', 'results', '--arch', 'tinny'],
+    ['table', 'pairs', 'results/foreign.json'], ['table', 'pairs', 'nowhere'], ['table', 'pairs', 'hr'],
+    ['table', 'pairs', 'results', '--arch', 'tinny'],
     ['figure', 'crops', 'results/foreign.json', '--dataset', 'made', '--image', '0002', '--out', 'x.png'],
     ['figure', 'crops', 'results', '--dataset', 'mad', '--image', '0002', '--out', 'x.png'],
     ['figure', 'crops', 'results', '--dataset', 'made', '--image', '0009', '--out', 'x.png'],

@@ -1,50 +1,53 @@
 """``mipkd figure``: crops, training curves and difference maps, drawn from records."""
-import sys
+from __future__ import annotations
+
+import argparse
 
 from mipkd_arch.base.errors import UserError
 
 from ..experiments.methods import TEACHER
 
-# The modules of ..figures come with matplotlib, which takes half a second to import: only what draws imports them.
+# The modules of ..reports.figures come with matplotlib, which takes half a second to import: only what draws imports
+# them.
 
-OUT = 'file to write: .pdf, .png, .svg or .jpg'
 RECORD = 'results/<name>, or a file of its records/; the images must have been saved: val.save_img: true'
+EXAMPLE = ('example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
+           '--image barbara --out crops.pdf')
 
 
-def crops(args):
+def crops(args: argparse.Namespace) -> None:
     """Draw enlarged crops."""
-    from ..reports.figures.crops import choose_box, draw_crops, parse_box
-    from ..reports.figures.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..reports.figures.boxes import choose_box, parse_numbers
+    from ..reports.figures.crops import draw_crops
+    from ..reports.figures.pictures import read_pictures, records_of
+    from ..reports.figures.style import checked_out, save_figure
     out = checked_out(args.out)
-    if args.box and args.box_size:
-        raise UserError(f'--box-size: {args.box_size} has no meaning with --box, which has a size')
-    box = parse_box(args.box, '--box', 4) if args.box else None
-    size = parse_box(args.box_size, '--box-size', 2) if args.box_size else None
+    asked = parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None
+    size = parse_numbers(args.box_size, '--box-size', 'W,H') if args.box_size else None
     pictures = read_pictures(records_of(args.records, args.dataset), args.image)
-    box = choose_box(pictures, box, size)
+    box = choose_box(pictures, asked, size)
     save_figure(draw_crops(pictures, box, args.columns), out)
     print(f'{out}: --box {",".join(map(str, box))}')
 
 
-def curves(args):
+def curves(args: argparse.Namespace) -> None:
     """Draw curves of training."""
-    from ..reports.figures.curves import draw_curves, group_runs, notes, read_losses, read_runs
-    from ..reports.figures.gradient_panels import read_series
-    from ..reports.figures.pictures import checked_out, save_figure
+    from ..reports.figures.curves import draw_curves
+    from ..reports.figures.style import checked_out, save_figure
+    from ..reports.figures.training_runs import group_runs, read_gradients, read_losses, read_runs
     out = checked_out(args.out)
     lines = group_runs(read_runs(args.experiments, args.dataset))
     losses = read_losses(lines, args.loss) if args.loss else None
-    gradients = {line.label: read_series(line.runs[0].folder) for line in lines} if args.gradients else None
+    gradients = {line.label: read_gradients(line.runs[0].folder) for line in lines} if args.gradients else None
     print(save_figure(draw_curves(lines, args.metric, losses, gradients), out))
-    for note in notes(lines, losses):
-        print(f'note: {note}', file=sys.stderr)
 
 
-def maps(args):
+def maps(args: argparse.Namespace) -> None:
     """Draw maps of differences."""
-    from ..reports.figures.crops import choose_box, parse_box
+    from ..reports.figures.boxes import choose_box, parse_numbers
     from ..reports.figures.maps import PNG_DPI, draw_maps
-    from ..reports.figures.pictures import checked_out, read_pictures, records_of, save_figure
+    from ..reports.figures.pictures import read_pictures, records_of
+    from ..reports.figures.style import checked_out, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
     if len(teachers) > 1:
@@ -58,78 +61,78 @@ def maps(args):
     if misplaced and first.method != TEACHER:
         raise UserError(f'TEACHER_RECORD: {first.name} is of {first.method}, but {misplaced[0]} is of the Teacher; '
                         'name that one first')
-    box = parse_box(args.box, '--box', 4) if args.box else None
+    asked = parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None
     pictures = read_pictures(records, args.image)
-    print(save_figure(draw_maps(pictures, choose_box(pictures, box)), out, PNG_DPI))
+    print(save_figure(draw_maps(pictures, choose_box(pictures, asked)), out, PNG_DPI))
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
     """Add the parsers of ``mipkd figure``."""
-    parser = commands.add_parser(
-        'figure', help='figures for a paper', description='Figures for a paper, from records of evaluations.',
-        epilog='example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
-               '--image barbara --out crops.pdf')
+    parser = commands.add_parser('figure', help='figures for a paper', epilog=EXAMPLE,
+                                 description='Figures for a paper, from records of evaluations.')
     parts = parser.add_subparsers(title='commands', required=True)
 
-    command = parts.add_parser(
-        'crops', help='enlarged crops of HR, bicubic and each method',
-        description='Draw the HR image with a box, and beside it what is in the box: of HR, bicubic and each method, '
+    part = parts.add_parser(
+        'crops', help='enlarged crops of HR, bicubic and each method', epilog=EXAMPLE,
+        description='Draw the HR image with a box, and next to it what is in the box: of HR, bicubic and each method, '
                     'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
                     'of the crop; among the students of one pair, those with self-ensemble apart, the best is bold '
-                    'and the second underlined.',
-        epilog='example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
-               '--image barbara --out crops.pdf')
-    command.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
-    _which_image(command)
-    command.add_argument('--box', metavar='X,Y,W,H',
-                         help='left, top, width and height of the box in pixels of the HR image (default: where the '
-                              'squared errors of the methods have the greatest variance from one method to another, '
-                              'summed over the box, and at least scale pixels from the edges if it fits)')
-    command.add_argument('--box-size', metavar='W,H',
-                         help='size of the box that is chosen (default: a fifth of the shorter side, a multiple of 8)')
-    command.add_argument('--columns', type=int, metavar='N',
-                         help='crops in a row (default: two rows; three or five crops in one row); a shorter last '
-                              'row is in the middle')
-    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
-    command.set_defaults(run=crops)
+                    'and the second underlined.')
+    part.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
+    _add_image(part)
+    box = part.add_mutually_exclusive_group()
+    box.add_argument('--box', metavar='X,Y,W,H',
+                     help='left, top, width and height of the box in pixels of the HR image (default: where the '
+                          'squared errors of the methods have the greatest variance from one method to another, '
+                          'summed over the box, and at least scale pixels from the edges if it fits)')
+    box.add_argument('--box-size', metavar='W,H',
+                     help='size of the box that is chosen (default: a fifth of the shorter side, a multiple of 8)')
+    part.add_argument('--columns', type=int, metavar='N',
+                      help='crops in a row (default: two rows; three or five crops in one row); a shorter last row is '
+                           'centered')
+    _add_out(part)
+    part.set_defaults(run=crops)
 
-    command = parts.add_parser(
+    part = parts.add_parser(
         'curves', help='validation and losses of runs over their iterations',
-        description='Draw what validation during training gave, a line for each run; runs of one pair and method with '
-                    'different seeds are one line, their mean, within their minimum and maximum, at the iterations '
-                    'that all of them have.',
+        description='Draw the validation during training, a line for each run; runs of one pair and method with '
+                    'different random seeds are one line, their mean, within their minimum and maximum, at the '
+                    'iterations that all of them have.',
         epilog='example: mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss '
                'l_pix --out curves.pdf')
-    command.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')
-    command.add_argument('--metric', metavar='NAME', help='name of the metric in val.metrics (default: the PSNR)')
-    command.add_argument('--dataset', metavar='NAME', help='data set of the validation (default: the only one)')
-    command.add_argument('--loss', nargs='+', metavar='NAME',
-                         help='losses for a second panel, such as l_pix, from the log files of the runs: as logged, '
-                              'faintly, and their running mean over 1/20 of the points')
-    command.add_argument('--gradients', action='store_true',
-                         help='add the norm of each loss\'s gradient at the student, and its cosine with that of the '
-                              'pixel loss, from gradients.csv of the first run of each line; written by '
-                              'logger.gradients')
-    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
-    command.set_defaults(run=curves)
+    part.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')
+    part.add_argument('--metric', metavar='NAME', help='name of the metric in val.metrics (default: the PSNR)')
+    part.add_argument('--dataset', metavar='NAME', help='dataset of the validation (default: the only one)')
+    part.add_argument('--loss', nargs='+', metavar='NAME',
+                      help='losses for a second panel, such as l_pix, from the log files of the runs: as logged, '
+                           'faintly, and their running mean over 1/20 of the points')
+    part.add_argument('--gradients', action='store_true',
+                      help="add the norm of each loss's gradient at the student, and its cosine with that of the "
+                           'pixel loss, from gradients.csv of the first run of each line; written by logger.gradients')
+    _add_out(part)
+    part.set_defaults(run=curves)
 
-    command = parts.add_parser(
+    part = parts.add_parser(
         'maps', help='where students differ from their teacher',
-        description='Draw, on Y and in grey levels of 255: |teacher - HR|, and for each student |student - teacher| '
+        description='Draw, on Y and in gray levels of 255: |teacher - HR|, and for each student |student - teacher| '
                     'and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red '
                     'where the teacher is. Below each is its mean over the whole image.',
         epilog='example: mipkd figure maps results/test_Teacher_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
                '--image barbara --out maps.pdf')
-    command.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
-    command.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
-    _which_image(command)
-    command.add_argument('--box', metavar='X,Y,W,H',
-                         help='left, top, width and height of the box that is drawn into all images, in pixels of the '
-                              'HR image (default: that of mipkd figure crops, of the same records)')
-    command.add_argument('--out', required=True, metavar='FILE', help=OUT)
-    command.set_defaults(run=maps)
+    part.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
+    part.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
+    _add_image(part)
+    part.add_argument('--box', metavar='X,Y,W,H',
+                      help='left, top, width and height of the box that is drawn into all images, in pixels of the HR '
+                           'image (default: that of mipkd figure crops, of the same records)')
+    _add_out(part)
+    part.set_defaults(run=maps)
 
 
-def _which_image(command):
-    command.add_argument('--dataset', required=True, metavar='NAME', help='data set of the image, such as Set14')
-    command.add_argument('--image', required=True, metavar='NAME', help='name of the HR image, without its suffix')
+def _add_image(part: argparse.ArgumentParser) -> None:
+    part.add_argument('--dataset', required=True, metavar='NAME', help='dataset of the image, such as Set14')
+    part.add_argument('--image', required=True, metavar='NAME', help='name of the HR image, without its suffix')
+
+
+def _add_out(part: argparse.ArgumentParser) -> None:
+    part.add_argument('--out', required=True, metavar='FILE', help='file to write: .pdf, .png, .svg or .jpg')

@@ -1,34 +1,40 @@
-"""``mipkd profile``: what networks cost, a teacher beside its student."""
+"""``mipkd profile``: what networks cost, a teacher with its student."""
+from __future__ import annotations
+
 import argparse
 import json
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tabulate import tabulate
 
 from mipkd_arch.base.errors import UserError, number_in, one_of
 from mipkd_arch.base.failures import on_no_memory
 
 from ..base.files import check_writable, write_json
-from ..config import plugins
-from ..reports.costs.macs import LR_SIZE
-from ..reports.costs.profile import PRECISIONS, Timing, profile
+from ..reports.profiling import LR_SIZE, PRECISIONS
+from .arguments import add_plugins
 
-MIB = 2 ** 20
+if TYPE_CHECKING:
+    import torch
+
+    from ..reports.profiling.profile import Timing
+
+# What measures imports torch: only the functions that need it do so.
+
 CPU_SIZE = 64  # a pass of the EDSR teacher at 256x256 takes a CPU half a minute
-ROUNDS = 10
 RATIO_HEADERS = {'parameters': 'fewer\nparams', 'macs': 'fewer\nMACs', 'ms': 'times\nas fast'}
 DESCRIPTION = '''\
-Parameters, MACs, latency, throughput and peak memory of networks, a teacher beside its student. Trained weights do not
-matter and are not loaded, but for a SpandrelNetwork, whose sizes are in its file.
+Parameters, MACs, latency, throughput and peak memory of networks, a teacher with its student. Trained weights do not
+matter and are not loaded, except for a SpandrelNetwork, whose sizes are in its file.
 
 params (M)   millions of parameters
 MACs (G)     thousand millions of multiply-accumulates for one LR image of --size: all products of convolutions and
              matrix products, attention's among them; no biases, norms, activations, pooling or resizing
-ms           median time of a pass
+ms           median time of a forward pass
 images/s     LR images in a pass, by that time
-peak (MiB)   the most memory that tensors take in a pass: weights, LR images and all maps in between; ? where PyTorch
-             cannot tell
+peak (MiB)   the most memory that tensors take in a pass: weights, LR images and all features
 fewer params, fewer MACs, times as fast: the teacher's figure by the student's
 
 Networks are timed in turn. LR images are padded to what a network needs, such as windows of 8 pixels.'''
@@ -38,7 +44,7 @@ example: mipkd profile EDSR_x4 RCAN_x4 SwinIR_x4 --no-time
          mipkd profile '{type: EDSRStudent, num_feat: 32, num_block: 8, upscale: 4}' --device cuda --precision bf16'''
 
 
-def add(commands):
+def add(commands: argparse._SubParsersAction) -> None:
     """Add the parser of ``mipkd profile``."""
     parser = commands.add_parser('profile', help='parameters, MACs, time and memory of networks',
                                  formatter_class=argparse.RawDescriptionHelpFormatter, description=DESCRIPTION,
@@ -51,26 +57,28 @@ def add(commands):
     parser.add_argument('--no-time', action='store_true', help='count only, run nothing')
     parser.add_argument('--time-size', metavar='N|HxW',
                         help=f'LR size for time and memory (default: --size on a GPU, at most {CPU_SIZE} on a CPU)')
-    parser.add_argument('--batch', type=int, metavar='N', help='LR images in a pass (default: 1)')
-    parser.add_argument('--rounds', type=int, metavar='N', help=f'timed passes of each network (default: {ROUNDS})')
+    parser.add_argument('--batch', type=int, default=1, metavar='N', help='LR images in a pass (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=10, metavar='N',
+                        help='timed passes of each network (default: %(default)s)')
     parser.add_argument('--device', help='cpu, cuda, or cuda:1 for the second GPU (default: cuda where there is one)')
-    parser.add_argument('--precision', help=f'{" or ".join(PRECISIONS)} (default: {PRECISIONS[0]}, without TF32)')
+    parser.add_argument('--precision', default=PRECISIONS[0],
+                        help=f'{" or ".join(PRECISIONS)} (default: %(default)s, without TF32)')
     parser.add_argument('--json', metavar='FILE',
                         help='write everything, exactly, as JSON too; - prints it instead of the table')
-    plugins.add_option(parser)
+    add_plugins(parser)
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Do what the parsed arguments ask for."""
+    from ..config import plugins
+    from ..reports.profiling.profile import profile
     size = parse_size('--size', args.size)
     if args.json not in (None, '-'):
         check_writable(args.json, '--json')
     plugins.use(args.plugins)
-    timing = _timing(args, size)
-    with on_no_memory(lambda asked: 'not enough memory for a pass' + asked + (
-            f' of {timing.batch} LR images of {_by(timing.size)}; give a smaller --time-size or --batch' if timing else
-            '; give a smaller --size')):
+    timing = None if args.no_time else _timing(args, size)
+    with on_no_memory(lambda asked: f'not enough memory{asked}; give a smaller --size, --time-size or --batch'):
         result = profile(args.targets, size, timing)
     if args.json == '-':
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
@@ -80,55 +88,43 @@ def run(args):
         print(write_json(result, args.json))
 
 
-def parse_size(where, text):
-    """(height, width) from ``N`` or ``HxW``.
-
-    Raises:
-        UserError: it is neither, or not positive.
-    """
-    found = re.fullmatch(r'(\d+)(?:x(\d+))?', text)
-    size = found and (int(found[1]), int(found[2] or found[1]))
-    if not size or not all(size):
+def parse_size(where: str, text: str) -> tuple[int, int]:
+    """(height, width) from ``N`` or ``HxW``; raises UserError for anything else."""
+    sides = re.fullmatch(r'([1-9]\d*)(?:x([1-9]\d*))?', text)
+    if not sides:
         raise UserError(f'{where}: {text!r} is not a size in LR pixels; allowed are N and HxW, such as 256 and 180x320')
-    return size
+    return int(sides[1]), int(sides[2] or sides[1])
 
 
-def parse_device(name):
-    """The device of that name, None for CUDA where there is one.
-
-    Raises:
-        UserError: it is not known, or not there.
-    """
+def parse_device(name: str | None) -> torch.device:
+    """The device of that name, by default a GPU where there is one; raises UserError where it is not there."""
+    import torch
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    name = name or ('cuda' if count else 'cpu')
-    found = re.fullmatch(r'cuda(?::(\d+))?', name)
-    if not found:
-        return torch.device(one_of('--device', name, ('cpu', 'cuda', *(f'cuda:{index}' for index in range(count)))))
-    if int(found[1] or 0) >= count:
+    if name is None:
+        return torch.device('cuda' if count else 'cpu')
+    found = re.fullmatch(r'cuda(?::(\d+))?|cpu', name)
+    if found is None:
+        one_of('--device', name, ('cpu', 'cuda'))
+    elif name != 'cpu' and int(found[1] or 0) >= count:
         there = f'torch sees {count} GPU(s)' if count else 'torch sees no GPU; leave it out, or take cpu'
         raise UserError(f'--device: {name} is not there; {there}')
     return torch.device(name)
 
 
-def _timing(args, size):
-    if args.no_time:
-        for name in ('time_size', 'batch', 'rounds', 'device', 'precision'):
-            if getattr(args, name) is not None:
-                raise UserError(f'--{name.replace("_", "-")}: has no meaning with --no-time, which runs nothing')
-        return None
+def _timing(args: argparse.Namespace, size: tuple[int, int]) -> Timing:
+    from ..reports.profiling.profile import Timing
     device = parse_device(args.device)
     if args.time_size is not None:
         size = parse_size('--time-size', args.time_size)
     elif device.type == 'cpu':
-        size = tuple(min(side, CPU_SIZE) for side in size)
-    return Timing(device=device, size=size,
-                  batch=number_in('--batch', 1 if args.batch is None else args.batch, 1),
-                  rounds=number_in('--rounds', ROUNDS if args.rounds is None else args.rounds, 1),
-                  precision=one_of('--precision', args.precision or PRECISIONS[0], PRECISIONS))
+        size = min(size[0], CPU_SIZE), min(size[1], CPU_SIZE)
+    return Timing(device=device, size=size, batch=number_in('--batch', args.batch, 1),
+                  rounds=number_in('--rounds', args.rounds, 1),
+                  precision=one_of('--precision', args.precision, PRECISIONS))
 
 
-def table(result):
-    """What ``mipkd_model.reports.costs.profile`` found, as text."""
+def table(result: dict[str, Any]) -> str:
+    """What ``reports.profiling.profile.profile`` found, as text."""
     timing = result['timing']
     words = f'MACs: LR {_by(result["lr_size"])}\n'
     headers = ['network', 'role', 'type', 'params\n(M)', 'MACs\n(G)']
@@ -137,25 +133,25 @@ def table(result):
                   f'{timing["rounds"]} rounds, {timing["device"]}\n')
         headers += ['ms', 'images/s', 'peak\n(MiB)']
     ratios = {name: header for name, header in RATIO_HEADERS.items()
-              if any(name in found.get('teacher_by_student', ()) for found in result['networks'])}
-    rows = [list(_cells(found, ratios, timing)) for found in result['networks']]
+              if any(name in network.get('teacher_by_student', ()) for network in result['networks'])}
+    rows = [list(_cells(network, list(ratios), bool(timing))) for network in result['networks']]
     headers += ratios.values()
     return words + '\n' + tabulate(rows, headers, disable_numparse=True,
                                    colalign=['left'] * 3 + ['right'] * (len(headers) - 3))
 
 
-def _cells(found, ratios, timing):
-    yield from (found['target'], found['role'], found['network']['type'])
-    yield f'{found["parameters"] / 1e6:.2f}'
-    yield f'{found["macs"] / 1e9:.2f}'
-    if timing:
-        yield f'{found["ms"]:.2f}'
-        yield f'{found["images_per_second"]:.2f}'
-        yield '?' if found['peak_bytes'] is None else f'{found["peak_bytes"] / MIB:.1f}'
+def _cells(network: dict[str, Any], ratios: list[str], is_timed: bool) -> Iterator[str]:
+    yield from (network['target'], network['role'], network['network']['type'])
+    yield f'{network["parameters"] / 1e6:.2f}'
+    yield f'{network["macs"] / 1e9:.2f}'
+    if is_timed:
+        yield f'{network["ms"]:.2f}'
+        yield f'{network["images_per_second"]:.2f}'
+        yield f'{network["peak_bytes"] / 2 ** 20:.1f}'
     for name in ratios:
-        ratio = found.get('teacher_by_student', {}).get(name)
+        ratio = network.get('teacher_by_student', {}).get(name)
         yield '' if ratio is None else f'{ratio:.1f}x'
 
 
-def _by(size):
+def _by(size: list[int]) -> str:
     return 'x'.join(map(str, size))

@@ -1,4 +1,6 @@
-"""The ablations of MiPKD: which variants are compared, and what is known of their order."""
+"""The ablations of MiPKD: which variants are compared, and what is published of their order."""
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -6,9 +8,9 @@ from dataclasses import dataclass
 class Ablation:
     """Variants of MiPKD that differ in one respect."""
     title: str
-    """What they differ in."""
-    variants: dict
-    """What each is there, by method (a name in ``METHODS`` or ``VARIANTS``), in the order of a table."""
+    """The respect."""
+    variants: dict[str, str]
+    """Label of each variant by its method, a name in ``METHODS`` or ``VARIANTS``; in the order of a table."""
     published: str
     """The order that is stated about MiPKD (arXiv 2404.02573), in a sentence. The numbers are not known."""
 
@@ -35,11 +37,11 @@ ABLATIONS = {
         'Mask', {
             'MiPKD': 'random 3D', 'MiPKD-mask-similarity': 'similarity-based', 'MiPKD-mask-grid': 'grid'},
         'A random 3D mask is better than a similarity-based one and better than a grid.'),
-    # What is published is the best pair of weights. The others are this project's reading, a factor of ten away.
+    # What is published is the best pair of weights. The others are this project's choice, a factor of ten away.
     'weights': Ablation(
         'Weights of the losses (lambda_feat / lambda_block)', {
             'MiPKD': '1 / 0.1', 'MiPKD-feat-0.1': '0.1 / 0.1', 'MiPKD-feat-10': '10 / 0.1',
             'MiPKD-block-0.01': '1 / 0.01', 'MiPKD-block-1': '1 / 1'},
         'lambda_feat 1 and lambda_block 0.1 are best.'),
 }
-"""By the name that ``mipkd options --ablation`` takes."""
+"""By name."""

@@ -1,17 +1,12 @@
 """The teachers, students and pairs that are compared."""
-import json
+from __future__ import annotations
+
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
-import torch
-
-from ..networks.build import make_network
-from ..networks.catalog import FOLDER, OFFICIAL
+from ..networks.catalog import FOLDER, OFFICIAL, OfficialWeights
 
 SCALES = (2, 3, 4)
-
-TEACHERS = {'EDSR': 'EDSR_Lx', 'RCAN': 'RCAN_BIX', 'SwinIR': 'SwinIR_Mx', 'DAT_light': 'DAT_light_x'}
-"""What ``OFFICIAL`` calls each teacher, the scale being added at the end."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +14,42 @@ class Student:
     """A student of any scale."""
     about: str
     """What it is and how large, in a few words."""
-    block: dict
+    block: dict[str, Any]
     """Its block in an option file, ``upscale`` being filled in for the scale."""
+    parameters: dict[int, int]
+    """How many it has, by scale."""
 
 
-def _edsr(num_feat, num_block, note=''):
-    return Student(f'EDSR of {num_feat} channels and {num_block} blocks{note}',
-                   {'type': 'EDSRStudent', 'num_feat': num_feat, 'num_block': num_block, 'upscale': None,
-                    'res_scale': 0.1})
+def _counts(x2: int, x3: int, x4: int) -> dict[int, int]:
+    return {2: x2, 3: x3, 4: x4}
+
+
+def _edsr(num_feat: int, num_block: int, parameters: dict[int, int], note: str = '') -> Student:
+    block = {'type': 'EDSRStudent', 'num_feat': num_feat, 'num_block': num_block, 'upscale': None, 'res_scale': 0.1}
+    return Student(f'EDSR of {num_feat} channels and {num_block} blocks{note}', block, parameters)
 
 
 READING = " (this project's reading of compression in {})"
 STUDENTS = {
-    'EDSR': _edsr(64, 32),
+    'EDSR': _edsr(64, 32, _counts(2551555, 2736195, 2699267)),
     # The paper compresses EDSR in width alone. In depth: about the ratio of RCAN's pair, 20 to 6 blocks.
-    'EDSR_depth': _edsr(256, 10, READING.format('depth')),
-    'EDSR_compound': _edsr(64, 10, READING.format('width and depth')),
+    'EDSR_depth': _edsr(256, 10, _counts(14766083, 17716483, 17126403), READING.format('depth')),
+    'EDSR_compound': _edsr(64, 10, _counts(926723, 1111363, 1074435), READING.format('width and depth')),
     'RCAN': Student('RCAN of 10 groups of 6 blocks',
                     {'type': 'RCANStudent', 'num_feat': 64, 'num_group': 10, 'num_block': 6, 'squeeze_factor': 16,
-                     'upscale': None, 'res_scale': 1}),
+                     'upscale': None, 'res_scale': 1}, _counts(5023603, 5208243, 5171315)),
     'SwinIR': Student('SwinIR of 60 channels and 4 groups of 6 blocks',
                       {'type': 'SwinIRStudent', 'upscale': None, 'img_size': 48, 'embed_dim': 60,
                        'depths': [6, 6, 6, 6], 'num_heads': [6, 6, 6, 6], 'window_size': 8, 'mlp_ratio': 2,
-                       'upsampler': 'pixelshuffle', 'resi_connection': '1conv'}),
+                       'upsampler': 'pixelshuffle', 'resi_connection': '1conv'}, _counts(1087727, 1272367, 1235439)),
 }
 """By name. Those of the type EDSRStudent start at x4 from their x2 student, as in the paper's family of work."""
+
+TEACHERS = {'EDSR': 'EDSR_Lx', 'RCAN': 'RCAN_BIX', 'SwinIR': 'SwinIR_Mx', 'DAT_light': 'DAT_light_x'}
+"""Name of the published weights of each teacher, to which the scale is added."""
+TEACHER_PARAMETERS = {'EDSR': _counts(40729603, 43680003, 43089923), 'RCAN': _counts(15444643, 15629283, 15592355),
+                      'SwinIR': _counts(11752487, 11937127, 11900199)}
+"""By teacher and scale; only the file of DAT_light's weights has its sizes."""
 
 PAIRS = (('EDSR', 'EDSR'), ('RCAN', 'RCAN'), ('SwinIR', 'SwinIR'), ('EDSR', 'EDSR_depth'), ('EDSR', 'EDSR_compound'),
          ('SwinIR', 'EDSR'), ('RCAN', 'EDSR'), ('DAT_light', 'EDSR'), ('EDSR', 'SwinIR'), ('SwinIR', 'RCAN'))
@@ -53,45 +59,25 @@ NAMED_CUTS = {('EDSR', 'EDSR'): ['body.10', 'body.21'], ('RCAN', 'RCAN'): ['body
 """Where the paper's family of work cuts both networks of a pair; the others are cut into three even stages."""
 
 
-def student_block(student, scale):
+def student_block(student: str, scale: int) -> dict[str, Any]:
     """The option block of a student, by its name in ``STUDENTS``."""
     return {**STUDENTS[student].block, 'upscale': scale}
 
 
-def teacher_key(teacher, scale):
-    """What ``OFFICIAL`` and ``mipkd teacher get`` call a teacher, by its name in ``TEACHERS``."""
+def teacher_key(teacher: str, scale: int) -> str:
+    """What ``mipkd teacher get`` calls a teacher, by its name in ``TEACHERS``."""
     return f'{TEACHERS[teacher]}{scale}'
 
 
-def teacher_block(teacher, scale):
-    """The option block of a teacher, and the path of weights to load into it, None where the block brings them."""
-    official = OFFICIAL[teacher_key(teacher, scale)]
-    path = f'{FOLDER}/{official.file}'
-    if official.network['type'] == 'SpandrelNetwork':
-        return {**official.network, 'file': path}, None
-    return official.network, path
+def teacher_weights(teacher: str, scale: int) -> OfficialWeights:
+    """The published weights of a teacher."""
+    return OFFICIAL[teacher_key(teacher, scale)]
 
 
-def student_parameters(student, scale):
-    """Number of parameters of a student."""
-    return parameters_of(student_block(student, scale))
-
-
-def teacher_parameters(teacher, scale):
-    """Number of parameters of a teacher; None where only the file of its weights has the sizes."""
-    block, path = teacher_block(teacher, scale)
-    return parameters_of(block) if path else None
-
-
-def parameters_of(block):
-    """Number of parameters of a network's block."""
-    return _parameters_of(json.dumps(block))
-
-
-@cache
-def _parameters_of(text):
-    block = json.loads(text)  # of a text, for it can be looked up: hundreds of files name a dozen networks
-    # Nothing is allocated on the meta device. SwinIR reads a tensor's values while it is built, which meta has not.
-    with torch.device('cpu' if block['type'].startswith('SwinIR') else 'meta'):
-        network, _ = make_network({'network_g': block, 'path': {}}, 'g')
-    return sum(parameter.numel() for parameter in network.parameters())
+def teacher_block(teacher: str, scale: int) -> tuple[dict[str, Any], str | None]:
+    """The option block of a teacher, and the path of weights to load into it, None where the block names them."""
+    official = teacher_weights(teacher, scale)
+    path, block = f'{FOLDER}/{official.file}', official.network
+    if block['type'] == 'SpandrelNetwork':
+        return {**block, 'file': path}, None
+    return block, path

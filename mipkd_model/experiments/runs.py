@@ -1,12 +1,15 @@
 """Pairs and runs by name: ``SwinIR-EDSR_x4`` is a pair, ``train_FAKD_SwinIR-EDSR_x4`` a run, ``test_...`` its test."""
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mipkd_arch.base.errors import UserError, near_miss
 
-from .data_set import DataSet, benchmark, div2k
+from .custom import CustomParts
+from .dataset import Dataset, benchmark, div2k
 from .methods import METHODS, TEACHER, blocks_of
 from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
-from .own import Own
 from .schedule import Schedule
 from .teacher import Teacher, published_teacher
 
@@ -24,12 +27,13 @@ class Pair:
     scale: int
 
     @property
-    def title(self):
-        """The name without the scale: one name stands for teacher and student of the same name."""
+    def title(self) -> str:
+        """The name without the scale; one name stands for teacher and student of the same name."""
         return self.student if self.teacher == self.student else f'{self.teacher}-{self.student}'
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """The name with the scale, such as ``SwinIR-EDSR_x4``."""
         return f'{self.title}_x{self.scale}'
 
 
@@ -38,12 +42,8 @@ _BY_NAME = {f'{pair.teacher}-{pair.student}_x{pair.scale}': pair for pair in _AL
 _BY_NAME.update({pair.name: pair for pair in _ALL_PAIRS})
 
 
-def parse_pair(name):
-    """The pair of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+def parse_pair(name: str) -> Pair:
+    """The pair of that name; raises UserError if there is none."""
     if name not in _BY_NAME:
         raise UserError(f'PAIR: {name!r} is not known{near_miss(name, _BY_NAME)}; allowed are '
                         f'<teacher>-<student>_x<scale> with teachers {", ".join(TEACHERS)}, students '
@@ -53,88 +53,91 @@ def parse_pair(name):
 
 @dataclass(frozen=True)
 class Run:
-    """A pair trained by a method, or, with the method ``TEACHER``, a pair's teacher, which has a test alone."""
+    """A pair trained by a method, or, with the method ``TEACHER``, a pair's teacher, which is only tested."""
     pair: Pair
     method: str
     """A name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``."""
     is_entry: bool = False
     """Whether it is the one that the README starts with, which waits for no other run."""
-    own: Own | None = None
-    """What its user has put in place of parts of it; such a run waits for no other, either."""
+    custom: CustomParts | None = None
+    """Parts of a user's own; a run with any waits for no other, either."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.is_teacher:
             blocks_of(self.method)  # raises where there is no such method
 
     @property
-    def is_teacher(self):
+    def is_teacher(self) -> bool:
+        """Whether a teacher is tested."""
         return self.method == TEACHER
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Of the training, and of its option file."""
         return f'train_{self._stem}'
 
     @property
-    def test_name(self):
+    def test_name(self) -> str:
         """Of the test, and of its option file."""
         return f'test_{self._stem}'
 
     @property
-    def _stem(self):
+    def _stem(self) -> str:
         stem = 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
-        return f'{stem}_{self.own.suffix}' if self.own else stem
+        return f'{stem}_{self.custom.suffix}' if self.custom else stem
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What tables call the pair."""
-        if self.own and self.own.teacher:
-            return f'{self.own.teacher.label}-{self.pair.student}'
+        if self.custom and self.custom.teacher:
+            return f'{self.custom.teacher.label}-{self.pair.student}'
         return self.pair.title
 
     @property
-    def row(self):
-        """What tables call it, in the block of its pair."""
+    def row(self) -> str:
+        """What tables call the run."""
         return f'{self.method} from scratch' if self.is_entry else self.method
 
     @property
-    def student_file(self):
-        """The trained student."""
+    def student_file(self) -> str:
+        """Path of the trained student."""
         return f'experiments/{self.name}/models/net_g_latest.pth'
 
     @property
-    def start(self):
-        """The run that has to come first because its student is the start of this one's, or None."""
+    def start(self) -> Run | None:
+        """The run that comes first because its student is the start of this one's, or None."""
         is_edsr = STUDENTS[self.pair.student].block['type'] == 'EDSRStudent'
-        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.own:
+        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.custom:
             return None
         return replace(self, pair=replace(self.pair, scale=2))
 
     @property
     def teacher(self) -> Teacher:
         """The network that it learns from."""
-        return self.own and self.own.teacher or published_teacher(self.pair.teacher, self.pair.scale)
+        return self.custom and self.custom.teacher or published_teacher(self.pair.teacher, self.pair.scale)
 
     @property
-    def data(self) -> DataSet:
+    def data(self) -> Dataset:
         """What it is trained on."""
-        return self.own and self.own.data or div2k(self.pair.scale)
+        return self.custom and self.custom.data or div2k(self.pair.scale)
 
     @property
-    def test_sets(self) -> list[DataSet]:
+    def test_sets(self) -> list[Dataset]:
         """What the trained student is measured on; the first one also during the training."""
-        return [self.own.val] if self.own and self.own.val else [benchmark(name, self.pair.scale) for name in SETS]
+        if self.custom and self.custom.val:
+            return [self.custom.val]
+        return [benchmark(name, self.pair.scale) for name in SETS]
 
     @property
     def schedule(self) -> Schedule:
         """How long it trains."""
-        return Schedule(self.own.total_iter) if self.own and self.own.total_iter else Schedule()
+        return Schedule(self.custom.total_iter) if self.custom and self.custom.total_iter else Schedule()
 
 
 ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)
 
 
-def parse_run(name):
+def parse_run(name: str) -> Run:
     """The run whose training or test has that name: ``train_`` or ``test_<METHOD>_<PAIR>``, or one of ``ENTRY``.
 
     Raises:
@@ -150,7 +153,7 @@ def parse_run(name):
     return Run(parse_pair(pair), method)
 
 
-def chosen_runs(methods=tuple(METHODS)):
+def chosen_runs(methods: Iterable[str] = tuple(METHODS)) -> list[Run]:
     """Every chosen pair at every scale by every method."""
     return [Run(Pair(teacher, student, scale), method)
             for teacher, student in PAIRS for scale in SCALES for method in methods]

@@ -1,105 +1,109 @@
-"""Tables of MiPKD's ablations: the variants side by side, and whether they come out in the published order."""
-from collections import Counter
+"""Tables of MiPKD's ablations: the variants by dataset, and whether they come out in the published order."""
+from __future__ import annotations
 
-from .cells import RowName, printed
-from .grids import UNKNOWN, measured_notes, measured_text, rank_notes
-from .layouts import Grid
-from .pair_tables import Cell, PairTable, columns_of, pair_tables, tidy_rows
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...experiments.ablations import Ablation
+from .layouts import Table
+from .measured import Cells, RowName, printed
+from .pair_table import UNKNOWN, measured_notes, measured_text, protocol_words, rank_notes
+from .results import Cell, PairResults, columns_of, csv_rows, pair_results
 
 FULL = 'MiPKD'
 """The variant that every published order puts first."""
-_FURTHER = {'components': (('MiPKD-feature', 'Logits-KD'), ('MiPKD-block', 'Logits-KD')),
-            'encoders': (('MiPKD-encoder-shared', 'MiPKD-encoder-none'), )}
+FURTHER = {'components': (('MiPKD-feature', 'Logits-KD'), ('MiPKD-block', 'Logits-KD')),
+           'encoders': (('MiPKD-encoder-shared', 'MiPKD-encoder-none'), )}
+"""What else is published, by ablation: the better and the worse method of two."""
 
 
-def published_order(name, variants):
-    """What is published of an ablation's order: list of the better and the worse method of two."""
-    return [(FULL, method) for method in variants if method != FULL] + list(_FURTHER.get(name, ()))
+def published_order(name: str, variants: Iterable[str]) -> list[tuple[str, str]]:
+    """What is published of an ablation's order: the better and the worse method of two."""
+    return [(FULL, method) for method in variants if method != FULL] + list(FURTHER.get(name, ()))
 
 
-def agreement(order, values, labels):
+def agreement(order: Sequence[tuple[str, str]], values: Mapping[str, float | None], labels: Mapping[str, str]) -> str:
     """Whether PSNR follows an order.
 
     Args:
-        order (list[tuple]): the better and the worse method of two.
-        values (dict): mean PSNR by method, None where it is not measured.
-        labels (dict): what the methods are called in the answer.
+        order: the better and the worse method of two.
+        values: mean PSNR by method, None where it is not measured.
+        labels: what the methods are called in the answer.
 
     Returns:
-        str: ``yes``; ``no:`` and what contradicts, as printed; ``equal:`` and what is, where nothing contradicts; ``?``
+        ``yes``; ``no:`` and what contradicts, as printed; ``equal:`` and what is, where nothing contradicts; ``?``
         where neither is the case but something is not measured.
     """
-    wrong, equal, unknown = [], [], False
+    wrong, equal, is_complete = [], [], True
     for better, worse in order:
-        pair = [values.get(method) for method in (better, worse)]
-        if None in pair:
-            unknown = True
-            continue
-        high, low = (float(printed(value, 'psnr')) for value in pair)
-        if high < low:
+        high, low = values.get(better), values.get(worse)
+        if high is None or low is None:
+            is_complete = False
+        elif float(printed(high, 'psnr')) < float(printed(low, 'psnr')):
             wrong.append(f'{labels[worse]} > {labels[better]}')
-        elif not high > low:
+        elif printed(high, 'psnr') == printed(low, 'psnr'):
             equal.append(f'{labels[worse]} = {labels[better]}')
-    if wrong or equal:
-        return f'no: {", ".join(wrong)}' if wrong else f'equal: {", ".join(equal)}'
-    return UNKNOWN if unknown else 'yes'
+    if wrong:
+        return f'no: {", ".join(wrong)}'
+    if equal:
+        return f'equal: {", ".join(equal)}'
+    return 'yes' if is_complete else UNKNOWN
 
 
-def ablation_table(ablation, measured, pair, scale, datasets=None):
-    """The measured figures of an ablation's variants.
+def ablation_results(ablation: Ablation, measured: Cells, pair: str, scale: int,
+                     datasets: Sequence[str] | None = None) -> PairResults:
+    """The measured figures of an ablation's variants; a row for each, measured or not.
 
     Args:
-        ablation (Ablation): its variants.
-        measured (dict): as ``measured_cells`` gives it.
-        pair (str), scale (int): of which networks.
-        datasets (sequence | None): columns; None: the paper's and those found.
-
-    Returns:
-        PairTable: a row for each variant, measured or not.
+        ablation: its variants.
+        measured: as ``measured_cells`` gives it.
+        pair, scale: of which networks.
+        datasets: columns; None: the paper's and those found.
     """
-    datasets = datasets or columns_of(measured, pair)
-    tables = pair_tables(measured, published=False, pairs=[pair], scales=[scale], datasets=datasets,
+    datasets = tuple(datasets or columns_of(measured, pair))
+    found = pair_results(measured, published=False, pairs=[pair], scales=[scale], datasets=datasets,
                          methods=list(ablation.variants))
-    rows = tables[0].rows if tables else {}
-    of_variants = [row for method in ablation.variants for row in
-                   [found for found in rows if found.method == method and not found.ensemble]
-                   or [RowName(scale, method)]]
-    return PairTable(pair, tuple(datasets), {
-        row: rows.get(row) or {dataset: Cell() for dataset in datasets} for row in of_variants})
+    known = found[0].rows if found else {}
+    rows: dict[RowName, dict[str, Cell]] = {}
+    for method in ablation.variants:
+        of_method = [row for row in known if row.method == method and not row.ensemble]
+        for row in of_method or [RowName(scale, method)]:
+            rows[row] = known.get(row) or {dataset: Cell() for dataset in datasets}
+    return PairResults(pair, datasets, rows)
 
 
-def ablation_grid(name, ablation, table, scale, y_channel=True):
-    """An ablation as a grid of variants by data sets.
+def ablation_table(name: str, ablation: Ablation, results: PairResults, scale: int, y_channel: bool = True) -> Table:
+    """An ablation as a table of variants by datasets.
 
     Args:
-        name (str): of the ablation.
-        ablation (Ablation): its title, variants and published order.
-        table (PairTable): what ``ablation_table`` gave.
-        scale (int): of the networks.
-        y_channel (bool): the figures are on Y, else on RGB.
+        name: of the ablation.
+        ablation: its title, variants and published order.
+        results: what ``ablation_results`` gave.
+        scale: of the networks.
+        y_channel: the figures are on Y, else on RGB.
     """
     lines = [(ablation.variants[row.method], row.label, *(measured_text(cell) for cell in cells.values()))
-             for row, cells in table.rows.items()]
-    lines.append(('as published?', '', *_agreements(name, ablation, table).values()))
+             for row, cells in results.rows.items()]
+    lines.append(('as published?', '', *_agreements(name, ablation, results).values()))
     notes = [f'published order (the numbers are not known): {ablation.published}',
              'as published?: whether PSNR has this order; ? where a variant is not measured',
-             *rank_notes(lines, 'among the variants on a data set, as printed')]
-    title = (f'{ablation.title}, {table.pair} x{scale}: measured PSNR (dB) / SSIM on {"Y" if y_channel else "RGB"}, '
-             'a border of scale pixels left out')
-    return Grid(title, ('Variant', 'Method', *table.datasets), tuple(lines), 2, (*notes, *measured_notes(table)))
+             *rank_notes(lines, 'among the variants on a dataset, as printed')]
+    title = f'{ablation.title}, {results.pair} x{scale}: measured {protocol_words(y_channel)}'
+    return Table(title, ('Variant', 'Method', *results.datasets), tuple(lines), 2, (*notes, *measured_notes(results)))
 
 
-def ablation_rows(name, ablation, table):
-    """One flat dict for each measured variant and data set, for CSV."""
-    agree = _agreements(name, ablation, table)
+def ablation_rows(name: str, ablation: Ablation, results: PairResults) -> list[dict[str, Any]]:
+    """One flat dict for each measured variant and dataset, for CSV."""
+    agree = _agreements(name, ablation, results)
     return [{'ablation': name, 'variant': ablation.variants[row['method']],
              **{key: value for key, value in row.items() if 'published' not in key and 'difference' not in key},
-             'as_published': agree[row['dataset']]} for row in tidy_rows([table])]
+             'as_published': agree[row['dataset']]} for row in csv_rows([results])]
 
 
-def _agreements(name, ablation, table):
-    order, count = published_order(name, ablation.variants), Counter(row.method for row in table.rows)
-    # Of a variant that was trained in several ways it is not known which one is meant.
-    alone = {row: cells for row, cells in table.rows.items() if count[row.method] == 1}
-    return {dataset: agreement(order, {row.method: cells[dataset].value('psnr') for row, cells in alone.items()},
-                               ablation.variants) for dataset in table.datasets}
+def _agreements(name: str, ablation: Ablation, results: PairResults) -> dict[str, str]:
+    order, count = published_order(name, ablation.variants), Counter(row.method for row in results.rows)
+    # Of a variant with several settings it is not known which one is meant.
+    alone = {row.method: cells for row, cells in results.rows.items() if count[row.method] == 1}
+    return {dataset: agreement(order, {method: cells[dataset].value('psnr') for method, cells in alone.items()},
+                               ablation.variants) for dataset in results.datasets}

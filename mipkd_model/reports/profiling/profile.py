@@ -1,28 +1,32 @@
-"""What networks cost on a device: latency, throughput and peak memory, beside parameters and multiply-accumulates."""
+"""What networks cost on a device: latency, throughput and peak memory, with parameters and multiply-accumulates."""
+from __future__ import annotations
+
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.failures import is_out_of_memory
 
 from ...evaluation.provenance import device_name, versions
 from ...training.precision import autocast
 from .macs import build, failed, lq_shape, lq_words, network_cost
-from .memory import allocated_peak
-from .targets import parse_target
+from .memory import peak_allocated_bytes
+from .targets import Target, parse_target
 
 FORMAT = 'mipkd profile 1'
 RATIOS = ('parameters', 'macs', 'ms')  # of a teacher to its student
-PRECISIONS = ('fp32', 'bf16')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How passes are measured."""
+    """How forward passes are measured."""
     device: torch.device
     size: tuple[int, int]
     """LR height and width in pixels; padded to what a network needs."""
@@ -34,27 +38,26 @@ class Timing:
     """Timed passes of each network."""
 
 
-def profile(targets, size, timing=None):
+def profile(targets: Sequence[str], size: tuple[int, int], timing: Timing | None = None) -> dict[str, Any]:
     """Measure networks; equal ones are measured once.
 
     Args:
-        targets (list[str]): for ``parse_target``.
-        size (tuple[int, int]): LR height and width for the multiply-accumulates.
-        timing (Timing | None): how passes are measured; None leaves them out.
+        targets: for ``parse_target``.
+        size: LR height and width for the multiply-accumulates.
+        timing: how passes are measured; None leaves them out.
 
     Returns:
-        dict: plain data. ``format``; ``lr_size``; ``timing``: None, or ``device``, ``lr_size``, ``batch``,
-        ``precision`` and ``rounds``; ``versions`` by package; ``networks``: dicts of ``target``, ``role``,
-        ``network`` (the block), ``parameters``, ``macs`` and, if passes were measured, what ``measure_passes`` gives.
-        A student that has a teacher has ``teacher_by_student``: the teacher's ``parameters``, ``macs`` and ``ms``
-        divided by its own.
+        Plain data. ``format``; ``lr_size``; ``timing``: None, or ``device``, ``lr_size``, ``batch``, ``precision`` and
+        ``rounds``; ``versions`` by package; ``networks``: dicts of ``target``, ``role``, ``network`` (the block),
+        ``parameters``, ``macs`` and, if passes were measured, what ``measure_passes`` gives. A student that has a
+        teacher has ``teacher_by_student``: the teacher's ``parameters``, ``macs`` and ``ms`` divided by its own.
 
     Raises:
         UserError: a target means nothing, or its network cannot be built, or fails.
     """
     groups = [parse_target(target) for target in targets]
     distinct = {target.key: target for group in groups for target in group}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for key, target in tqdm(distinct.items(), 'count', unit='network'):
         cost = network_cost(target.block, size, target.where)
         found[key] = {'parameters': cost.parameters, 'macs': cost.macs}
@@ -69,35 +72,31 @@ def profile(targets, size, timing=None):
             teacher, student = rows[-2:]
             student['teacher_by_student'] = {name: teacher[name] / student[name] for name in RATIOS
                                              if student.get(name)}
-    return {'format': FORMAT, 'lr_size': list(size), 'timing': timing and _plain(timing), 'networks': rows,
+    how = timing and {'device': device_name(timing.device), 'lr_size': list(timing.size), 'batch': timing.batch,
+                      'precision': timing.precision, 'rounds': timing.rounds}
+    return {'format': FORMAT, 'lr_size': list(size), 'timing': how, 'networks': rows,
             'versions': versions(timing.device if timing else torch.device('cpu'))}
 
 
-def _plain(timing):
-    return {'device': device_name(timing.device), 'lr_size': list(timing.size), 'batch': timing.batch,
-            'precision': timing.precision, 'rounds': timing.rounds}
-
-
-def measure_passes(targets, timing):
-    """Measure passes of networks, in turn, so that whatever else the machine does slows down all of them alike.
+def measure_passes(targets: Sequence[Target], timing: Timing) -> list[dict[str, Any]]:
+    """Measure forward passes of networks, in turn, so that all of them meet the same load of the machine.
 
     Args:
-        targets (list[Target]): the networks, all of which lie in the device's memory at once.
-        timing (Timing): how.
+        targets: the networks, all of which lie in the device's memory at once.
+        timing: how.
 
     Returns:
-        list[dict]: for each ``ms`` (median of a pass), ``ms_rounds``, ``images_per_second`` (by the median) and
-        ``peak_bytes`` (that of ``Pass``).
+        For each ``ms`` (median of a pass), ``ms_rounds``, ``images_per_second`` (by the median) and ``peak_bytes``.
 
     Raises:
         UserError: a network cannot be built, or fails.
     """
     passes, peaks = [], []
     for target in tqdm(targets, 'warm up', unit='network'):
-        passes.append(Pass(target, timing))
+        passes.append(_Pass(target, timing))
         passes[-1].run()  # kernels are loaded and chosen now, not in what is measured
         peaks.append(passes[-1].peak_bytes())
-    times = [[] for _ in targets]
+    times: list[list[float]] = [[] for _ in targets]
     for _ in tqdm(range(timing.rounds), 'time', unit='round'):
         for one, spent in zip(passes, times, strict=True):
             start = time.perf_counter()
@@ -108,18 +107,10 @@ def measure_passes(targets, timing):
             for ms, spent, peak in zip(medians, times, peaks, strict=True)]
 
 
-class Pass:
-    """A network on its device, and noise for it.
+class _Pass:
+    """A network on its device, and noise for it; a ``UserError`` says where it fails."""
 
-    Args:
-        target (Target): the network.
-        timing (Timing): how it runs.
-
-    Raises:
-        UserError: the network cannot be built, or does not fit into the memory.
-    """
-
-    def __init__(self, target, timing):
+    def __init__(self, target: Target, timing: Timing) -> None:
         self.timing = timing
         self.name = f'{target.where}: {target.block["type"]}'
         self.network = build(target.block, target.where)
@@ -128,12 +119,8 @@ class Pass:
             self.network.to(timing.device)
             self.lq = torch.rand(self.shape, device=timing.device)
 
-    def run(self):
-        """Run the network once and wait until it is done.
-
-        Raises:
-            UserError: it fails.
-        """
+    def run(self) -> None:
+        """Run the network once and wait until it is done."""
         device = self.timing.device
         # cuDNN tries its algorithms in the first pass, as in BasicSR's pipelines. TF32 is not float32.
         with (self._explained(), torch.inference_mode(), autocast(self.timing.precision, device),
@@ -142,22 +129,17 @@ class Pass:
             if device.type == 'cuda':
                 torch.cuda.synchronize(device)
 
-    def peak_bytes(self):
-        """The most memory that tensors take while the network runs: its own, lq, and whatever the pass allocates.
-
-        Returns:
-            int | None: bytes; None where PyTorch cannot tell.
-        """
-        peak = allocated_peak(self.run, self.timing.device)
+    def peak_bytes(self) -> int:
+        """The most memory that tensors take while the network runs: its own, lq, and whatever the pass allocates."""
         tensors = [*self.network.parameters(), *self.network.buffers(), self.lq]
-        return None if peak is None else peak + sum(tensor.nbytes for tensor in tensors)
+        return peak_allocated_bytes(self.run, self.timing.device) + sum(tensor.nbytes for tensor in tensors)
 
     @contextmanager
-    def _explained(self):
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # any network, any failure
-            if isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise UserError(f'{self.name} needs more memory than {self.timing.device} has for '
                                 f'{lq_words(self.shape)}; take a smaller --time-size or --batch') from None
             raise failed(error, self.name, self.shape) from None

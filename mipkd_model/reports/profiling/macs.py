@@ -4,12 +4,17 @@ A multiply-accumulate (MAC) is one product of a convolution or of a matrix produ
 and weights by values, are among them. Biases, norms, activations, pooling, resizing, sums and products by element are
 not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
 """
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,8 +27,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from ...config.checks import check_call
 from ...networks.build import make_network
 from ...networks.catalog import how_to_get_weights
+from . import LR_SIZE
 
-LR_SIZE = 256  # as usual for the compared pairs
 INPUT_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels')  # what BasicSR's networks call them
 
 
@@ -31,24 +36,20 @@ INPUT_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels')  # what BasicSR's netw
 class NetworkCost:
     """What a network costs, wherever it runs."""
     parameters: int
-    """How many it has."""
     macs: int
     """Multiply-accumulates for one image, as this module counts them."""
 
 
-def network_cost(block, size=LR_SIZE, where='network'):
-    """Count the parameters and multiply-accumulates of a network.
+def network_cost(block: dict[str, Any], size: int | tuple[int, int] = LR_SIZE, where: str = 'network') -> NetworkCost:
+    """Count the parameters and multiply-accumulates of a network for one image.
 
-    Nothing is computed, so a size of 256 takes a second; only a network that looks at the values of its maps, which
-    are not there then, is really run.
+    Nothing is computed, so a size of 256 takes a second; only a network whose forward pass depends on the values of
+    its features, which are not there then, is really run.
 
     Args:
-        block (dict): its option block, ``type`` and arguments, of anything in BasicSR's ``ARCH_REGISTRY``.
-        size (int | tuple[int, int]): LR side, or height and width, in pixels; padded to what the network needs.
-        where (str): what errors call it.
-
-    Returns:
-        NetworkCost: of one image.
+        block: its option block, ``type`` and arguments, of anything in BasicSR's ``ARCH_REGISTRY``.
+        size: LR side, or height and width, in pixels; padded to what the network needs.
+        where: what errors call it.
 
     Raises:
         UserError: the network cannot be built, or fails on an image of that size.
@@ -59,7 +60,7 @@ def network_cost(block, size=LR_SIZE, where='network'):
         with FakeTensorMode(allow_non_fake_inputs=True):
             macs = _count(network, shape)
     except Exception:  # any network, any failure; the real run says what it is
-        network = build(block, where)  # anew: the other may have kept a map without values
+        network = build(block, where)  # the first one may have kept features without values
         try:
             macs = _count(network, shape)
         except Exception as error:
@@ -67,7 +68,7 @@ def network_cost(block, size=LR_SIZE, where='network'):
     return NetworkCost(sum(parameter.numel() for parameter in network.parameters()), macs)
 
 
-def build(block, where):
+def build(block: dict[str, Any], where: str) -> nn.Module:
     """Build a network from its option block, without trained weights; in eval mode, on the CPU.
 
     Raises:
@@ -85,8 +86,9 @@ def build(block, where):
         raise UserError(f'{where}: {one_line(error).removeprefix("network_g: ")}') from None
 
 
-def lq_shape(network, block, size, batch=1):
-    """Shape (N, C, H, W) of what a network is run on for LR images of ``size``, an int or (height, width).
+def lq_shape(network: nn.Module, block: dict[str, Any], size: int | tuple[int, int], batch: int = 1
+             ) -> tuple[int, int, int, int]:
+    """Shape (N, C, H, W) of what a network is run on for LR images of ``size``, a side or (height, width).
 
     H and W are rounded up to the multiple that its staged view names, as the view itself pads.
     """
@@ -96,17 +98,17 @@ def lq_shape(network, block, size, batch=1):
     return batch, channels, height + -height % multiple, width + -width % multiple
 
 
-def failed(error, network, shape):
-    """The ``UserError`` for the failure of a network on an lq of that shape (N, C, H, W)."""
+def failed(error: Exception, network: str, shape: tuple[int, ...]) -> UserError:
+    """The error for the failure of a network on an lq of that shape (N, C, H, W)."""
     return UserError(f'{network} fails on {lq_words(shape)} ({reason_of(error)})')
 
 
-def lq_words(shape):
+def lq_words(shape: tuple[int, ...]) -> str:
     """An lq of shape (N, C, H, W) in words."""
     return f'{shape[0]} x LR {shape[2]}x{shape[3]}'
 
 
-def _count(network, shape):
+def _count(network: nn.Module, shape: tuple[int, ...]) -> int:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), _plain_attention(), counter:
         network(torch.zeros(shape))
@@ -114,7 +116,7 @@ def _count(network, shape):
 
 
 @contextmanager
-def _plain_attention():
+def _plain_attention() -> Iterator[None]:
     """Run attention as the matrix products that it is: not every fused kernel of it is known to the counter."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,6 +1,9 @@
-"""What a user may call a network: an option file, a pair of the matrix, or the block itself."""
+"""What a user may call a network: an option file, a pair of the compared runs, or the block itself."""
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,25 +22,23 @@ class Target:
     """The pair, the stem of the option file, or 'block'."""
     role: str
     """'teacher', 'student', or 'network' where it is neither."""
-    block: dict
+    block: dict[str, Any]
     """Its option block: ``type`` and arguments."""
     where: str
     """What errors call it."""
 
     @property
-    def key(self):
+    def key(self) -> str:
         """The same text for the same block."""
         return repr(self.block)
 
 
-def parse_target(text):
-    """The networks that a text means.
+def parse_target(text: str) -> list[Target]:
+    """The networks that a text means: one, or a teacher and its student.
 
     Args:
-        text (str): an option file, a pair such as ``SwinIR-EDSR_x4``, or a network's block in YAML, in braces.
-
-    Returns:
-        list[Target]: one, or a teacher and its student. The plugins of an option file are in use then.
+        text: an option file, whose plugins are then in use; a pair such as ``SwinIR-EDSR_x4``; or a network's block
+            in YAML, in braces.
 
     Raises:
         UserError: it is none of these.
@@ -54,24 +55,20 @@ def parse_target(text):
         plugins.use_more(opt.get('plugins'))
         blocks = opt.get('network_t'), opt['network_g']
     else:
-        pair, name = _parse_pair(text), text
+        try:
+            pair, name = parse_pair(text), text
+        except UserError as error:
+            raise UserError(f'TARGET: {str(error).removeprefix("PAIR: ")}; or an option file, or a block in '
+                            'braces') from None
         blocks = teacher_block(pair.teacher, pair.scale)[0], student_block(pair.student, pair.scale)
     return [Target(name, role, block, f'{text}: network_{label}')
             for role, label, block in zip(('teacher', 'student'), 'tg', blocks, strict=True) if block is not None]
 
 
-def _parse_block(text):
+def _parse_block(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = getattr(error, 'problem', None) or 'not a YAML text'
         raise UserError(f'TARGET: {" ".join(text.split())!r}: {reason}; a block looks like this: {{type: EDSRStudent, '
                         'upscale: 4}') from None
-
-
-def _parse_pair(name):
-    try:
-        return parse_pair(name)
-    except UserError as error:
-        raise UserError(f'TARGET: {str(error).removeprefix("PAIR: ")}; or an option file, or a block in '
-                        'braces') from None

@@ -1,1 +1,0 @@
-"""What networks cost: parameters, multiply-accumulates, time and memory."""

@@ -1,0 +1,169 @@
+"""What networks cost to run and methods cost to train."""
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...evaluation.records import Record
+from ...experiments.methods import TEACHER
+from .layouts import Table
+from .measured import method_order
+from .pair_table import UNKNOWN
+from .results import pair_order
+
+REFERENCE = {
+    ('teacher', 'EDSR'): {2: (40.73, None), 3: (43.68, None), 4: (43.09, 3293.35)},
+    ('student', 'EDSR'): {2: (2.55, None), 3: (2.74, None), 4: (2.70, 207.28)},
+    ('teacher', 'RCAN'): {2: (15.44, None), 3: (15.63, None), 4: (15.59, 1043.2)},
+    ('student', 'RCAN'): {2: (5.02, None), 3: (5.21, None), 4: (5.17, 366.7)},
+    ('teacher', 'SwinIR'): {2: (11.75, None), 3: (11.94, None), 4: (11.90, 856.9)},
+    ('student', 'SwinIR'): {2: (1.09, None), 3: (1.27, None), 4: (1.24, 120.5)},
+}
+"""Millions of parameters and billions of multiply-accumulates at 256x256 LR pixels, by scale."""
+REFERENCE_SOURCE = "the networks of the paper's pairs, counted from BasicSR's layers"
+BASE = 'Logits-KD'
+"""The method that the others' time is compared with."""
+SLOWER = {'MiPKD': 0.38}
+"""Published seconds that a step takes more than one of ``BASE``."""
+SLOWER_SOURCE = "as stated about MiPKD (arXiv 2404.02573), on the authors' machine"
+RATIO = 'teacher / student'
+UNITS = {'parameters': (1e6, 'M'), 'macs': (1e9, 'G')}
+"""Of what is counted."""
+
+
+class Cost(Protocol):
+    """What a network costs."""
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def macs(self) -> int: ...
+
+
+def recorded_networks(records: dict[Path, Record]) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Option blocks of the networks of records, by pair, scale and ``teacher`` or ``student``."""
+    return {(record.pair, record.scale, 'teacher' if record.method == TEACHER else 'student'): record.network
+            for record in reversed(records.values())}
+
+
+def network_rows(pairs: Sequence[tuple[str, int, Any, Any]], cost_of: Callable[[str, Any, int], Cost | None]
+                 ) -> list[dict[str, Any]]:
+    """Costs of the networks of pairs.
+
+    Args:
+        pairs: title and scale of each, and what teacher and student are: their names, or anything else that
+            ``cost_of`` knows.
+        cost_of: gets 'teacher' or 'student', which one, and the scale; gives None where the cost is not known.
+
+    Returns:
+        For each network its ``parameters`` and ``macs``, and the same as ``reference_parameters`` and
+        ``reference_macs``; for each pair a third dict with the ratios. None where it is not known.
+    """
+    rows = []
+    for title, scale, *networks in pairs:
+        of_pair: list[dict[str, Any]] = []
+        for role, network in zip(('teacher', 'student'), networks, strict=True):
+            cost = cost_of(role, network, scale)
+            row: dict[str, Any] = {'table': 'networks', 'pair': title, 'scale': scale, 'network': role}
+            for name in UNITS:
+                row[name] = getattr(cost, name) if cost else None
+            key = (role, network) if isinstance(network, str) else ('', '')
+            known = REFERENCE.get(key, {}).get(scale, (None, None))
+            for (name, (unit, _)), value in zip(UNITS.items(), known, strict=True):
+                row[f'reference_{name}'] = None if value is None else round(value * unit)
+            of_pair.append(row)
+        teacher, student = of_pair
+        ratio = {name: teacher[name] / student[name] if teacher[name] and student[name] else None for name in UNITS}
+        rows += [teacher, student, {'table': 'networks', 'pair': title, 'scale': scale, 'network': RATIO, **ratio}]
+    return rows
+
+
+def network_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of ``network_rows`` as a table."""
+    lines = []
+    for names, row in zip(_names(rows), rows, strict=True):
+        counts = [_count(row, key, name) for name in UNITS for key in (name, f'reference_{name}')]
+        lines.append((*names, row['network'], *counts))
+    notes = [f'reference: {REFERENCE_SOURCE}']
+    if any(UNKNOWN in line for line in lines):
+        notes.append('?: not known; the sizes of a teacher that spandrel opens are in the file of its weights')
+    return Table('Networks: parameters, and multiply-accumulates (MACs) for 256x256 LR pixels',
+                 ('Pair', 'Scale', 'Network', 'Parameters', 'reference', 'MACs', 'reference'), tuple(lines), 3,
+                 tuple(notes))
+
+
+def training_rows(records: Mapping[Path, Record]) -> list[dict[str, Any]]:
+    """How long an iteration of training took, as the runs of the records have it.
+
+    Returns:
+        For each pair, scale, method and device ``seconds_per_iteration``: mean over ``runs`` trainings, ``std`` their
+        sample standard deviation, ``difference`` to ``BASE`` of the same pair, scale and device, and
+        ``published_difference``. None where it is not known.
+    """
+    seconds: dict[tuple[str, int, str, str], dict[str, float]] = {}
+    for record in records.values():
+        training = record.training or {}
+        if training.get('seconds_per_iteration') is not None:
+            place = record.pair, record.scale, record.method, str(training.get('device', UNKNOWN))
+            # The same run is in the record of each dataset.
+            run = (record.checkpoint or {}).get('sha256') or record.name
+            seconds.setdefault(place, {})[run] = float(training['seconds_per_iteration'])
+    means = {place: statistics.fmean(runs.values()) for place, runs in seconds.items()}
+    rows = []
+    for place in sorted(means, key=lambda place: (pair_order(place[0]), place[1], place[3], method_order(place[2]))):
+        pair, scale, method, device = place
+        base = means.get((pair, scale, BASE, device)) if device != UNKNOWN and method != BASE else None
+        runs = seconds[place].values()
+        rows.append({'table': 'training', 'pair': pair, 'scale': scale, 'method': method, 'device': device,
+                     'seconds_per_iteration': means[place], 'std': statistics.stdev(runs) if len(runs) > 1 else None,
+                     'runs': len(runs), 'difference': None if base is None else means[place] - base,
+                     'published_difference': SLOWER.get(method)})
+    return rows
+
+
+def training_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of ``training_rows`` as a table."""
+    lines = []
+    for names, row in zip(_names(rows), rows, strict=True):
+        std = '' if row['std'] is None else f' ± {row["std"]:.3f} (n = {row["runs"]})'
+        differences = [_difference(row, 'difference', 3), _difference(row, 'published_difference', 2)]
+        lines.append((*names, row['method'], row['device'], f'{row["seconds_per_iteration"]:.3f}{std}', *differences))
+    notes = [] if lines else ['no record says how long an iteration of its training took']
+    if any(row['std'] is not None for row in rows):
+        notes.append('±: sample standard deviation over n runs')
+    if lines:
+        notes += [f'difference: to {BASE} of the same pair, scale and device; published: {SLOWER_SOURCE}',
+                  '?: not measured on that device, or not published']
+    return Table('Training: seconds per iteration', ('Pair', 'Scale', 'Method', 'Device', 's/iteration', 'difference',
+                                                     'published'), tuple(lines), 4, tuple(notes))
+
+
+def _difference(row: Mapping[str, Any], key: str, digits: int) -> str:
+    if row['method'] == BASE:
+        return ''
+    return UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Pair and scale of each row, empty where they are those of the row above."""
+    last = None, None
+    for row in rows:
+        pair, scale = row['pair'], row['scale']
+        yield '' if pair == last[0] else pair, '' if (pair, scale) == last else f'x{scale}'
+        last = pair, scale
+
+
+def _count(row: Mapping[str, Any], key: str, name: str) -> str:
+    if key not in row:
+        return ''
+    if row[key] is None:
+        return UNKNOWN
+    if row['network'] == RATIO:
+        return f'{row[key]:.2f}'
+    unit, letter = UNITS[name]
+    # References have the digits that they are published with.
+    digits = 'g' if key != name and name == 'macs' else '.2f'
+    return f'{row[key] / unit:{digits}}{letter}'
