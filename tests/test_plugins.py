@@ -16,6 +16,7 @@ from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_view import _VIEWS
 from mipkd_model.cli import main
 from mipkd_model.config import plugins
+from mipkd_model.config.cli_arguments import add_plugins_option
 from mipkd_model.config.checks import check_networks, check_options, find_in_options
 from mipkd_model.launch import parse_options
 
@@ -331,7 +332,7 @@ def test_a_launcher_refuses_a_wrong_folder_before_anything_is_made(tmp_path, par
 
 def test_folders_of_the_command_line_come_to_those_of_the_option_file():
     parser = argparse.ArgumentParser()
-    plugins.add_option(parser)
+    add_plugins_option(parser)
     given = parser.parse_args(['--plugins', 'a b', 'c', '--plugins', 'd']).plugins
     for before in (None, 'own', ['own']):
         entry, = plugins.entries({'plugins': before}, given)

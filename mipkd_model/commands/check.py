@@ -7,10 +7,11 @@ from typing import Any
 
 from mipkd_arch.base.errors import UserError, one_line, printable
 
+from ..config.cli_arguments import add_plugins_option
+
 
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd check`` to what argparse's ``add_subparsers`` gave."""
-    from ..config import plugins
     parser = commands.add_parser(
         'check', help='list all mistakes in option files',
         epilog='example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99',
@@ -21,7 +22,7 @@ def add(commands: Any) -> None:
                         help='change options of each file first, as for mipkd train')
     parser.add_argument('--options-only', action='store_true',
                         help='check the options alone, without data, weights, networks and this machine')
-    plugins.add_option(parser)
+    add_plugins_option(parser)
     parser.set_defaults(run=check)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mipkd_arch.registration import register
 
-from ..config.command_line import add_arguments
+from ..config.cli_arguments import add_arguments
 
 
 def train(args: argparse.Namespace) -> None:

@@ -15,9 +15,10 @@ from basicsr.utils import set_random_seed
 
 from ..distributed import process_group as distributed
 from ..evaluation.records import option_file_origin
-from ..run.debug import FREQ, is_debug, set_up_debug
+from ..run.debug import is_debug, set_up_debug
 from . import plugins
 from .checks import check_machine, check_script, find_in_options, read_options
+from .cli_arguments import add_arguments
 from .overrides import override
 
 
@@ -82,21 +83,6 @@ def _parser(is_train: bool) -> argparse.ArgumentParser:
                f'{" --auto_resume" if is_train else ""}')
     add_arguments(parser)
     return parser
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what trainings and tests can be given, as BasicSR has it."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'),
-                        help='how several processes were started; found by itself for torchrun, which is pytorch')
-    parser.add_argument('--auto_resume', action='store_true', help='go on from the newest state of the run, if any')
-    parser.add_argument('--debug', action='store_true',
-                        help=f'name the run debug_<name>, print each step, and save and validate each {FREQ}')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help='of older launchers; not needed')
-    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
-                        help='change options, as in train:ema_decay=0.999; values are written as in the file')
-    plugins.add_option(parser)
 
 
 def _seed(opt: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ no more than a training from that file alone would.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import traceback
@@ -22,9 +21,9 @@ from mipkd_arch.staged_view import _VIEWS
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
+from .cli_arguments import ENDINGS
 from .findings import Findings
 
-ENDINGS = ('_arch.py', '_loss.py', '_dataset.py', '_model.py', '_metric.py')
 WHERE = 'plugins'
 REGISTRIES = (ARCH_REGISTRY, LOSS_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, METRIC_REGISTRY)
 OF_PACKAGES = ('mipkd_arch.', 'mipkd_model.', 'basicsr.')
@@ -37,13 +36,6 @@ class _InUse:
     registered: tuple[set[Any], ...] = ()
     modules: frozenset[str] = frozenset()
     path: tuple[str, ...] = ()
-
-
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--plugins`` to a command."""
-    parser.add_argument('--plugins', nargs='+', action='extend', default=[], metavar='DIR',
-                        help='folders of networks, losses, datasets, models and metrics of your own, in files '
-                             f'{", ".join(f"*{ending}" for ending in ENDINGS)}; added to those of the option plugins')
 
 
 def entries(opt: dict[str, Any], folders: list[str]) -> list[str]:
