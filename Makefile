@@ -1,5 +1,5 @@
 # make demo   distils a small network on real photographs, on any machine
-# make test   runs the checks and tests
+# make test   runs the checks of style, layers and types, and the tests
 # make env    makes the virtual environment that both use
 
 VENV := .venv
@@ -26,6 +26,8 @@ demo: env
 
 test: env
 	$(BIN)/ruff check $(OURS)
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses 2
 
 clean:

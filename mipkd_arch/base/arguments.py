@@ -111,7 +111,7 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
             whole_numbers(arguments_model(target, given), block)
             original(self, *args, **apart, **block)
 
-        target.__init__ = __init__  # type: ignore[misc]
+        target.__init__ = __init__
         return cls
 
     return decorate
@@ -133,7 +133,7 @@ def _strict(hint: Any) -> Any:
         return Integer if hint is int else Annotated[hint, Strict()]
     if get_origin(hint) is Annotated:
         parts = _strict(get_args(hint)[0]), *hint.__metadata__
-        return Annotated[parts]  # type: ignore[valid-type]
+        return Annotated[parts]
     if get_origin(hint) in (Union, UnionType):
         return Union[tuple(map(_strict, get_args(hint)))]  # noqa: UP007
     if get_origin(hint) in (list, tuple, Sequence):
@@ -153,8 +153,8 @@ def _fitting(name: str, default: Any, sizes: bool) -> Any:
     if isinstance(default, str):
         return Annotated[str, Strict()]
     if isinstance(default, (list, tuple)):
-        item = _fitting(name, default[0], sizes) if default else Any
-        return Annotated[list[item], Field(min_length=1)]  # type: ignore[valid-type]
+        item: Any = _fitting(name, default[0], sizes) if default else Any
+        return Annotated[list[item], Field(min_length=1)]
     return Any
 
 

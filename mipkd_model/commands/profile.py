@@ -118,8 +118,8 @@ def _timing(args: argparse.Namespace, size: tuple[int, int]) -> Timing:
         size = parse_size('--time-size', args.time_size)
     elif device.type == 'cpu':
         size = min(size[0], CPU_SIZE), min(size[1], CPU_SIZE)
-    return Timing(device=device, size=size, batch=number_in('--batch', args.batch, 1),
-                  rounds=number_in('--rounds', args.rounds, 1),
+    return Timing(device=device, size=size, batch=int(number_in('--batch', args.batch, 1, integer=True)),
+                  rounds=int(number_in('--rounds', args.rounds, 1, integer=True)),
                   precision=one_of('--precision', args.precision, PRECISIONS))
 
 

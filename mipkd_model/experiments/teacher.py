@@ -59,10 +59,10 @@ def read_teacher(file: str, scale: int) -> Teacher:
         raise UserError(f'--teacher: {printable(file)}: has the names of EDSR-PyTorch. Convert it: '
                         f'{command("mipkd", "teacher", "convert", path, "--out", out)} and give '
                         f'{command("--teacher", out)}')
-    found = network_of(state)
-    if found is None:
+    known = network_of(state)
+    if known is None:
         return _of_spandrel(path, scale)
-    block, assumed = found
+    block, assumed = known
     _check_scale(path, block['type'], block['upscale'], scale)
     return Teacher(f'{block["type"]}, its sizes read from {path.name}', block, str(path), _parameters(block),
                    path.stem, tuple(assumed))

@@ -102,7 +102,7 @@ def _captions(pictures: Pictures) -> list[Caption]:
                                 f'{blocks[0]}; evaluate both with the same val.metrics')
         if names[0]:
             metrics.append(metric)
-            values = [image.scores.get(name) for image, name in zip(images, names, strict=True)]
+            values = [image.scores.get(name) if name else None for image, name in zip(images, names, strict=True)]
             texts = [printed(value, metric) for value in (images[0].bicubic.get(names[0]), *values)]
             columns.append(list(zip(texts, ['', *_marks(values, groups, metric)], strict=True)))
     lines: list[list[tuple[str, str]]] = [[('/'.join(metrics).upper(), '')]]

@@ -100,7 +100,7 @@ def rank_notes(lines: Sequence[tuple[Text, ...]], among: str) -> Iterator[Text]:
     """The note on the best and the second figure in lines of texts, none where nothing is marked so."""
     styles = {part.style for part in _parts(lines) if isinstance(part, Styled)}
     if 'best' in styles:
-        second = [', ', Styled('second', 'second')] if 'second' in styles else []
+        second: list[str | Styled] = [', ', Styled('second', 'second')] if 'second' in styles else []
         yield Styled('best', 'best'), *second, f': {among}'
 
 
