@@ -1,4 +1,4 @@
-"""The two prior mixers of MiPKD (arXiv 2404.02573), as read in docs/method.md.
+"""The two prior mixers of MiPKD (arXiv 2404.02573), as read in docs/mipkd.md.
 
 Feature prior mixer: one ``FeaturePriorMixer`` per position encodes features of student and teacher into one latent
 space, blends them by a mask and decodes the blend. Block prior mixer: ``chain`` and ``restart`` pass blended features

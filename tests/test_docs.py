@@ -90,7 +90,7 @@ def test_the_recipe_for_a_network_of_ones_own_runs_from_a_folder_of_ones_own(tmp
 
 
 def test_the_recipe_for_a_method_of_ones_own_trains_from_a_folder_of_ones_own(tmp_path, monkeypatch):
-    page = runs.ROOT / 'docs/methods.md'
+    page = runs.ROOT / 'docs/baselines.md'
     code, = blocks(page, 'python')
     block = next(yaml.safe_load(text) for text in blocks(page, 'yaml') if 'plugins' in text)
     (tmp_path / 'my_parts').mkdir()
@@ -137,7 +137,7 @@ def test_the_diff_that_swaps_the_student_applies_and_builds():
 
 
 def test_the_weights_of_the_losses_in_the_docs_are_those_of_the_option_file():
-    method = (runs.ROOT / 'docs/method.md').read_text()
+    method = (runs.ROOT / 'docs/mipkd.md').read_text()
     train = yaml.safe_load((runs.ROOT / 'options/train_MiPKD_x4.yml').read_text())['train']
     for block in ('mixer_opt', 'feature_prior_opt', 'block_prior_opt'):
         for key, value in train[block].items():

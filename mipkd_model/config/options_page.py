@@ -66,7 +66,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ('`path`', PathOptions, ''),
     ('`train`', TrainOptions,
      'Any other `<name>_opt` is a loss as well, of a type of [those below](#losses) or of your own '
-     '([methods.md](methods.md)). Weight 0 leaves a loss out.'),
+     '([baselines.md](baselines.md)). Weight 0 leaves a loss out.'),
     ('`train.<name>_opt.schedule`', ScheduleOptions,
      'Any loss may have it: how its weight changes over the training. The log shows losses as weighted.'),
     ('`train.optim_g`', OptimizerOptions, 'Other arguments of the optimizer in PyTorch are accepted, too.'),
@@ -83,7 +83,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
 def text_of_page() -> str:
     """The whole page, Markdown."""
     parts = [HEAD, *(_section(title, text, _rows(model)) for title, model, text in SECTIONS)]
-    parts.append('## Losses\n\nBlocks `train.<name>_opt`. [methods.md](methods.md) and [method.md](method.md) have the '
+    parts.append('## Losses\n\nBlocks `train.<name>_opt`. [baselines.md](baselines.md) and [mipkd.md](mipkd.md) have the '
                  'formulas.\n')
     parts += [_class_section(name, kind) for name, kind in _ours(LOSS_REGISTRY)]
     parts.append(_class_section('train.mixer_opt', FeaturePriorMixer, GIVEN))

@@ -46,7 +46,7 @@ WHY_FROM_X2 = [
     "The paper's family of work starts the x4 EDSR student from its x2 student (strict_load_g: false takes all weights",
     'of equal shape, that is all but the last step of the upsampler).']
 READINGS = [
-    "Sizes and schedule follow the paper's family of work; docs/method.md says which settings are published and which",
+    "Sizes and schedule follow the paper's family of work; docs/mipkd.md says which settings are published and which",
     "are this project's reading. Another student, teacher or method: mipkd options --list, or edit the blocks."]
 CUSTOM_READINGS = [
     "Sizes, patches and learning rates follow the paper's family of work; milestones, average of the weights and the",
