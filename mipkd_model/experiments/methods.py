@@ -2,8 +2,6 @@
 
 A method is the losses that its option file has in ``train``, and the mixers where a loss needs them; nothing else.
 """
-from __future__ import annotations
-
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, near_miss

@@ -1,6 +1,4 @@
 """The option files of a run: of its training, and of the test of the trained student or of the teacher as it is."""
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +44,7 @@ WHY_FROM_SCRATCH = [
 WHY_FROM_X2 = [
     "The paper's family of work starts the x4 EDSR student from its x2 student (strict_load_g: false takes all weights",
     'of equal shape, that is all but the last step of the upsampler).']
+TABLE = ('  mipkd table', '      its figures beside those of other runs')
 READINGS = [
     "Sizes and schedule follow the paper's family of work; docs/method.md says which settings are published and which",
     "are this project's reading. Another student, teacher or method: mipkd options --list, or edit the blocks."]
@@ -68,7 +67,7 @@ def text_of_training(run: Run, file: str | Path) -> str:
     lines_above = {**LINES_ABOVE, 'path.pretrain_network_g': why, f'train.{next(iter(blocks))}': ['']}
     header = [f'{run.row} for x{run.pair.scale}.', f'Student: {STUDENTS[run.pair.student].about}.',
               f'Teacher: {run.teacher.about if has_teacher else "none"}.', '',
-              *_steps_of_training(run, Path(file), has_teacher), '', *(CUSTOM_READINGS if run.custom else READINGS),
+              *_steps_of_training(run, Path(file), has_teacher), '', *(CUSTOM_READINGS if run.is_custom else READINGS),
               _written_by(run, run.name)]
     return option_text(_training_options(run, blocks, has_teacher), header, comments, lines_above)
 
@@ -139,12 +138,12 @@ def _training_options(run: Run, blocks: Blocks, has_teacher: bool) -> dict[str, 
 def _cuts(run: Run, blocks: Blocks) -> dict[str, Any]:
     if FEATURE_LOSSES.isdisjoint(blocks):
         return {}
-    names = None if run.custom and run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student))
-    return {'cuts_g': names or 3, 'cuts_t': names or 3}
+    cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
+    return {'cuts_g': cuts, 'cuts_t': cuts}
 
 
 def _common_options(run: Run, name: str) -> dict[str, Any]:
-    plugins = {'plugins': list(run.custom.plugins)} if run.custom and run.custom.plugins else {}
+    plugins = {'plugins': list(run.custom.plugins)} if run.custom.plugins else {}
     return {'name': name, 'model_type': 'MiPKDModel', 'scale': run.pair.scale, 'num_gpu': 'auto', 'manual_seed': 0,
             **plugins, 'table': {'pair': run.title, 'method': run.row}}
 
@@ -169,46 +168,43 @@ def _teacher_comment(teacher: Teacher) -> str:
     return f'the teacher: {teacher.parameters / 1e6:.2f}M parameters{assumed}'
 
 
+def _written_by(run: Run, name: str) -> str:
+    return f'This file was written by: {run.custom.command or write_command(name)}'
+
+
 def _start(script: str, file: Path) -> str:
     return f'  {command("mipkd", script, "-opt", file)}'
 
 
-def _written_by(run: Run, name: str) -> str:
-    return f'This file was written by: {run.custom.command if run.custom else write_command(name)}'
+def _note(run: Run, what: str, name: str, file: Path) -> str:
+    """Explains the command above it, which needs the option file of that name."""
+    return f'      {what}' + ('' if run.is_custom else f'; its file is written by: {write_command(name, file)}')
 
 
 def _steps_of_training(run: Run, file: Path, has_teacher: bool) -> Iterator[str]:
     """What to type, from nothing to a table, with an explanation below a command that needs one."""
-    custom = run.custom
     if run.start:
         start = file.with_name(f'{run.start.name}.yml')
-        yield _start('train', start)
-        yield f'      the x2 student; its file is written by: {write_command(run.start.name, start)}'
-    fetched = {'DIV2K': not (custom and custom.data), 'benchmark sets': not (custom and custom.val),
-               'published weights': has_teacher and not (custom and custom.teacher)}
+        yield from (_start('train', start), _note(run, 'the x2 student', run.start.name, start))
+    fetched = {'DIV2K': not run.custom.data, 'benchmark sets': not run.custom.val,
+               'published weights': has_teacher and not run.custom.teacher}
     if any(fetched.values()):
         yield f'  {command("mipkd", "data", "all", "-opt", file)}'
         yield f'      {", ".join(name for name, is_fetched in fetched.items() if is_fetched)}'
-    yield _start('train', file)
     test = file.with_name(f'{run.test_name}.yml')
-    yield _start('test', test)
-    yield '      PSNR and SSIM' + ('' if custom else f'; its file is written by: {write_command(run.test_name, test)}')
-    yield '  mipkd table'
-    yield '      its figures beside those of other runs'
+    yield from (_start('train', file), _start('test', test), _note(run, 'PSNR and SSIM', run.test_name, test), *TABLE)
 
 
 def _header_of_test(run: Run, file: Path) -> Iterator[str]:
-    pair, custom = run.pair, run.custom
+    pair = run.pair
     if run.is_teacher:
         yield from (f'Test of the teacher for x{pair.scale}.', f'Teacher: {run.teacher.about}.', '')
-        if not (custom and custom.teacher):
+        if not run.custom.teacher:
             yield f'  mipkd teacher get {teacher_key(pair.teacher, pair.scale)}'
     else:
-        yield from (f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', '')
         train = file.with_name(f'{run.name}.yml')
-        yield _start('train', train)
-        yield '      the student' + ('' if custom else f'; its file is written by: {write_command(run.name, train)}')
-    if not (custom and custom.val):
-        yield '  mipkd data benchmark'
-        yield f'      {", ".join(data.name for data in run.test_sets)}'
-    yield from (_start('test', file), '  mipkd table', '      its figures beside those of other runs', '')
+        yield from (f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', '',
+                    _start('train', train), _note(run, 'the student', run.name, train))
+    if not run.custom.val:
+        yield from ('  mipkd data benchmark', f'      {", ".join(data.name for data in run.test_sets)}')
+    yield from (_start('test', file), *TABLE, '')

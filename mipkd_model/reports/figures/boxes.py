@@ -1,6 +1,4 @@
 """The part of an image that figures enlarge: the box that is asked for, or the one where methods differ most."""
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,6 +1,4 @@
 """The figure of enlarged crops: the HR image with a box at the left, what each method makes of the box at the right."""
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any

@@ -1,6 +1,4 @@
 """The figure of training curves: a metric of validation, losses, and their gradients, over the iterations of runs."""
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,6 +1,4 @@
 """The figure of difference maps: where students differ from their teacher, and whether that is for the better."""
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,6 +1,4 @@
 """Which records figures show, and the images of these records."""
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
 """What figures share: their style, parts of axes, and how they are saved."""
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path

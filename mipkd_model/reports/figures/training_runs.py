@@ -1,6 +1,4 @@
 """What figures of training curves show: validations, losses and gradients of runs, joined to lines."""
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

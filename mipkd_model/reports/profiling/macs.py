@@ -4,8 +4,6 @@ A multiply-accumulate (MAC) is one product of a convolution or of a matrix produ
 and weights by values, are among them. Biases, norms, activations, pooling, resizing, sums and products by element are
 not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
 """
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout

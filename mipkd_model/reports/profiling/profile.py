@@ -1,6 +1,4 @@
 """What networks cost on a device: latency, throughput and peak memory, with parameters and multiply-accumulates."""
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,4 @@
 """Tables of MiPKD's ablations: the variants by dataset, and whether they come out in the published order."""
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,6 +1,4 @@
 """Which records count in which cell of a table, and what they give there."""
-from __future__ import annotations
-
 import math
 import statistics
 from collections import Counter

@@ -1,6 +1,4 @@
 """The results of a pair as a table with notes on every mark in it, and the table of where its figures come from."""
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
@@ -85,7 +83,7 @@ def measured_text(cell: Cell, is_network: bool = True) -> Text:
     marks += '†' * (is_network and any(run.iteration is not None for run in cell.measured.runs))
     stds = {metric: cell.measured.std(metric) for metric in METRICS}
     figures = _figures(cell.value, cell.ranks, stds=stds)
-    return (*figures, marks) if marks else figures
+    return figures + (marks, ) if marks else figures
 
 
 def signed(value: float | None, metric: str) -> str:
@@ -100,7 +98,7 @@ def rank_notes(lines: Sequence[tuple[Text, ...]], among: str) -> Iterator[Text]:
     """The note on the best and the second figure in lines of texts, none where nothing is marked so."""
     styles = {part.style for part in _parts(lines) if isinstance(part, Styled)}
     if 'best' in styles:
-        second = [', ', Styled('second', 'second')] if 'second' in styles else []
+        second: list[str | Styled] = [', ', Styled('second', 'second')] if 'second' in styles else []
         yield Styled('best', 'best'), *second, f': {among}'
 
 

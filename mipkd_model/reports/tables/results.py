@@ -1,6 +1,4 @@
 """Which measured and which published figures go into which cell of a pair's table, and which of them are the best."""
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
