@@ -277,7 +277,8 @@ def test_a_mistake_is_one_line_that_says_what_is_allowed(arguments, message, tmp
 
 def test_a_gpu_that_is_not_there_or_has_no_room_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert refused(command_module.parse_device, 'cuda') == "--device: 'cuda' is not known; allowed are 'cpu'"
+    assert refused(command_module.parse_device, 'cuda') == (
+        "--device: 'cuda' is not known (did you mean 'cpu'?); allowed are 'cpu'")
     assert refused(passes, probe_target('full')) == (
         'p: Probe needs more memory than cpu has for 1 x LR 8x6; take a smaller --time-size or --batch')
 

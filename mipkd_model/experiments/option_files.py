@@ -16,15 +16,15 @@ from .teacher import Teacher
 COMMENTS = {
     'num_gpu': 'all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU',
     'table': 'where the results stand in tables',
-    'train.precision': 'bf16 where the hardware has it, else fp32; or say which: bf16, tf32, fp32',
+    'train.precision': 'mixed precision: bf16 where the hardware has it, else fp32; or one of bf16, tf32, fp32',
     'train.compile': "torch.compile for the networks' blocks",
     'train.cuda_graphs': 'launch a whole step at once; on one GPU',
-    'train.accumulate': 'parts that a batch is passed in, for less memory',
-    'train.grad_clip': 'largest norm of the gradient',
+    'train.accumulate': 'gradient accumulation: parts that a batch is split into, for less memory',
+    'train.grad_clip': 'gradient clipping: largest norm of the gradient',
     'train.nonfinite': 'what happens to a step whose loss or gradient is not finite: skip, stop',
     **{f'train.{path}': comment for path, comment in methods.COMMENTS.items()},
     'val.check_teacher': 'measure the teacher first, and report one that is worse than bicubic',
-    'val.self_ensemble': 'mean over the 8 flips and turns',
+    'val.self_ensemble': 'mean over the 8 flips and rotations',
     'val.tile': 'lq pixels; cut large images into tiles',
     'val.tile_pad': 'lq pixels that a tile sees beyond its edge',
     'logger.keep_states': 'newest training states that are kept',
@@ -34,9 +34,9 @@ COMMENTS = {
 LINES_ABOVE = {
     'train.precision': ['How steps are computed, not what; docs/speed.md says what each is worth.'],
     'train.cuts_g': [
-        'Feature maps are taken after the head and after every stage. A stage ends after each block that is named '
-        'here; a', 'number instead of names cuts into that many even stages, which lets student and teacher differ in '
-        'depth and family.'],
+        'Features are taken after the head and after every stage. A stage ends after each block that is named here; a',
+        'number instead of names cuts into that many even stages, for student and teacher of different depth or '
+        'family.'],
 }
 WHY_FROM_SCRATCH = [
     "From scratch, so that no other run has to come first. The paper's family of work starts the x4 EDSR student from",
@@ -44,13 +44,13 @@ WHY_FROM_SCRATCH = [
 WHY_FROM_X2 = [
     "The paper's family of work starts the x4 EDSR student from its x2 student (strict_load_g: false takes all weights",
     'of equal shape, that is all but the last step of the upsampler).']
-TABLE = ('  mipkd table', '      its figures beside those of other runs')
+TABLE = ('  mipkd table pairs', '      its figures with those of other runs')
 READINGS = [
     "Sizes and schedule follow the paper's family of work; docs/method.md says which settings are published and which",
-    "are this project's reading. Another student, teacher or method: mipkd options --list, or edit the blocks."]
+    "are this project's reading. Another student, teacher or method: mipkd options list, or edit the blocks."]
 CUSTOM_READINGS = [
     "Sizes, patches and learning rates follow the paper's family of work; milestones, average of the weights and the",
-    'distances of validations follow from the number of steps. docs/options.md describes every option.']
+    'validations follow from the number of iterations. docs/options.md describes every option.']
 
 
 def text_of_training(run: Run, file: str | Path) -> str:
@@ -100,7 +100,7 @@ def text_of_test(run: Run, file: str | Path) -> str:
 def write_command(name: str, file: Path | None = None) -> str:
     """The command that writes the option file of a training or test, into ``options`` or to ``file``."""
     out = [] if file is None or file == Path('options', f'{name}.yml') else ['--out', file]
-    return command('mipkd', 'options', '--name', name, *out)
+    return command('mipkd', 'options', 'write', '--name', name, *out)
 
 
 def _training_options(run: Run, blocks: Blocks, has_teacher: bool) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _start(script: str, file: Path) -> str:
 
 def _note(run: Run, what: str, name: str, file: Path) -> str:
     """Explains the command above it, which needs the option file of that name."""
-    return f'      {what}' + ('' if run.is_custom else f'; its file is written by: {write_command(name, file)}')
+    return f'      {what}' + ('' if run.is_custom else f'; file written by: {write_command(name, file)}')
 
 
 def _steps_of_training(run: Run, file: Path, has_teacher: bool) -> Iterator[str]:

@@ -140,7 +140,7 @@ def how_to_get_weights(path):
         file = f'options/{run[1]}.yml'
         if Path(file).is_file():
             return f'Train it first: {command("mipkd", "train", "-opt", file)}'
-        written = command('mipkd', 'options', '--name', run[1], '--out', file)
+        written = command('mipkd', 'options', 'write', '--name', run[1], '--out', file)
         return f'Train it first; its option file is written by: {written}'
     return 'Mend the path; it is relative to the folder the command is started in'
 
