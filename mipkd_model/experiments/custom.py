@@ -47,13 +47,7 @@ def is_custom(args: Namespace) -> bool:
 
 
 def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[CustomParts, list[UserError]]:
-    """What arguments of ``mipkd options write`` put in place of parts of a run, and all that is wrong with them.
-
-    Args:
-        args: with ``NAMES``, ``pair``, ``method``, ``test`` and ``out``.
-        scale: of the pair.
-        has_teacher: whether the run has a teacher.
-    """
+    """What arguments of ``mipkd options write`` put in place of parts of a run, and all that is wrong with them."""
     errors: list[UserError] = []
 
     def catch(function: Callable[..., T], *arguments: object) -> T | None:

@@ -36,9 +36,6 @@ def draw_crops(pictures: Pictures, box: Box, columns: int | None = None) -> Figu
         box: (x, y, w, h) in pixels of gt.
         columns: crops in a row; by default two rows, but one of three or five crops. A shorter last row is centered.
 
-    Returns:
-        The figure, whose axes are the whole image, then the crops.
-
     Raises:
         UserError: more columns than crops; the records measured PSNR or SSIM in different ways.
     """

@@ -32,9 +32,6 @@ def draw_curves(curves: Sequence[Curve], metric: str | None = None,
         gradients: by the label of the curve what ``read_gradients`` gave of one of its runs, for panels of their norms
             and of their cosines.
 
-    Returns:
-        The figure, whose axes are that of the metric and, where they are asked for, of losses, norms and cosines.
-
     Raises:
         UserError: a run has no metric of that name, or no iteration is common to all seeds.
     """

@@ -22,7 +22,7 @@ from mipkd_arch.staged_view import has_view, staged_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from ...config.checks import check_call
+from ...config.blocks import check_call
 from ...networks.build import make_network
 from ...networks.zoo import how_to_get_weights
 from . import LR_SIZE

@@ -29,17 +29,11 @@ def recorded_networks(records: dict[Path, Record]) -> dict[tuple[str, int, str],
 
 def network_rows(pairs: Sequence[tuple[str, int, Any, Any]], cost_of: Callable[[str, Any, int], Any]
                  ) -> list[dict[str, Any]]:
-    """Costs of the networks of pairs.
+    """``parameters`` and ``macs`` of the networks of pairs, and for each pair a third row with the ratios.
 
     Args:
-        pairs: title and scale of each, and what teacher and student are: their names, or anything else that
-            ``cost_of`` knows.
-        cost_of: gets 'teacher' or 'student', which one, and the scale; gives an object with ``parameters`` and
-            ``macs``, or None where they are not known.
-
-    Returns:
-        For each network its ``parameters`` and ``macs``, and for each pair a third dict with the ratios. None where
-        it is not known.
+        pairs: title and scale of each, and what teacher and student are to ``cost_of``.
+        cost_of: gets 'teacher' or 'student', which one, and the scale; gives None where its cost is not known.
     """
     rows = []
     for title, scale, *networks in pairs:

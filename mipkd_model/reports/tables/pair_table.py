@@ -14,14 +14,7 @@ STYLES = {1: 'best', 2: 'second'}
 
 
 def pair_table(results: PairResults, measured: bool = True, published: bool = True, y_channel: bool = True) -> Table:
-    """The table of a pair: rows by scale and method.
-
-    Args:
-        results: what to show.
-        measured: show the measured figures.
-        published: show the published figures, of the pairs that have any; with both, the difference, too.
-        y_channel: the figures are on Y, else on RGB.
-    """
+    """The table of a pair: rows by scale and method, with the measured and the published figures on Y or RGB."""
     published = published and (results.pair in PAIRS or not measured)
     letters = _source_letters(results) if published else {}
     lines: list[tuple[Text, ...]] = []
