@@ -22,7 +22,9 @@ SCRIPTS = {
     'validation benchmark': ['benchmarks/validation.py'],
 }
 MIPKD = [[], ['train'], ['test'],
-         ['options'], ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
+         ['options'], ['options', 'list'], ['options', 'write'], ['options', 'all'], ['options', 'ablation'],
+         ['options', 'page'], ['table', 'pairs'], ['table', 'published'], ['table', 'ablation'], ['table', 'cost'],
+         ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
          ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile'], ['check'],
          ['environment'], ['data'], ['data', 'all'], ['data', 'div2k'], ['data', 'benchmark'], ['data', 'pack'],
          ['data', 'verify']]

@@ -145,7 +145,8 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
      'path.pretrain_network_g: mine.pth is not there. Correct the path'),
     (lambda o: o['path'].update(pretrain_network_g='experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth'),
      'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first; '
-     'its option file is written by: mipkd options --name train_FAKD_EDSR_x2 --out options/train_FAKD_EDSR_x2.yml'),
+     'its option file is written by: mipkd options write --name train_FAKD_EDSR_x2 --out '
+     'options/train_FAKD_EDSR_x2.yml'),
     (lambda o: o.update(network_t={'type': 'SpandrelNetwork', 'file': 'w/DAT_light_x2.pth'}),
      'network_t.file: w/DAT_light_x2.pth is not there. Fetch it: mipkd teacher get DAT_light_x2 --out w'),
     (lambda o: o['train'].update(csd_opt={'type': 'CSDLoss', 'weights': 'w/vgg19-dcbb9e9d.pth'}),

@@ -190,7 +190,7 @@ def test_an_image_too_small_to_train_on_is_named_and_a_small_one_makes_patches_s
         "--data: packed15/train_HR.lmdb: image '0000' is 60x15, and less than 16 pixels are too few to train on; leave "
         'such images out by --min-side 16 of mipkd data pack')
     command('write', PAIR, 'Scratch', '--data', 'packed50')
-    assert 'so that gt_size is 48 and not 96; --min-side 96 of mipkd data pack' in capsys.readouterr().err
+    assert 'so that gt_size is 48 and not 96; leave such images out by --min-side 96' in capsys.readouterr().err
 
 
 def test_a_teacher_that_cannot_serve_the_method_is_told_before_anything_is_written(here):

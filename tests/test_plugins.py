@@ -16,8 +16,8 @@ from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_view import _VIEWS
 from mipkd_model.cli import main
 from mipkd_model.config import plugins
-from mipkd_model.config.cli_arguments import add_plugins_option
 from mipkd_model.config.checks import check_networks, check_options, find_in_options
+from mipkd_model.config.cli_arguments import add_plugins_option
 from mipkd_model.launch import parse_options
 
 from basicsr.data import build_dataset

@@ -249,7 +249,7 @@ def test_missing_weights_of_the_catalogue_have_their_command(name):
 def test_missing_weights_of_a_run_have_the_command_that_trains_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = 'experiments/train_EDSR_x2/models/net_g_latest.pth'
-    assert how_to_get_weights(path) == ('Train it first; its option file is written by: mipkd options --name '
+    assert how_to_get_weights(path) == ('Train it first; its option file is written by: mipkd options write --name '
                                         'train_EDSR_x2 --out options/train_EDSR_x2.yml')
     Path('options').mkdir()
     Path('options/train_EDSR_x2.yml').write_text('name: train_EDSR_x2\n')

@@ -95,15 +95,16 @@ def test_the_head_has_the_commands_from_training_to_the_table():
     lines = text_of_test(parse_run('test_FAKD_EDSR_x2'), 'my/test_FAKD_EDSR_x2.yml').splitlines()
     assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '] == [
         'mipkd train -opt my/train_FAKD_EDSR_x2.yml', 'mipkd data benchmark',
-        'mipkd test -opt my/test_FAKD_EDSR_x2.yml', 'mipkd table']
-    assert any('mipkd options --name train_FAKD_EDSR_x2 --out my/train_FAKD_EDSR_x2.yml' in line for line in lines)
+        'mipkd test -opt my/test_FAKD_EDSR_x2.yml', 'mipkd table pairs']
+    written = 'mipkd options write --name train_FAKD_EDSR_x2 --out my/train_FAKD_EDSR_x2.yml'
+    assert any(written in line for line in lines)
     assert '#   mipkd teacher get RCAN_BIX3' in text_of_test(parse_run('test_Teacher_RCAN_x3'), 'x.yml').splitlines()
 
 
 def test_the_head_of_a_training_goes_on_to_its_test_and_the_table():
     lines = text_of_training(parse_run('train_FAKD_EDSR_x2'), 'options/train_FAKD_EDSR_x2.yml').splitlines()
     assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '][-2:] == [
-        'mipkd test -opt options/test_FAKD_EDSR_x2.yml', 'mipkd table']
+        'mipkd test -opt options/test_FAKD_EDSR_x2.yml', 'mipkd table pairs']
 
 
 def test_test_writes_the_file_that_the_name_of_the_test_writes(tmp_path, monkeypatch, capsys):

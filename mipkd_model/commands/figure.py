@@ -1,17 +1,16 @@
 """``mipkd figure``: crops, training curves and difference maps, drawn from records."""
-from __future__ import annotations
-
 import argparse
 
 from mipkd_arch.base.errors import UserError
 
 from ..experiments.methods import TEACHER
+from .arguments import add_part
 
 # The modules of ..reports.figures come with matplotlib, which takes half a second to import: only what draws imports
 # them.
 
 RECORD = 'results/<name>, or a file of its records/; the images must have been saved: val.save_img: true'
-EXAMPLE = ('example: mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
+EXAMPLE = ('mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
            '--image barbara --out crops.pdf')
 
 
@@ -68,16 +67,16 @@ def maps(args: argparse.Namespace) -> None:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the parsers of ``mipkd figure``."""
-    parser = commands.add_parser('figure', help='figures for a paper', epilog=EXAMPLE,
+    parser = commands.add_parser('figure', help='figures for a paper', epilog=f'example: {EXAMPLE}',
                                  description='Figures for a paper, from records of evaluations.')
     parts = parser.add_subparsers(title='commands', required=True)
 
-    part = parts.add_parser(
-        'crops', help='enlarged crops of HR, bicubic and each method', epilog=EXAMPLE,
-        description='Draw the HR image with a box, and next to it what is in the box: of HR, bicubic and each method, '
-                    'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
-                    'of the crop; among the students of one pair, those with self-ensemble apart, the best is bold '
-                    'and the second underlined.')
+    part = add_part(
+        parts, 'crops', crops, 'enlarged crops of HR, bicubic and each method', EXAMPLE,
+        'Draw the HR image with a box, and next to it what is in the box: of HR, bicubic and each method, '
+        'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
+        'of the crop; among the students of one pair, those with self-ensemble apart, the best is bold '
+        'and the second underlined.')
     part.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
     _add_image(part)
     box = part.add_mutually_exclusive_group()
@@ -91,15 +90,14 @@ def add(commands: argparse._SubParsersAction) -> None:
                       help='crops in a row (default: two rows; three or five crops in one row); a shorter last row is '
                            'centered')
     _add_out(part)
-    part.set_defaults(run=crops)
 
-    part = parts.add_parser(
-        'curves', help='validation and losses of runs over their iterations',
-        description='Draw the validation during training, a line for each run; runs of one pair and method with '
-                    'different random seeds are one line, their mean, within their minimum and maximum, at the '
-                    'iterations that all of them have.',
-        epilog='example: mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss '
-               'l_pix --out curves.pdf')
+    part = add_part(
+        parts, 'curves', curves, 'validation and losses of runs over their iterations',
+        'mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss l_pix --out '
+        'curves.pdf',
+        'Draw the validation during training, a line for each run; runs of one pair and method with '
+        'different random seeds are one line, their mean, within their minimum and maximum, at the '
+        'iterations that all of them have.')
     part.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')
     part.add_argument('--metric', metavar='NAME', help='name of the metric in val.metrics (default: the PSNR)')
     part.add_argument('--dataset', metavar='NAME', help='dataset of the validation (default: the only one)')
@@ -110,15 +108,14 @@ def add(commands: argparse._SubParsersAction) -> None:
                       help="add the norm of each loss's gradient at the student, and its cosine with that of the "
                            'pixel loss, from gradients.csv of the first run of each line; written by logger.gradients')
     _add_out(part)
-    part.set_defaults(run=curves)
 
-    part = parts.add_parser(
-        'maps', help='where students differ from their teacher',
-        description='Draw, on Y and in gray levels of 255: |teacher - HR|, and for each student |student - teacher| '
-                    'and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red '
-                    'where the teacher is. Below each is its mean over the whole image.',
-        epilog='example: mipkd figure maps results/test_Teacher_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 '
-               '--image barbara --out maps.pdf')
+    part = add_part(
+        parts, 'maps', maps, 'where students differ from their teacher',
+        'mipkd figure maps results/test_Teacher_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 --image barbara '
+        '--out maps.pdf',
+        'Draw, on Y and in gray levels of 255: |teacher - HR|, and for each student |student - teacher| '
+        'and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red '
+        'where the teacher is. Below each is its mean over the whole image.')
     part.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
     part.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
     _add_image(part)
@@ -126,7 +123,6 @@ def add(commands: argparse._SubParsersAction) -> None:
                       help='left, top, width and height of the box that is drawn into all images, in pixels of the HR '
                            'image (default: that of mipkd figure crops, of the same records)')
     _add_out(part)
-    part.set_defaults(run=maps)
 
 
 def _add_image(part: argparse.ArgumentParser) -> None:

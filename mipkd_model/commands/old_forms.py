@@ -1,6 +1,4 @@
 """The forms of ``mipkd options`` and ``mipkd table`` of version 0.1, in which flags excluded one another."""
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

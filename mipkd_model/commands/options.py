@@ -1,6 +1,4 @@
 """``mipkd options``: the runs that are compared, and their option files."""
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
@@ -12,13 +10,12 @@ from mipkd_arch.base.errors import UserError, one_line, one_of
 from ..base.files import atomic_write, check_writable
 from ..experiments.ablations import ABLATIONS
 from ..experiments.custom import CustomParts, is_custom, read_custom_parts
-from ..experiments.dataset import note_on_patches
 from ..experiments.methods import METHODS, TEACHER, blocks_of, needs_teacher
 from ..experiments.networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS
 from ..experiments.option_files import text_of_test, text_of_training
 from ..experiments.option_text import write_option_files
 from ..experiments.runs import Pair, Run, chosen_runs, parse_pair, parse_run
-from .arguments import add_plugins
+from .arguments import add_part, add_plugins
 from .old_forms import accept_old_forms, new_options
 
 # What reads and checks option files imports torch: only the functions that need it do so.
@@ -157,8 +154,6 @@ def _write_custom(run: Run, args: argparse.Namespace) -> None:
     write_option_files(texts)
     for file in texts:
         print(file)
-    if custom.data and (note := note_on_patches(custom.data, run.pair.scale)):
-        print(note, file=sys.stderr)
 
 
 def _mistakes(text: str, file: Path, is_train: bool, custom: CustomParts) -> list[UserError]:
@@ -192,41 +187,32 @@ def add(commands: argparse._SubParsersAction) -> None:
                                  epilog='example: mipkd options write EDSR_x2 FAKD')
     accept_old_forms(parser, new_options)
     parts = parser.add_subparsers(title='commands', required=True)
-    parts.add_parser('list', help='print the chosen pairs, the methods and the ablations',
-                     description='Print the chosen pairs, the methods and the ablations.',
-                     epilog='example: mipkd options list').set_defaults(run=list_runs)
+    add_part(parts, 'list', list_runs, 'print the chosen pairs, the methods and the ablations', 'mipkd options list')
     _add_write(parts)
 
-    part = parts.add_parser('all', help='write the option files of every chosen pair and method',
-                            description='Write the option files of every chosen pair, scale and method.',
-                            epilog='example: mipkd options all --out my_options')
+    part = add_part(parts, 'all', write_all, 'write the option files of every chosen pair, scale and method',
+                    'mipkd options all --out my_options')
     part.add_argument('--test', action='store_true', help='for testing instead of training')
     part.add_argument('--out', required=True, metavar='DIR', help='folder to write into')
-    part.set_defaults(run=write_all)
 
-    part = parts.add_parser('ablation', help='write the option files of an ablation of MiPKD',
-                            description='Write all files for training and testing of an ablation of MiPKD, and of the '
-                                        'x2 students that it starts from.',
-                            epilog='example: mipkd options ablation encoders EDSR_x4')
+    part = add_part(parts, 'ablation', write_ablation, 'write the option files of an ablation of MiPKD',
+                    'mipkd options ablation encoders EDSR_x4',
+                    'Write all files for training and testing of an ablation of MiPKD, and of the x2 students that it '
+                    'starts from.')
     part.add_argument('ablation', metavar='ABLATION', help=f'one of {", ".join(ABLATIONS)}')
     part.add_argument('pair', metavar='PAIR', help='as for mipkd options write')
     part.add_argument('--out', default=FOLDER, metavar='DIR', help='folder to write into (default: %(default)s)')
-    part.set_defaults(run=write_ablation)
 
-    part = parts.add_parser('page', help='print the page that describes all options',
-                            description='Print the page that describes all options, in Markdown.',
-                            epilog='example: mipkd options page --out docs/options.md')
+    part = add_part(parts, 'page', write_page, 'print the page that describes all options, in Markdown',
+                    'mipkd options page --out docs/options.md')
     part.add_argument('--out', metavar='FILE', help='file to write (default: the screen)')
     add_plugins(part)
-    part.set_defaults(run=write_page)
 
 
 def _add_write(parts: argparse._SubParsersAction) -> None:
-    part = parts.add_parser(
-        'write', help='write the option file of a pair and a method',
-        description='Write the complete option file of a teacher, a student, a scale and a method.',
-        epilog='example: mipkd options write EDSR_x4 MiPKD --data photos --val more_photos --teacher weights.pth '
-               '--iters 50000')
+    part = add_part(parts, 'write', write, 'write the option file of a teacher, a student, a scale and a method',
+                    'mipkd options write EDSR_x4 MiPKD --data photos --val more_photos --teacher weights.pth --iters '
+                    '50000')
     part.add_argument('pair', nargs='?', metavar='PAIR',
                       help='<teacher>-<student>_x<scale>; EDSR_x4 is short for EDSR-EDSR_x4')
     part.add_argument('method', nargs='?', metavar='METHOD',
@@ -254,4 +240,3 @@ def _add_write(parts: argparse._SubParsersAction) -> None:
                      help='iterations of the training; learning rate, average of weights, validations and log are '
                           'fitted to it')
     add_plugins(own)
-    part.set_defaults(run=write)

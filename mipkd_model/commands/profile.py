@@ -99,16 +99,9 @@ def parse_size(where: str, text: str) -> tuple[int, int]:
 def parse_device(name: str | None) -> torch.device:
     """The device of that name, by default a GPU where there is one; raises UserError where it is not there."""
     import torch
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name is None:
-        return torch.device('cuda' if count else 'cpu')
-    found = re.fullmatch(r'cuda(?::(\d+))?|cpu', name)
-    if found is None:
-        one_of('--device', name, ('cpu', 'cuda'))
-    elif name != 'cpu' and int(found[1] or 0) >= count:
-        there = f'torch sees {count} GPU(s)' if count else 'torch sees no GPU; leave it out, or take cpu'
-        raise UserError(f'--device: {name} is not there; {there}')
-    return torch.device(name)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ['cpu', *(['cuda'] if gpus else []), *(f'cuda:{index}' for index in range(gpus))]
+    return torch.device(one_of('--device', name or ('cuda' if gpus else 'cpu'), known))
 
 
 def _timing(args: argparse.Namespace, size: tuple[int, int]) -> Timing:

@@ -24,6 +24,7 @@ from ..reports.tables.measured import DATASETS, ORDER, Cells, measured_cells, me
 from ..reports.tables.pair_table import pair_table, sources_table
 from ..reports.tables.published import PAIRS, published_cells
 from ..reports.tables.results import csv_rows, pair_order, pair_results
+from .arguments import add_part
 from .old_forms import accept_old_forms, new_table
 
 if TYPE_CHECKING:
@@ -217,8 +218,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_part(parts: argparse._SubParsersAction, name: str, make: Callable[[argparse.Namespace], Output], about: str,
               example: str, first: str | None = None, with_records: bool = True) -> argparse.ArgumentParser:
-    part = parts.add_parser(name, help=about, description=f'{about[0].upper()}{about[1:]}.',
-                            epilog=f'example: {example}')
+    part = add_part(parts, name, _show(make), about, example)
     if first:
         part.add_argument(first, metavar='ABLATION', help=f'one of {", ".join(ABLATIONS)}')
     if with_records:
@@ -228,7 +228,6 @@ def _add_part(parts: argparse._SubParsersAction, name: str, make: Callable[[argp
     part.add_argument('--scale', nargs='+', type=int, metavar='N', help='scales (default: all)')
     part.add_argument('--format', choices=LAYOUTS, default='terminal', help='how to write it (default: terminal)')
     part.add_argument('--out', metavar='FILE', help='file to write (default: the screen)')
-    part.set_defaults(run=_show(make))
     return part
 
 

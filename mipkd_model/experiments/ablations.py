@@ -1,6 +1,4 @@
 """The ablations of MiPKD: which variants are compared, and what is published of their order."""
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,6 +1,4 @@
 """What a user puts in place of parts of a run: images, teacher, length."""
-from __future__ import annotations
-
 import re
 import shlex
 from argparse import Namespace
@@ -10,7 +8,7 @@ from typing import TypeVar
 
 from mipkd_arch.base.errors import UserError, printable
 
-from .dataset import Dataset, check_trainable, find_dataset
+from .dataset import Dataset, check_patches, find_dataset
 from .teacher import Teacher, read_teacher
 
 T = TypeVar('T')
@@ -20,9 +18,9 @@ NAMES = ('data', 'lq', 'val', 'val_lq', 'teacher', 'iters', 'plugins')
 
 @dataclass(frozen=True)
 class CustomParts:
-    """Parts of a user's own; None leaves the part as the run has it."""
-    command: str
-    """The command that wrote the files, quoted for the shell."""
+    """Parts of a user's own; None leaves the part as published."""
+    command: str | None = None
+    """The command that wrote the files, quoted for the shell; None for a run without any such part."""
     data: Dataset | None = None
     """Images to train on."""
     val: Dataset | None = None
@@ -35,12 +33,12 @@ class CustomParts:
 
     @property
     def suffix(self) -> str:
-        """End of the name of the run, so that no other run has that name."""
+        """End of the name of the run, so that no other run has that name; '' without custom parts."""
+        if self.command is None:
+            return ''
         names = [self.data and self.data.name, self.teacher and self.teacher.label, self.val and self.val.name]
-        name = next(filter(None, names), None)
-        if name is None and self.total_iter is None:
-            name = 'own'
-        return re.sub(r'[^\w.+-]+', '_', '_'.join(str(part) for part in (name, self.total_iter) if part))
+        name = next(filter(None, names), None if self.total_iter else 'own')
+        return re.sub(r'[^\w.+-]+', '_', ''.join(f'_{part}' for part in (name, self.total_iter) if part))
 
 
 def is_custom(args: Namespace) -> bool:
@@ -49,13 +47,7 @@ def is_custom(args: Namespace) -> bool:
 
 
 def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[CustomParts, list[UserError]]:
-    """What arguments of ``mipkd options write`` put in place of parts of a run, and all that is wrong with them.
-
-    Args:
-        args: with ``NAMES``, ``pair``, ``method``, ``test`` and ``out``.
-        scale: of the pair.
-        has_teacher: whether the run has a teacher.
-    """
+    """What arguments of ``mipkd options write`` put in place of parts of a run, and all that is wrong with them."""
     errors: list[UserError] = []
 
     def catch(function: Callable[..., T], *arguments: object) -> T | None:
@@ -77,7 +69,7 @@ def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[C
     if args.data is not None:
         data = catch(find_dataset, '--data', args.data, args.lq, scale, 'train')
     if data is not None:
-        catch(check_trainable, '--data', data, scale)
+        catch(check_patches, '--data', data, scale)
     if args.val is not None:
         val = catch(find_dataset, '--val', args.val, args.val_lq, scale, 'val')
     if args.teacher is not None:

@@ -1,7 +1,6 @@
 """The images that a run trains on or is measured on: public datasets, and those of a user's own folder."""
-from __future__ import annotations
-
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,24 +78,19 @@ def find_dataset(option: str, folder: str, lq: str | None, scale: int, part: str
                    min(PATCH, *pairs.lq.shapes[lq_name][:2]))
 
 
-def check_trainable(option: str, data: Dataset, scale: int) -> None:
-    """Check that patches can be cut from every image.
+def check_patches(option: str, data: Dataset, scale: int) -> None:
+    """Check that patches can be cut from every image, and say on stderr if they are smaller than usual.
 
     Raises:
-        UserError: one is too small.
+        UserError: an image is too small.
     """
+    remedy = f'leave such images out by --min-side {(PATCH if data.patch else STEP) * scale} of mipkd data pack'
     if not data.patch:
-        least = STEP * scale
-        raise UserError(f'{option}: {data.gt}: {data.smallest}, and less than {least} pixels are too few to train on; '
-                        f'leave such images out by --min-side {least} of mipkd data pack')
-
-
-def note_on_patches(data: Dataset, scale: int) -> str | None:
-    """A note where patches are smaller than usual, else None."""
-    if data.patch == PATCH:
-        return None
-    return (f'note: {printable(data.gt)}: {data.smallest}, so that gt_size is {data.patch * scale} and not '
-            f'{PATCH * scale}; --min-side {PATCH * scale} of mipkd data pack leaves such images out')
+        raise UserError(f'{option}: {data.gt}: {data.smallest}, and less than {STEP * scale} pixels are too few to '
+                        f'train on; {remedy}')
+    if data.patch < PATCH:
+        print(f'note: {printable(data.gt)}: {data.smallest}, so that gt_size is {data.patch * scale} and not '
+              f'{PATCH * scale}; {remedy} for the usual size', file=sys.stderr)
 
 
 def _find_pair(option: str, root: Path, scale: int, part: str, lq: Path | None) -> tuple[Path, Path]:

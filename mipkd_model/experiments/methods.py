@@ -2,8 +2,6 @@
 
 A method is the losses that its option file has in ``train``, and the mixers where a loss needs them; nothing else.
 """
-from __future__ import annotations
-
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, near_miss
@@ -49,34 +47,34 @@ METHODS: dict[str, Blocks] = {
 COMMENTS = {
     'pixel_opt': 'student against ground truth',
     'kd_opt': 'student against teacher',
-    'fitnet_opt': "student's maps, taken to the teacher's width, against the teacher's",
-    'fitnet_opt.variant': 'regressor, channel_mean',
+    'fitnet_opt': "the student's features against the teacher's",
+    'fitnet_opt.variant': "regressor, by which they get the teacher's width; channel_mean",
     'fitnet_opt.criterion': 'l1, mse',
-    'at_opt': 'attention maps: the energy of the maps at each pixel',
+    'at_opt': 'attention maps: the energy of the features at each pixel',
     'at_opt.criterion': 'l1, mse',
     'rkd_opt': 'relations between the samples of a batch',
-    'fakd_opt': 'affinities between the pixels of the maps',
-    'csd_opt': 'nearer to the teacher than to bicubic images, as VGG19 sees them',
-    'crosskd_opt': "the student's early stages go on through the teacher's later ones",
-    'crosskd_opt.position': "number of the position where the student's map goes over; ~ is the middle one",
+    'fakd_opt': 'affinities between the pixels of the features',
+    'csd_opt': 'nearer to the teacher than to bicubic images, in the features of VGG19',
+    'crosskd_opt': "the student's features continue through the teacher's later stages",
+    'crosskd_opt.position': 'number of the position where they do; ~ is the middle one',
     'dukd_opt': 'the teacher labels more inputs than there are pairs',
     'dukd_opt.zoom_in': 'HR crops of the size of lq',
-    'dukd_opt.zoom_out': 'lq, shrunk',
-    'dukd_opt.consistency': "the student's input is changed and its output changed back",
+    'dukd_opt.zoom_out': 'lq, downsampled',
+    'dukd_opt.consistency': "an invertible augmentation of the student's input, undone in its output",
     'mixer_opt': 'encoders and decoders of each position',
-    'mixer_opt.latent': "channels of the latent space; ~ is as many as the teacher's maps have",
+    'mixer_opt.latent': "channels of the latent space; ~ is as many as the teacher's features have",
     'mixer_opt.encoder': 'separate, shared, none',
     'mixer_opt.kind': 'cnn, mlp',
     'mixer_opt.depth': 'convolutions in each',
     'mixer_opt.mask': 'random3d, grid, similarity',
-    'mixer_opt.ratio': "share of the student's values",
-    'feature_prior_opt': "maps decoded from the mixture against the teacher's maps",
+    'mixer_opt.ratio': "fraction of the student's values",
+    'feature_prior_opt': "features decoded from the mixture against the teacher's",
     'feature_prior_opt.normalize': 'what distances are divided by: std (of the features), none, or a number',
-    'feature_prior_opt.autoencoder_of': 'whose maps are encoded and decoded: teacher, both',
-    'feature_prior_opt.autoencoder_trains_student': 'or the mixers alone',
+    'feature_prior_opt.autoencoder_of': 'whose features are encoded and decoded: teacher, both',
+    'feature_prior_opt.autoencoder_trains_student': 'or only the mixers',
     'feature_prior_opt.schedule': 'of loss_weight: from all of it to none at half of the training',
     'feature_prior_opt.schedule.type': 'constant, linear, cosine',
-    'feature_prior_opt.schedule.end': 'an iteration or, up to 1, a share of total_iter',
+    'feature_prior_opt.schedule.end': 'an iteration or, up to 1, a fraction of total_iter',
     'block_prior_opt': "output of a stack of teacher and student stages against the teacher's",
     'block_prior_opt.assembly': 'chain, restart',
     'block_prior_opt.recompute': "activation checkpointing of the teacher's stages, for less memory",

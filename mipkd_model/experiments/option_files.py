@@ -1,6 +1,4 @@
 """The option files of a run: of its training, and of the test of the trained student or of the teacher as it is."""
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,14 @@ from .teacher import Teacher
 COMMENTS = {
     'num_gpu': 'all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU',
     'table': 'where the results stand in tables',
-    'train.precision': 'bf16 where the hardware has it, else fp32; or say which: bf16, tf32, fp32',
+    'train.precision': 'mixed precision: bf16 where the hardware has it, else fp32; or one of bf16, tf32, fp32',
     'train.compile': "torch.compile for the networks' blocks",
-    'train.accumulate': 'parts that a batch is passed in, for less memory',
-    'train.grad_clip': 'largest norm of the gradient',
+    'train.accumulate': 'gradient accumulation: parts that a batch is split into, for less memory',
+    'train.grad_clip': 'gradient clipping: largest norm of the gradient',
     'train.nonfinite': 'what happens to a step whose loss or gradient is not finite: skip, stop',
     **{f'train.{path}': comment for path, comment in methods.COMMENTS.items()},
     'val.check_teacher': 'measure the teacher first, and report one that is worse than bicubic',
-    'val.self_ensemble': 'mean over the 8 flips and turns',
+    'val.self_ensemble': 'mean over the 8 flips and rotations',
     'val.tile': 'lq pixels; cut large images into tiles',
     'val.tile_pad': 'lq pixels that a tile sees beyond its edge',
     'logger.keep_states': 'newest training states that are kept',
@@ -35,9 +33,9 @@ COMMENTS = {
 LINES_ABOVE = {
     'train.precision': ['How steps are computed, not what; docs/speed.md says what each is worth.'],
     'train.cuts_g': [
-        'Feature maps are taken after the head and after every stage. A stage ends after each block that is named '
-        'here; a', 'number instead of names cuts into that many even stages, which lets student and teacher differ in '
-        'depth and family.'],
+        'Features are taken after the head and after every stage. A stage ends after each block that is named here; a',
+        'number instead of names cuts into that many even stages, for student and teacher of different depth or '
+        'family.'],
 }
 WHY_FROM_SCRATCH = [
     "From scratch, so that no other run has to come first. The paper's family of work starts the x4 EDSR student from",
@@ -45,12 +43,13 @@ WHY_FROM_SCRATCH = [
 WHY_FROM_X2 = [
     "The paper's family of work starts the x4 EDSR student from its x2 student (strict_load_g: false takes all weights",
     'of equal shape, that is all but the last step of the upsampler).']
+TABLE = ('  mipkd table pairs', '      its figures with those of other runs')
 READINGS = [
     "Sizes and schedule follow the paper's family of work; docs/mipkd.md says which settings are published and which",
-    "are this project's reading. Another student, teacher or method: mipkd options --list, or edit the blocks."]
+    "are this project's reading. Another student, teacher or method: mipkd options list, or edit the blocks."]
 CUSTOM_READINGS = [
     "Sizes, patches and learning rates follow the paper's family of work; milestones, average of the weights and the",
-    'distances of validations follow from the number of steps. docs/options.md describes every option.']
+    'validations follow from the number of iterations. docs/options.md describes every option.']
 
 
 def text_of_training(run: Run, file: str | Path) -> str:
@@ -67,7 +66,7 @@ def text_of_training(run: Run, file: str | Path) -> str:
     lines_above = {**LINES_ABOVE, 'path.pretrain_network_g': why, f'train.{next(iter(blocks))}': ['']}
     header = [f'{run.row} for x{run.pair.scale}.', f'Student: {STUDENTS[run.pair.student].about}.',
               f'Teacher: {run.teacher.about if has_teacher else "none"}.', '',
-              *_steps_of_training(run, Path(file), has_teacher), '', *(CUSTOM_READINGS if run.custom else READINGS),
+              *_steps_of_training(run, Path(file), has_teacher), '', *(CUSTOM_READINGS if run.is_custom else READINGS),
               _written_by(run, run.name)]
     return option_text(_training_options(run, blocks, has_teacher), header, comments, lines_above)
 
@@ -100,7 +99,7 @@ def text_of_test(run: Run, file: str | Path) -> str:
 def write_command(name: str, file: Path | None = None) -> str:
     """The command that writes the option file of a training or test, into ``options`` or to ``file``."""
     out = [] if file is None or file == Path('options', f'{name}.yml') else ['--out', file]
-    return command('mipkd', 'options', '--name', name, *out)
+    return command('mipkd', 'options', 'write', '--name', name, *out)
 
 
 def _training_options(run: Run, blocks: Blocks, has_teacher: bool) -> dict[str, Any]:
@@ -138,12 +137,12 @@ def _training_options(run: Run, blocks: Blocks, has_teacher: bool) -> dict[str, 
 def _cuts(run: Run, blocks: Blocks) -> dict[str, Any]:
     if FEATURE_LOSSES.isdisjoint(blocks):
         return {}
-    names = None if run.custom and run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student))
-    return {'cuts_g': names or 3, 'cuts_t': names or 3}
+    cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
+    return {'cuts_g': cuts, 'cuts_t': cuts}
 
 
 def _common_options(run: Run, name: str) -> dict[str, Any]:
-    plugins = {'plugins': list(run.custom.plugins)} if run.custom and run.custom.plugins else {}
+    plugins = {'plugins': list(run.custom.plugins)} if run.custom.plugins else {}
     return {'name': name, 'model_type': 'MiPKDModel', 'scale': run.pair.scale, 'num_gpu': 'auto', 'manual_seed': 0,
             **plugins, 'table': {'pair': run.title, 'method': run.row}}
 
@@ -168,46 +167,43 @@ def _teacher_comment(teacher: Teacher) -> str:
     return f'the teacher: {teacher.parameters / 1e6:.2f}M parameters{assumed}'
 
 
+def _written_by(run: Run, name: str) -> str:
+    return f'This file was written by: {run.custom.command or write_command(name)}'
+
+
 def _start(script: str, file: Path) -> str:
     return f'  {command("mipkd", script, "-opt", file)}'
 
 
-def _written_by(run: Run, name: str) -> str:
-    return f'This file was written by: {run.custom.command if run.custom else write_command(name)}'
+def _note(run: Run, what: str, name: str, file: Path) -> str:
+    """Explains the command above it, which needs the option file of that name."""
+    return f'      {what}' + ('' if run.is_custom else f'; file written by: {write_command(name, file)}')
 
 
 def _steps_of_training(run: Run, file: Path, has_teacher: bool) -> Iterator[str]:
     """What to type, from nothing to a table, with an explanation below a command that needs one."""
-    custom = run.custom
     if run.start:
         start = file.with_name(f'{run.start.name}.yml')
-        yield _start('train', start)
-        yield f'      the x2 student; its file is written by: {write_command(run.start.name, start)}'
-    fetched = {'DIV2K': not (custom and custom.data), 'benchmark sets': not (custom and custom.val),
-               'published weights': has_teacher and not (custom and custom.teacher)}
+        yield from (_start('train', start), _note(run, 'the x2 student', run.start.name, start))
+    fetched = {'DIV2K': not run.custom.data, 'benchmark sets': not run.custom.val,
+               'published weights': has_teacher and not run.custom.teacher}
     if any(fetched.values()):
         yield f'  {command("mipkd", "data", "all", "-opt", file)}'
         yield f'      {", ".join(name for name, is_fetched in fetched.items() if is_fetched)}'
-    yield _start('train', file)
     test = file.with_name(f'{run.test_name}.yml')
-    yield _start('test', test)
-    yield '      PSNR and SSIM' + ('' if custom else f'; its file is written by: {write_command(run.test_name, test)}')
-    yield '  mipkd table'
-    yield '      its figures beside those of other runs'
+    yield from (_start('train', file), _start('test', test), _note(run, 'PSNR and SSIM', run.test_name, test), *TABLE)
 
 
 def _header_of_test(run: Run, file: Path) -> Iterator[str]:
-    pair, custom = run.pair, run.custom
+    pair = run.pair
     if run.is_teacher:
         yield from (f'Test of the teacher for x{pair.scale}.', f'Teacher: {run.teacher.about}.', '')
-        if not (custom and custom.teacher):
+        if not run.custom.teacher:
             yield f'  mipkd teacher get {teacher_key(pair.teacher, pair.scale)}'
     else:
-        yield from (f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', '')
         train = file.with_name(f'{run.name}.yml')
-        yield _start('train', train)
-        yield '      the student' + ('' if custom else f'; its file is written by: {write_command(run.name, train)}')
-    if not (custom and custom.val):
-        yield '  mipkd data benchmark'
-        yield f'      {", ".join(data.name for data in run.test_sets)}'
-    yield from (_start('test', file), '  mipkd table', '      its figures beside those of other runs', '')
+        yield from (f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', '',
+                    _start('train', train), _note(run, 'the student', run.name, train))
+    if not run.custom.val:
+        yield from ('  mipkd data benchmark', f'      {", ".join(data.name for data in run.test_sets)}')
+    yield from (_start('test', file), *TABLE, '')

@@ -1,6 +1,4 @@
 """Options as the text of an option file: plain data, with comments by the path of an option."""
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

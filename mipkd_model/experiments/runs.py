@@ -10,7 +10,7 @@ from .custom import CustomParts
 from .dataset import Dataset, benchmark, div2k
 from .methods import METHODS, TEACHER, blocks_of
 from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
-from .schedule import Schedule
+from .schedule import PUBLISHED, Schedule
 from .teacher import Teacher, published_teacher
 
 SETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
@@ -59,7 +59,7 @@ class Run:
     """A name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``."""
     is_entry: bool = False
     """Whether it is the one that the README starts with, which waits for no other run."""
-    custom: CustomParts | None = None
+    custom: CustomParts = CustomParts()
     """Parts of a user's own; a run with any waits for no other, either."""
 
     def __post_init__(self) -> None:
@@ -70,6 +70,11 @@ class Run:
     def is_teacher(self) -> bool:
         """Whether a teacher is tested."""
         return self.method == TEACHER
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it has parts of a user's own."""
+        return self.custom.command is not None
 
     @property
     def name(self) -> str:
@@ -84,14 +89,13 @@ class Run:
     @property
     def _stem(self) -> str:
         stem = 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
-        return f'{stem}_{self.custom.suffix}' if self.custom else stem
+        return stem + self.custom.suffix
 
     @property
     def title(self) -> str:
         """What tables call the pair."""
-        if self.custom and self.custom.teacher:
-            return f'{self.custom.teacher.label}-{self.pair.student}'
-        return self.pair.title
+        teacher = self.custom.teacher
+        return f'{teacher.label}-{self.pair.student}' if teacher else self.pair.title
 
     @property
     def row(self) -> str:
@@ -107,31 +111,31 @@ class Run:
     def start(self) -> Run | None:
         """The run that comes first because its student is the start of this one's, or None."""
         is_edsr = STUDENTS[self.pair.student].block['type'] == 'EDSRStudent'
-        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.custom:
+        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.is_custom:
             return None
         return replace(self, pair=replace(self.pair, scale=2))
 
     @property
     def teacher(self) -> Teacher:
         """The network that it learns from."""
-        return self.custom and self.custom.teacher or published_teacher(self.pair.teacher, self.pair.scale)
+        return self.custom.teacher or published_teacher(self.pair.teacher, self.pair.scale)
 
     @property
     def data(self) -> Dataset:
         """What it is trained on."""
-        return self.custom and self.custom.data or div2k(self.pair.scale)
+        return self.custom.data or div2k(self.pair.scale)
 
     @property
     def test_sets(self) -> list[Dataset]:
         """What the trained student is measured on; the first one also during the training."""
-        if self.custom and self.custom.val:
+        if self.custom.val:
             return [self.custom.val]
         return [benchmark(name, self.pair.scale) for name in SETS]
 
     @property
     def schedule(self) -> Schedule:
         """How long it trains."""
-        return Schedule(self.custom.total_iter) if self.custom and self.custom.total_iter else Schedule()
+        return Schedule(self.custom.total_iter or PUBLISHED)
 
 
 ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)

@@ -1,6 +1,4 @@
 """How long a run trains, and what of its option file follows from that."""
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 PUBLISHED = 250_000

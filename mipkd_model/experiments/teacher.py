@@ -1,6 +1,4 @@
 """The teacher of a run: a published one, or one whose weights a user has."""
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,4 @@
 """The part of an image that figures enlarge: the box that is asked for, or the one where methods differ most."""
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,10 +39,8 @@ def most_different_box(gt: np.ndarray, outputs: Sequence[np.ndarray], size: Sequ
     boxes inside the border, the one with the greatest sum.
 
     Args:
-        gt: uint8 (H, W, 3).
-        outputs: the same of each method.
-        size: (w, h) of the box in pixels.
-        border: pixels from each edge to the box; fewer where it is too large for that.
+        gt: uint8 (H, W, 3); ``outputs`` are the same of each method.
+        size: (w, h) of the box in pixels; it keeps ``border`` pixels from the edges, or fewer if it is too large.
 
     Raises:
         UserError: the box is larger than the image.

@@ -1,6 +1,4 @@
 """The figure of enlarged crops: the HR image with a box at the left, what each method makes of the box at the right."""
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -37,9 +35,6 @@ def draw_crops(pictures: Pictures, box: Box, columns: int | None = None) -> Figu
         pictures: the image and the outputs.
         box: (x, y, w, h) in pixels of gt.
         columns: crops in a row; by default two rows, but one of three or five crops. A shorter last row is centered.
-
-    Returns:
-        The figure, whose axes are the whole image, then the crops.
 
     Raises:
         UserError: more columns than crops; the records measured PSNR or SSIM in different ways.

@@ -1,6 +1,4 @@
 """The figure of training curves: a metric of validation, losses, and their gradients, over the iterations of runs."""
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,9 +31,6 @@ def draw_curves(curves: Sequence[Curve], metric: str | None = None,
         losses: what ``read_losses`` gave, for a panel of losses.
         gradients: by the label of the curve what ``read_gradients`` gave of one of its runs, for panels of their norms
             and of their cosines.
-
-    Returns:
-        The figure, whose axes are that of the metric and, where they are asked for, of losses, norms and cosines.
 
     Raises:
         UserError: a run has no metric of that name, or no iteration is common to all seeds.

@@ -1,6 +1,4 @@
 """The figure of difference maps: where students differ from their teacher, and whether that is for the better."""
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -39,14 +37,8 @@ def draw_maps(pictures: Pictures, box: Box | None = None) -> Figure:
     |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR than the teacher and red where it
     is farther. Differences are of Y, in gray levels of 255. All students share both color scales; each scale ends at
     the 99.5th percentile of its maps. The mean of each map, over the whole image, is below it. Columns are narrower
-    where the figure would be higher than a page.
-
-    Args:
-        pictures: the teacher's record first, then those of at least one student.
-        box: (x, y, w, h) in pixels of gt, which is drawn into all of them, as into the figure of crops.
-
-    Returns:
-        The figure, whose axes are the cells row by row, then the three color bars.
+    where the figure would be higher than a page. The teacher's record is the first one of ``pictures``; a box (x, y, w,
+    h) in pixels of gt is drawn into all images.
     """
     teacher, *students = pictures.outputs
     teacher_name, *names = labels(pictures.records)

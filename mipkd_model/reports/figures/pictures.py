@@ -1,6 +1,4 @@
 """Which records figures show, and the images of these records."""
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +16,7 @@ from ..tables.measured import RowName, row_of
 
 
 def records_of(paths: Iterable[str | Path], dataset: str) -> list[Record]:
-    """The records of one dataset, in the order of ``paths``, each once.
-
-    Args:
-        paths: files of records, and folders such as ``results/<name>``, of which validation during training is left
-            out.
-        dataset: name of the dataset.
+    """The records of one dataset in files and folders, of which validation during training is left out.
 
     Raises:
         UserError: a path has no such record, or the records are not of the same scale and images.

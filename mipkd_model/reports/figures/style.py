@@ -1,6 +1,4 @@
 """What figures share: their style, parts of axes, and how they are saved."""
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,10 +59,7 @@ def checked_out(out: str) -> Path:
 def save_figure(figure: Figure, out: Path, png_dpi: int | None = None) -> Path:
     """Write a figure with tight margins; the file is complete or, if that fails, as it was before. Returns its path.
 
-    Args:
-        figure: what to write.
-        out: with a suffix of ``SUFFIXES``.
-        png_dpi: pixels in an inch of PNG, where noise makes it large; None: the figure's own.
+    ``png_dpi`` replaces the figure's dots per inch in PNG, for figures that noise makes large.
     """
     if out.suffix == '.png' and png_dpi:
         figure.dpi = png_dpi

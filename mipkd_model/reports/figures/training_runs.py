@@ -1,6 +1,4 @@
 """What figures of training curves show: validations, losses and gradients of runs, joined to lines."""
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -40,11 +38,7 @@ class Curve:
 
 
 def read_runs(paths: Iterable[str | Path], dataset: str | None = None) -> list[TrainedRun]:
-    """Read the records of validation during training.
-
-    Args:
-        paths: folders such as ``experiments/<name>``, or one that holds several of them.
-        dataset: name of the dataset; None takes the only one.
+    """Read the records of validation in folders ``experiments/<name>``; without ``dataset`` there must be only one.
 
     Raises:
         UserError: a path has no records of validation, or none of the dataset; datasets or scales differ.
@@ -174,12 +168,7 @@ def read_gradients(folder: Path) -> Gradients:
 
 
 def references(curves: Sequence[Curve], name: str) -> dict[str, float]:
-    """Values of level lines by their labels: bicubic, and the teachers where the trainings have measured them.
-
-    Args:
-        curves: of one dataset.
-        name: of the metric.
-    """
+    """Values of level lines by their labels: bicubic, and the teachers where the trainings have measured them."""
     records = [run.records[-1] for curve in curves for run in curve.runs]
     found = {}
     bicubic = [record.bicubic[name] for record in records if name in record.bicubic]

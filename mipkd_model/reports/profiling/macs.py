@@ -4,8 +4,6 @@ A multiply-accumulate (MAC) is one product of a convolution or of a matrix produ
 and weights by values, are among them. Biases, norms, activations, pooling, resizing, sums and products by element are
 not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
 """
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -24,7 +22,7 @@ from mipkd_arch.staged_view import has_view, staged_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from ...config.checks import check_call
+from ...config.blocks import check_call
 from ...networks.build import make_network
 from ...networks.catalog import how_to_get_weights
 from . import LR_SIZE

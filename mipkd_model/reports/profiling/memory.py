@@ -1,6 +1,4 @@
 """The most memory that tensors take while something runs."""
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,6 +1,4 @@
 """What networks cost on a device: latency, throughput and peak memory, with parameters and multiply-accumulates."""
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -80,10 +78,6 @@ def profile(targets: Sequence[str], size: tuple[int, int], timing: Timing | None
 
 def measure_passes(targets: Sequence[Target], timing: Timing) -> list[dict[str, Any]]:
     """Measure forward passes of networks, in turn, so that all of them meet the same load of the machine.
-
-    Args:
-        targets: the networks, all of which lie in the device's memory at once.
-        timing: how.
 
     Returns:
         For each ``ms`` (median of a pass), ``ms_rounds``, ``images_per_second`` (by the median) and ``peak_bytes``.

@@ -1,6 +1,4 @@
 """What a user may call a network: an option file, a pair of the compared runs, or the block itself."""
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,4 @@
 """Tables of MiPKD's ablations: the variants by dataset, and whether they come out in the published order."""
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,12 +22,7 @@ def published_order(name: str, variants: Iterable[str]) -> list[tuple[str, str]]
 
 
 def agreement(order: Sequence[tuple[str, str]], values: Mapping[str, float | None], labels: Mapping[str, str]) -> str:
-    """Whether PSNR follows an order.
-
-    Args:
-        order: the better and the worse method of two.
-        values: mean PSNR by method, None where it is not measured.
-        labels: what the methods are called in the answer.
+    """Whether mean PSNR by method, None where it is not measured, follows what ``published_order`` gives.
 
     Returns:
         ``yes``; ``no:`` and what contradicts, as printed; ``equal:`` and what is, where nothing contradicts; ``?``
@@ -53,14 +46,7 @@ def agreement(order: Sequence[tuple[str, str]], values: Mapping[str, float | Non
 
 def ablation_results(ablation: Ablation, measured: Cells, pair: str, scale: int,
                      datasets: Sequence[str] | None = None) -> PairResults:
-    """The measured figures of an ablation's variants; a row for each, measured or not.
-
-    Args:
-        ablation: its variants.
-        measured: as ``measured_cells`` gives it.
-        pair, scale: of which networks.
-        datasets: columns; None: the paper's and those found.
-    """
+    """The measured figures of an ablation's variants, a row for each; ``datasets`` are by default the paper's."""
     datasets = tuple(datasets or columns_of(measured, pair))
     found = pair_results(measured, published=False, pairs=[pair], scales=[scale], datasets=datasets,
                          methods=list(ablation.variants))
@@ -74,15 +60,7 @@ def ablation_results(ablation: Ablation, measured: Cells, pair: str, scale: int,
 
 
 def ablation_table(name: str, ablation: Ablation, results: PairResults, scale: int, y_channel: bool = True) -> Table:
-    """An ablation as a table of variants by datasets.
-
-    Args:
-        name: of the ablation.
-        ablation: its title, variants and published order.
-        results: what ``ablation_results`` gave.
-        scale: of the networks.
-        y_channel: the figures are on Y, else on RGB.
-    """
+    """The results of an ablation as a table of variants by datasets; figures are on Y or RGB."""
     lines = [(ablation.variants[row.method], row.label, *(measured_text(cell) for cell in cells.values()))
              for row, cells in results.rows.items()]
     lines.append(('as published?', '', *_agreements(name, ablation, results).values()))

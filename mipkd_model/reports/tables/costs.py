@@ -1,10 +1,8 @@
 """What networks cost to run and methods cost to train."""
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ...evaluation.records import Record
 from ...experiments.methods import TEACHER
@@ -13,16 +11,6 @@ from .measured import method_order
 from .pair_table import UNKNOWN
 from .results import pair_order
 
-REFERENCE = {
-    ('teacher', 'EDSR'): {2: (40.73, None), 3: (43.68, None), 4: (43.09, 3293.35)},
-    ('student', 'EDSR'): {2: (2.55, None), 3: (2.74, None), 4: (2.70, 207.28)},
-    ('teacher', 'RCAN'): {2: (15.44, None), 3: (15.63, None), 4: (15.59, 1043.2)},
-    ('student', 'RCAN'): {2: (5.02, None), 3: (5.21, None), 4: (5.17, 366.7)},
-    ('teacher', 'SwinIR'): {2: (11.75, None), 3: (11.94, None), 4: (11.90, 856.9)},
-    ('student', 'SwinIR'): {2: (1.09, None), 3: (1.27, None), 4: (1.24, 120.5)},
-}
-"""Millions of parameters and billions of multiply-accumulates at 256x256 LR pixels, by scale."""
-REFERENCE_SOURCE = "the networks of the paper's pairs, counted from BasicSR's layers"
 BASE = 'Logits-KD'
 """The method that the others' time is compared with."""
 SLOWER = {'MiPKD': 0.38}
@@ -33,51 +21,30 @@ UNITS = {'parameters': (1e6, 'M'), 'macs': (1e9, 'G')}
 """Of what is counted."""
 
 
-class Cost(Protocol):
-    """What a network costs."""
-
-    @property
-    def parameters(self) -> int: ...
-
-    @property
-    def macs(self) -> int: ...
-
-
 def recorded_networks(records: dict[Path, Record]) -> dict[tuple[str, int, str], dict[str, Any]]:
     """Option blocks of the networks of records, by pair, scale and ``teacher`` or ``student``."""
     return {(record.pair, record.scale, 'teacher' if record.method == TEACHER else 'student'): record.network
             for record in reversed(records.values())}
 
 
-def network_rows(pairs: Sequence[tuple[str, int, Any, Any]], cost_of: Callable[[str, Any, int], Cost | None]
+def network_rows(pairs: Sequence[tuple[str, int, Any, Any]], cost_of: Callable[[str, Any, int], Any]
                  ) -> list[dict[str, Any]]:
-    """Costs of the networks of pairs.
+    """``parameters`` and ``macs`` of the networks of pairs, and for each pair a third row with the ratios.
 
     Args:
-        pairs: title and scale of each, and what teacher and student are: their names, or anything else that
-            ``cost_of`` knows.
-        cost_of: gets 'teacher' or 'student', which one, and the scale; gives None where the cost is not known.
-
-    Returns:
-        For each network its ``parameters`` and ``macs``, and the same as ``reference_parameters`` and
-        ``reference_macs``; for each pair a third dict with the ratios. None where it is not known.
+        pairs: title and scale of each, and what teacher and student are to ``cost_of``.
+        cost_of: gets 'teacher' or 'student', which one, and the scale; gives None where its cost is not known.
     """
     rows = []
     for title, scale, *networks in pairs:
         of_pair: list[dict[str, Any]] = []
         for role, network in zip(('teacher', 'student'), networks, strict=True):
             cost = cost_of(role, network, scale)
-            row: dict[str, Any] = {'table': 'networks', 'pair': title, 'scale': scale, 'network': role}
-            for name in UNITS:
-                row[name] = getattr(cost, name) if cost else None
-            key = (role, network) if isinstance(network, str) else ('', '')
-            known = REFERENCE.get(key, {}).get(scale, (None, None))
-            for (name, (unit, _)), value in zip(UNITS.items(), known, strict=True):
-                row[f'reference_{name}'] = None if value is None else round(value * unit)
-            of_pair.append(row)
+            of_pair.append({'network': role, **{name: cost and getattr(cost, name) for name in UNITS}})
         teacher, student = of_pair
-        ratio = {name: teacher[name] / student[name] if teacher[name] and student[name] else None for name in UNITS}
-        rows += [teacher, student, {'table': 'networks', 'pair': title, 'scale': scale, 'network': RATIO, **ratio}]
+        of_pair.append({'network': RATIO, **{
+            name: teacher[name] / student[name] if teacher[name] and student[name] else None for name in UNITS}})
+        rows += [{'table': 'networks', 'pair': title, 'scale': scale, **row} for row in of_pair]
     return rows
 
 
@@ -85,14 +52,13 @@ def network_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of ``network_rows`` as a table."""
     lines = []
     for names, row in zip(_names(rows), rows, strict=True):
-        counts = [_count(row, key, name) for name in UNITS for key in (name, f'reference_{name}')]
+        counts = [UNKNOWN if row[name] is None else f'{row[name]:.2f}' if row['network'] == RATIO else
+                  f'{row[name] / unit:.2f}{letter}' for name, (unit, letter) in UNITS.items()]
         lines.append((*names, row['network'], *counts))
-    notes = [f'reference: {REFERENCE_SOURCE}']
-    if any(UNKNOWN in line for line in lines):
-        notes.append('?: not known; the sizes of a teacher that spandrel opens are in the file of its weights')
+    note = '?: not known; the sizes of a teacher that spandrel opens are in the file of its weights'
     return Table('Networks: parameters, and multiply-accumulates (MACs) for 256x256 LR pixels',
-                 ('Pair', 'Scale', 'Network', 'Parameters', 'reference', 'MACs', 'reference'), tuple(lines), 3,
-                 tuple(notes))
+                 ('Pair', 'Scale', 'Network', 'Parameters', 'MACs'), tuple(lines), 3,
+                 (note, ) if any(UNKNOWN in line for line in lines) else ())
 
 
 def training_rows(records: Mapping[Path, Record]) -> list[dict[str, Any]]:
@@ -154,16 +120,3 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         pair, scale = row['pair'], row['scale']
         yield '' if pair == last[0] else pair, '' if (pair, scale) == last else f'x{scale}'
         last = pair, scale
-
-
-def _count(row: Mapping[str, Any], key: str, name: str) -> str:
-    if key not in row:
-        return ''
-    if row[key] is None:
-        return UNKNOWN
-    if row['network'] == RATIO:
-        return f'{row[key]:.2f}'
-    unit, letter = UNITS[name]
-    # References have the digits that they are published with.
-    digits = 'g' if key != name and name == 'macs' else '.2f'
-    return f'{row[key] / unit:{digits}}{letter}'

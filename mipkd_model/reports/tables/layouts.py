@@ -1,6 +1,4 @@
 """Tables as text: for the terminal, Markdown, LaTeX and CSV."""
-from __future__ import annotations
-
 import csv
 import io
 import re

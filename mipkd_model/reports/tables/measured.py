@@ -1,6 +1,4 @@
 """Which records count in which cell of a table, and what they give there."""
-from __future__ import annotations
-
 import math
 import statistics
 from collections import Counter
@@ -122,18 +120,12 @@ def row_of(record: Record) -> RowName:
 
 
 def scores_of(file: Path, record: Record, y_channel: bool = True) -> tuple[dict[str, float | None], ...]:
-    """PSNR and SSIM by the protocol of the tables: a border of ``scale`` pixels left out.
+    """PSNR in dB and SSIM of the network and of bicubic by the protocol of the tables, None where not measured so.
 
-    Args:
-        file: of the record, for errors.
-        record: what was measured.
-        y_channel: on Y of YCbCr, else on RGB.
-
-    Returns:
-        Dicts with ``psnr`` in dB and ``ssim``, None where not measured so: of the network, of bicubic.
+    A border of ``scale`` pixels is left out; figures are on Y of YCbCr or on RGB.
 
     Raises:
-        ProtocolError: it has neither by this protocol.
+        ProtocolError: the record has neither by this protocol.
     """
     names: dict[str, str] = {}
     blocks = record.protocol.get('metrics') or {}
@@ -153,12 +145,7 @@ def scores_of(file: Path, record: Record, y_channel: bool = True) -> tuple[dict[
 
 def measured_cells(records: Mapping[Path, Record], y_channel: bool = True,
                    warn: Callable[[str], None] = lambda text: None) -> Cells:
-    """Sort records into the cells of the tables; those of another protocol are left out.
-
-    Args:
-        records: by file, as ``find_records`` gives them.
-        y_channel: figures on Y, else on RGB.
-        warn: is called with a line for each record that is left out.
+    """Sort records, by file, into the cells of the tables; ``warn`` is called for each one of another protocol.
 
     Raises:
         ProtocolError: no record has figures by the protocol.

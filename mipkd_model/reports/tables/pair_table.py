@@ -1,6 +1,4 @@
 """The results of a pair as a table with notes on every mark in it, and the table of where its figures come from."""
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
@@ -16,14 +14,7 @@ STYLES = {1: 'best', 2: 'second'}
 
 
 def pair_table(results: PairResults, measured: bool = True, published: bool = True, y_channel: bool = True) -> Table:
-    """The table of a pair: rows by scale and method.
-
-    Args:
-        results: what to show.
-        measured: show the measured figures.
-        published: show the published figures, of the pairs that have any; with both, the difference, too.
-        y_channel: the figures are on Y, else on RGB.
-    """
+    """The table of a pair: rows by scale and method, with the measured and the published figures on Y or RGB."""
     published = published and (results.pair in PAIRS or not measured)
     letters = _source_letters(results) if published else {}
     lines: list[tuple[Text, ...]] = []
@@ -85,7 +76,7 @@ def measured_text(cell: Cell, is_network: bool = True) -> Text:
     marks += '†' * (is_network and any(run.iteration is not None for run in cell.measured.runs))
     stds = {metric: cell.measured.std(metric) for metric in METRICS}
     figures = _figures(cell.value, cell.ranks, stds=stds)
-    return (*figures, marks) if marks else figures
+    return figures + (marks, ) if marks else figures
 
 
 def signed(value: float | None, metric: str) -> str:

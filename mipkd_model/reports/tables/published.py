@@ -1,6 +1,4 @@
 """Figures that others have printed, with who printed them and whether they are comparable with the paper's pairs."""
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from functools import cache

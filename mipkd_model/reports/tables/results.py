@@ -1,6 +1,4 @@
 """Which measured and which published figures go into which cell of a pair's table, and which of them are the best."""
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,12 +54,9 @@ class PairResults:
 def pair_results(measured: Cells, *, published: bool = True, pairs: Sequence[str] | None = None,
                  scales: Sequence[int] | None = None, datasets: Sequence[str] | None = None,
                  methods: Sequence[str] | None = None) -> list[PairResults]:
-    """Results of all pairs that have any figure.
+    """Results of all pairs that have any figure; None shows all, ``methods`` are shown in their order.
 
-    Args:
-        measured: as ``measured_cells`` gives it.
-        published: add the published figures, and rows that are known from publications alone.
-        pairs, scales, datasets, methods: what to show; methods in that order; None: all.
+    Published figures add rows that are known from publications alone.
     """
     theirs = published_cells() if published else {}
     names = {(pair, row) for pair, row, _ in measured}
