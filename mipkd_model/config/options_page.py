@@ -43,7 +43,7 @@ HEAD = '''\
 Every option that a run of `MiPKDModel` reads. An option file is YAML; `mipkd options` writes complete ones, `mipkd
 check FILE` lists all that is wrong with one, and the launchers refuse it for the same reasons before anything is made.
 An option that nothing reads is a mistake, so a misspelled one is found. This page is written by
-`mipkd options --page --out docs/options.md`.
+`mipkd options page --out docs/options.md`.
 
 - Numbers may be written `0.0001`, `1e-4` or `!!float 1e-4`, integers also `5e3`. BasicSR's own reader takes `1e-4` for
   a string, so the files of this package have `!!float 1e-4`, which both read alike.
@@ -55,7 +55,7 @@ An option that nothing reads is a mistake, so a misspelled one is found. This pa
   before anything is checked, and may be lists: `train:optim_g:betas=[0.9,0.99]`.
   `train.ema_decay=0.99`, as messages write paths, is the same.
 - Paths are relative to the folder that a command is started in, and may begin with `~/`.
-- `mipkd options --page --plugins DIR` prints this page with the networks and losses of your own that a folder has.
+- `mipkd options page --plugins DIR` prints this page with the networks and losses of your own that a folder has.
 '''
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ('The whole file', TrainingFile, 'Trainings need `train` and `logger`, tests `val`.'),
@@ -83,8 +83,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
 def text_of_page() -> str:
     """The whole page, Markdown."""
     parts = [HEAD, *(_section(title, text, _rows(model)) for title, model, text in SECTIONS)]
-    parts.append('## Losses\n\nBlocks `train.<name>_opt`. [baselines.md](baselines.md) and [mipkd.md](mipkd.md) have the '
-                 'formulas.\n')
+    parts.append('## Losses\n\nBlocks `train.<name>_opt`. [baselines.md](baselines.md) and [mipkd.md](mipkd.md) have '
+                 'the formulas.\n')
     parts += [_class_section(name, kind) for name, kind in _ours(LOSS_REGISTRY)]
     parts.append(_class_section('train.mixer_opt', FeaturePriorMixer, GIVEN))
     parts.append('## Networks\n\nTypes of `network_g` and `network_t`, besides those of BasicSR.\n')
