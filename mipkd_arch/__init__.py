@@ -10,7 +10,7 @@ from .base.threads import set_thread_defaults
 from .registration import register, register_with_basicsr
 
 if TYPE_CHECKING:
-    from .staged_view import StagedView, StagedViewError, has_view, register_view, staged_view
+    from .staged_views import StagedView, StagedViewError, has_view, register_view, staged_view
 
 __all__ = ['StagedView', 'StagedViewError', 'has_view', 'register', 'register_view', 'staged_view']
 
@@ -24,4 +24,4 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     register('mipkd_arch')
-    return getattr(importlib.import_module('.staged_view', __name__), name)
+    return getattr(importlib.import_module('.staged_views', __name__), name)

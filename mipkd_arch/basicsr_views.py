@@ -12,7 +12,7 @@ from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
 from basicsr.archs.swinir_arch import SwinIR
 
-from .staged_view import StagedView, register_view
+from .staged_views import StagedView, register_view
 
 
 @register_view(EDSR, RCAN)

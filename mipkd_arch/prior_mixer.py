@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from .base.arguments import checked
 from .masks import MASKS, Uniform, blend
-from .staged_view import StagedOutput, StagedView
+from .staged_views import StagedOutput, StagedView
 
 STUDENT, TEACHER = 'student', 'teacher'
 Encoder = Literal['separate', 'shared', 'none']

@@ -18,7 +18,7 @@ from .base.checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .base.errors import UserError, reason_of
 from .base.network_record import load_recorded
 from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
-from .staged_view import crop_to, has_view, pad
+from .staged_views import crop_to, has_view, pad
 
 if TYPE_CHECKING:  # an optional package
     from spandrel import ImageModelDescriptor

@@ -6,7 +6,7 @@ from functools import partial
 from spandrel.architectures.DAT import DAT
 from torch import Tensor, nn
 
-from .staged_view import StagedView, register_view
+from .staged_views import StagedView, register_view
 
 
 @register_view(DAT)

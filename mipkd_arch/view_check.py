@@ -6,7 +6,7 @@ from torch import nn
 
 from .base.errors import reason_of
 from .size_probe import in_eval_mode, tolerance
-from .staged_view import StagedView, StagedViewError
+from .staged_views import StagedView, StagedViewError
 
 
 def check_view(view: StagedView, network: nn.Module, lq: torch.Tensor, output: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged_view import StagedOutput
+from mipkd_arch.staged_views import StagedOutput
 from mipkd_model.losses import DistillLoss, DistillStep
 from mipkd_model.losses.at_loss import ATLoss
 from mipkd_model.losses.fakd_loss import FAKDLoss

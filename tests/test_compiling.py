@@ -12,7 +12,7 @@ from precision import FEW_ROUNDINGS, no_worse
 
 from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_view import StagedView
+from mipkd_arch.staged_views import StagedView
 from mipkd_model.training.compiling import compile_blocks
 
 
@@ -104,7 +104,7 @@ def test_validation_compiles_nothing(tmp_path):
 
 
 def test_a_network_that_nobody_looks_into_is_compiled_whole(tmp_path):
-    from mipkd_arch.staged_view import whole_view
+    from mipkd_arch.staged_views import whole_view
     network = torch.nn.Conv2d(3, 3, 1)
     compile_blocks(whole_view(network, 1), backend='eager')
     assert network._compiled_call_impl

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mipkd_arch import staged_view
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged_view import StagedOutput
+from mipkd_arch.staged_views import StagedOutput
 from mipkd_model.data.bicubic import imresize
 from mipkd_model.losses.crosskd_loss import CrossKDLoss
 from mipkd_model.losses.csd_loss import CSDLoss

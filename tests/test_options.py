@@ -7,7 +7,7 @@ import tiny
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_arch.staged_view import staged_view
+from mipkd_arch.staged_views import staged_view
 from mipkd_model.config.checks import check_files, check_options, find_in_options, read_options
 from mipkd_model.training.build import make_losses, make_schedules
 

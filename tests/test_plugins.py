@@ -13,7 +13,7 @@ from refusals import refusal
 
 from mipkd_arch import has_view
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_view import _VIEWS
+from mipkd_arch.staged_views import _VIEWS
 from mipkd_model.cli import main
 from mipkd_model.config import plugins
 from mipkd_model.config.checks import check_networks, check_options, find_in_options

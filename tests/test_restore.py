@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 
-from mipkd_arch.staged_view import staged_view
+from mipkd_arch.staged_views import staged_view
 from mipkd_model.evaluation.restore import restorer, self_ensembled, tiled
 
 

@@ -35,9 +35,3 @@ def test_drawing_leaves_the_generators_of_others_alone():
     rng().numbers_of_samples('dukd', 2)[1].random()
     rng().numbers('dukd').random()
     assert random.getstate() == before
-
-
-def test_purposes_are_kept_for_whoever_must_know_what_a_step_decides():
-    one = rng()
-    one.numbers('a'), one.numbers_of_samples('b', 2)
-    assert one.purposes == ['a', 'b']

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mipkd_arch import StagedView, register_view, staged_view
 from mipkd_arch.size_probe import in_eval_mode, probe_network, takes_batches, trial_images
-from mipkd_arch.staged_view import size_multiple
+from mipkd_arch.staged_views import size_multiple
 from mipkd_model.config.checks import check_networks, check_options
 from mipkd_model.evaluation.metrics import score
 from mipkd_model.evaluation.restore import restorer

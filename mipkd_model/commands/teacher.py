@@ -59,7 +59,7 @@ def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> li
     import torch
     from tqdm import tqdm
 
-    from mipkd_arch.staged_view import size_multiple
+    from mipkd_arch.staged_views import size_multiple
 
     from ..evaluation.evaluate import EvaluationSettings, evaluate, mean_scores
     from ..evaluation.metrics import usual_metrics

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, near_miss, printable, reason_of, shown
-from mipkd_arch.staged_view import _VIEWS
+from mipkd_arch.staged_views import _VIEWS
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 

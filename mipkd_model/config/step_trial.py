@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.prior_mixer import TEACHER
 from mipkd_arch.size_probe import trial_images
 
 from ..base.randomness import StepRandom
@@ -99,9 +100,9 @@ def _failure(distiller: Distiller, batch: int, side: int, scale: int,
 
 def _failing_network(distiller: Distiller, lq: torch.Tensor) -> str:
     """The option of the network that fails on lq."""
-    padded = distiller.pad(lq)
     try:
-        distiller.teacher_forward(padded)
+        if TEACHER in distiller.views:
+            distiller.teacher_forward(distiller.pad(lq))
     except Exception:  # any failure
         return 'network_t'
     return 'network_g'

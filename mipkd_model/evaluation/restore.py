@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_view import crop_to, pad_to_multiple
+from mipkd_arch.staged_views import crop_to, pad_to_multiple
 
 Restore = Callable[[Tensor], Tensor]
 """From lq (N, C, H, W) to the output (N, C, scale * H, scale * W)."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mipkd_arch.staged_view import size_multiple
+from mipkd_arch.staged_views import size_multiple
 
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger

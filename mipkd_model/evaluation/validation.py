@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mipkd_arch.staged_view import size_multiple
+from mipkd_arch.staged_views import size_multiple
 
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
@@ -51,7 +51,7 @@ class Validator:
         self._checks: dict[str, list[ImageCheck]] = {}
         self._warned_of_teacher = False
         with eagerly():
-            self._size_multiple = size_multiple(network)
+            self.size_multiple = size_multiple(network)
         self._provenance = Provenance(None, None)
         if not opt['is_train']:
             self._provenance = Provenance.of_test(opt)  # now, since the file may change while the test runs
@@ -61,7 +61,7 @@ class Validator:
     def restore(self, lq: torch.Tensor) -> torch.Tensor:
         """Super-resolve lq (N, 3, H, W) in float32, as ``val`` says; returns (N, 3, upscale * H, upscale * W)."""
         with self._eval_mode() as network, torch.no_grad():
-            return self.settings.restorer(network, self._size_multiple)(lq)
+            return self.settings.restorer(network, self.size_multiple)(lq)
 
     @contextmanager
     def _eval_mode(self) -> Iterator[nn.Module]:
@@ -102,7 +102,7 @@ class Validator:
         hidden = None if opt['val'].get('pbar') is None else not opt['val']['pbar']
         with self._eval_mode() as network:
             results = evaluate(
-                self.settings.restorer(network, self._size_multiple), dataset, self.settings, self.device,
+                self.settings.restorer(network, self.size_multiple), dataset, self.settings, self.device,
                 check=name not in self._checks,
                 save_as=(lambda image: osp.join(folder, f'{image}_{suffix}.png')) if save_img else None,
                 progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or hidden))

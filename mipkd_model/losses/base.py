@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer, Mixed, mix_features
-from mipkd_arch.staged_view import StagedOutput, StagedView, crop_to
+from mipkd_arch.staged_views import StagedOutput, StagedView, crop_to
 
 from ..base.randomness import StepRandom
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mipkd_arch.base.arguments import checked
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT
-from mipkd_arch.staged_view import StagedView
+from mipkd_arch.staged_views import StagedView
 
 from basicsr.utils.registry import LOSS_REGISTRY
 

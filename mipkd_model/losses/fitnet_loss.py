@@ -10,7 +10,7 @@ from torch import nn
 
 from mipkd_arch.base.arguments import checked
 from mipkd_arch.prior_mixer import STUDENT, TEACHER
-from mipkd_arch.staged_view import StagedView
+from mipkd_arch.staged_views import StagedView
 
 from basicsr.utils.registry import LOSS_REGISTRY
 

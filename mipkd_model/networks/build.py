@@ -18,7 +18,7 @@ from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import check_record, load_recorded
 from mipkd_arch.registration import register
 from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
-from mipkd_arch.staged_view import StagedView, StagedViewError, has_view, size_multiple, staged_view
+from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, staged_view
 from mipkd_arch.view_check import check_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, Registry

@@ -10,7 +10,7 @@ from torch import nn
 
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.size_probe import probe_network
-from mipkd_arch.staged_view import NoStagedView, StagedView, StagedViewError, has_view, staged_view, whole_view
+from mipkd_arch.staged_views import NoStagedView, StagedView, StagedViewError, has_view, staged_view, whole_view
 
 from basicsr.utils.registry import LOSS_REGISTRY
 

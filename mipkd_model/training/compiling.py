@@ -8,7 +8,7 @@ import torch
 import torch._dynamo
 
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_view import StagedView
+from mipkd_arch.staged_views import StagedView
 
 COMPILERS = (os.environ['CXX'], ) if 'CXX' in os.environ else ('g++', 'clang++', 'c++', 'cl')
 

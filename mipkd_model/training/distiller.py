@@ -12,7 +12,7 @@ from torch import nn
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import STUDENT, TEACHER, FeaturePriorMixer
-from mipkd_arch.staged_view import StagedOutput, StagedView, pad_to_multiple
+from mipkd_arch.staged_views import StagedOutput, StagedView, pad_to_multiple
 
 from ..base.randomness import StepRandom
 from ..losses import DistillLoss, DistillStep

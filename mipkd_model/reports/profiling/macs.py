@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mipkd_arch.base.errors import UserError, one_line, reason_of
-from mipkd_arch.staged_view import has_view, staged_view
+from mipkd_arch.staged_views import has_view, staged_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
