@@ -116,7 +116,7 @@ def test_a_student_that_equals_its_teacher_is_drawn(tmp_path, gt, outputs):
 
 def test_there_is_a_color_bar_for_each_kind_of_map(drawn):
     assert [axes.get_xlabel() for axes in drawn.axes[9:]] == [
-        '|Teacher − HR| (gray levels)', '|student − Teacher| (grey levels)', 'student nearer to HR by (grey levels)']
+        '|Teacher − HR| (gray levels)', '|student − Teacher| (gray levels)', 'student nearer to HR by (gray levels)']
 
 
 @pytest.mark.parametrize('name', ['test_MiPKD', 'test_MiPKD_SwinIR-EDSR_depth_x4_with_much_behind_it'])

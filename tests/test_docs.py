@@ -101,7 +101,8 @@ def test_the_recipe_for_a_method_of_ones_own_trains_from_a_folder_of_ones_own(tm
     model = runs.model(opt)
     model.feed_data(runs.batch())
     model.optimize_parameters(1)
-    assert list(model.get_current_log()) == ['l_pix', 'l_edge'] and model.log_dict['l_edge'] > 0
+    log = model.get_current_log()
+    assert list(log) == ['l_pix', 'l_edge'] and log['l_edge'] > 0
 
 
 def test_the_option_file_for_images_without_gt_enlarges_them(tmp_path):

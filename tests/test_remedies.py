@@ -47,7 +47,7 @@ def test_what_is_said_of_an_option_of_val_holds_of_all_data_that_is_measured_on(
 
 
 @pytest.mark.parametrize('key, kind, message', [
-    ('gan_opt', 'GANLoss', 'a loss that distils, as ATLoss does, and those of images are pixel_opt, '),
+    ('gan_opt', 'GANLoss', 'a loss that distills, as ATLoss does, and those of images are pixel_opt, '),
     ('kd_opt', 'ATLoss', 'a loss that compares two images')])
 def test_a_loss_that_does_not_fit_its_option_is_one_line_with_those_that_do(key, kind, message):
     options = {'type': kind, **({'gan_type': 'vanilla'} if kind == 'GANLoss' else {})}

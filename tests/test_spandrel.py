@@ -208,7 +208,7 @@ def refused(opt):
 def test_a_network_without_a_staged_view_is_refused_for_a_loss_on_maps(folder, compact):
     message = refused(options(folder, compact, ('pixel_opt', ), fakd_opt={'type': 'FAKDLoss'}))
     assert message.startswith('network_t: train.fakd_opt reads features, but no staged view is registered for')
-    assert 'images alone serve any network' in message
+    assert 'images alone take any network' in message
 
 
 def test_weights_in_the_option_file_are_refused_for_a_network_that_brings_its_own(folder, dat):
