@@ -1,31 +1,50 @@
-"""Commands that need no network import neither torch nor matplotlib."""
+"""Commands that need no network import neither torch nor BasicSR, and the packages are registered all the same."""
 import subprocess
 import sys
 
 import pytest
 import runs
 
-# The two packages are there without what they import themselves, which registers networks with torch.
-CODE = """
-import argparse, importlib, sys, types
-for name in ('mipkd_arch', 'mipkd_model'):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [f'{sys.argv[1]}/{name}']
-module = importlib.import_module(f'mipkd_model.commands.{sys.argv[2]}')
-parser = argparse.ArgumentParser()
-module.add(parser.add_subparsers())
-if len(sys.argv) > 3:
-    args = parser.parse_args(sys.argv[2:])
-    args.run(args)
-print([name for name in ('torch', 'matplotlib', 'basicsr') if name in sys.modules])
+HEAVY = ('torch', 'basicsr', 'matplotlib', 'cv2')
+CALL = f"""
+import contextlib, sys
+from mipkd_model.cli import main
+with contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+REGISTERED = """
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+assert 'EDSRStudent' in ARCH_REGISTRY and 'DUKDLoss' in LOSS_REGISTRY
+assert 'PairedSRDataset' in DATASET_REGISTRY and 'MiPKDModel' in MODEL_REGISTRY
 """
 
 
-@pytest.mark.parametrize('command', [
-    ['options'], ['options', 'list'], ['table'], ['table', 'published'], ['table', 'pairs', 'docs/results'], ['figure'],
-    ['profile']], ids=' '.join)
-def test_a_command_that_needs_no_network_is_light(command):
-    done = subprocess.run([sys.executable, '-c', CODE, str(runs.ROOT), *command], cwd=runs.ROOT, capture_output=True,
-                          text=True)
+def last_line(code, *arguments):
+    done = subprocess.run([sys.executable, '-c', code, *arguments], cwd=runs.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '[]'
+    return done.stdout.splitlines()[-1:]
+
+
+@pytest.mark.parametrize('command', [
+    '--help', '--version', 'train --help', 'check --help', 'data pack --help', 'environment --help', 'teacher list',
+    'options list', 'table published', 'table pairs docs/results', 'figure crops --help', 'profile --help'])
+def test_a_command_that_needs_no_network_is_light(command):
+    assert last_line(CALL, *command.split()) == ['[]']
+
+
+@pytest.mark.parametrize('first', [
+    'import mipkd_model', 'import basicsr, mipkd_model', 'import torch, mipkd_arch, mipkd_model',
+    'from mipkd_model import load_network', 'import mipkd_model.cli',
+    'import mipkd_arch, basicsr, mipkd_model.losses.base'])
+def test_importing_the_packages_registers_everything(first):
+    last_line(f'{first}\n{REGISTERED}')
+
+
+def test_importing_the_package_does_not_import_torch():
+    assert last_line(f"import sys, mipkd_model; print([name for name in {HEAVY} if name in sys.modules])") == ['[]']
+
+
+def test_public_names_are_there_without_a_further_import():
+    last_line('import mipkd_arch, mipkd_model\n'
+              'for package in (mipkd_arch, mipkd_model):\n    [getattr(package, name) for name in package.__all__]')
