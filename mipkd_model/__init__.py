@@ -10,13 +10,14 @@ from mipkd_arch.registration import register, register_with_basicsr
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .config import plugins
     from .losses.base import DistillLoss, DistillStep
     from .mipkd_model import MiPKDModel
     from .networks.build import load_network
 
-__all__ = ['DistillLoss', 'DistillStep', 'MiPKDModel', '__version__', 'load_network', 'register']
+__all__ = ['DistillLoss', 'DistillStep', 'MiPKDModel', '__version__', 'load_network', 'plugins', 'register']
 _MODULES = {'DistillLoss': 'losses.base', 'DistillStep': 'losses.base', 'MiPKDModel': 'mipkd_model',
-            'load_network': 'networks.build'}
+            'load_network': 'networks.build', 'plugins': 'config.plugins'}
 
 register_with_basicsr('mipkd_model')
 
@@ -26,4 +27,5 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     register()
-    return getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)
+    module = importlib.import_module(f'.{_MODULES[name]}', __name__)
+    return module if name == 'plugins' else getattr(module, name)

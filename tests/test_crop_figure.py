@@ -306,8 +306,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, axes, monkeypa
     (['--box', '1,4,0,12'], '--box: 0x12 at (1, 4) does not lie in the image'),
     (['--box-size', '8'], "--box-size: '8' is not of the form W,H"),
     (['--box-size', '61,8'], '--box-size: 61,8 does not fit into the image, which is 60x44'),
-    (['--columns', 0], '--columns: 0 is not a whole number from 1 to 3'),
-    (['--columns', 4], '--columns: 4 is not a whole number from 1 to 3'),
+    (['--columns', 0], '--columns: 0 is not an integer from 1 to 3'),
+    (['--columns', 4], '--columns: 4 is not an integer from 1 to 3'),
     (['--image', 'brid'], "--image: 'brid' is not known (did you mean 'bird'?); allowed are 'bird'"),
     (['--dataset', 'Set6'], "--dataset: test_MiPKD has no record of 'Set6' (did you mean 'Set5'?); it has Set5")])
 def test_a_wrong_option_is_one_line_and_nothing_is_written(tmp_path, gt, outputs, options, message):

@@ -159,7 +159,7 @@ def arguments(**changed):
 
 
 @pytest.mark.parametrize('name, value, allowed', [
-    ('batch', 0, 'a whole number from 1 to 65536'), ('patch', 5000, 'a whole number from 1 to 1024'),
+    ('batch', 0, 'an integer from 1 to 65536'), ('patch', 5000, 'an integer from 1 to 1024'),
     ('tflops', 0., 'a number from 0.001 to'), ('gbs', float('nan'), 'a number from 0.001 to')])
 def test_a_number_out_of_range_is_refused(name, value, allowed):
     assert f'--{name}: {value} is not {allowed}' in refused(floor.measure, arguments(**{name: value}))

@@ -76,7 +76,7 @@ def number_in(where: str, value: float, low: float, high: float = math.inf, inte
     kinds = int if integer else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or not is_finite(value):
         allowed = f'of at least {low}' if high == math.inf else f'from {low} to {high}'
-        raise UserError(f'{where}: {shown(value)} is not {"a whole" if integer else "a"} number {allowed}'
+        raise UserError(f'{where}: {shown(value)} is not {"an integer" if integer else "a number"} {allowed}'
                         f'{number_remedy(value)}')
     return value
 

@@ -136,4 +136,4 @@ def how_to_get_weights(path: str | PurePath) -> str:
     if Path(file).is_file():
         return f'Train it first: {command("mipkd", "train", "-opt", file)}'
     return ('Train it first; its option file is written by: '
-            f'{command("mipkd", "options", "--name", run[1], "--out", file)}')
+            f'{command("mipkd", "options", "write", "--name", run[1], "--out", file)}')
