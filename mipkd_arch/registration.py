@@ -4,14 +4,16 @@ Importing ``mipkd_arch`` or ``mipkd_model`` is enough: what they have is registe
 already, and otherwise as soon as it is imported. Until then nothing imports torch, which takes seconds, so that
 commands that need no network answer at once. Code of mipkd that looks up a class by its name calls ``register`` first.
 """
+import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 from .compat import gc_disabled, prepare, supply_distutils
 
@@ -77,13 +79,30 @@ class _BasicSRFinder(MetaPathFinder):
         sys.meta_path.remove(self)
         supply_distutils()
         spec = importlib.util.find_spec('basicsr')
-        if spec is None or not spec.has_location or spec.loader is None or _imported_from_here():
+        if spec is None or not spec.has_location or spec.loader is None:
             return spec
-        load = spec.loader.exec_module
+        load, then = spec.loader.exec_module, _register_at_lookup if _imported_from_here() else register
 
         def load_and_register(module: ModuleType) -> None:
             load(module)
-            register(self.package)
+            then(self.package)
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
         return spec
+
+
+def _register_at_lookup(package: str) -> None:
+    """Register a package when a name is looked up: now is too early, for a module of mipkd imports BasicSR."""
+    registry = importlib.import_module('basicsr.utils.registry').Registry
+    for method in ('get', '__contains__', '__iter__', 'keys'):
+        setattr(registry, method, _registering(getattr(registry, method), package))
+
+
+def _registering(lookup: Callable[..., Any], package: str) -> Callable[..., Any]:
+    @functools.wraps(lookup)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if package not in _registered and not _imported_from_here():
+            register(package)
+        return lookup(*args, **kwargs)
+
+    return call

@@ -36,7 +36,9 @@ def test_a_command_that_needs_no_network_is_light(command):
 @pytest.mark.parametrize('first', [
     'import mipkd_model', 'import basicsr, mipkd_model', 'import torch, mipkd_arch, mipkd_model',
     'from mipkd_model import load_network', 'import mipkd_model.cli',
-    'import mipkd_arch, basicsr, mipkd_model.losses.base'])
+    'import mipkd_arch, basicsr, mipkd_model.losses.base', 'import mipkd_model.training.step',
+    'from mipkd_model.base.weights import load_weights', 'from mipkd_arch.spandrel_arch import SpandrelNetwork; '
+    'import mipkd_model'])
 def test_importing_the_packages_registers_everything(first):
     last_line(f'{first}\n{REGISTERED}')
 
