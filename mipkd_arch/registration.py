@@ -1,8 +1,8 @@
 """Registers mipkd's networks, losses, datasets and models in BasicSR's registries.
 
 Importing ``mipkd_arch`` or ``mipkd_model`` is enough: what they have is registered at once where BasicSR is loaded
-already, and otherwise as soon as it is imported. Until then nothing imports torch, which takes seconds, so that
-commands that need no network answer at once. Code of mipkd that looks up a class by its name calls ``register`` first.
+already, otherwise as soon as it is imported, or at the first lookup of a name where a module of mipkd imports it. Until
+then nothing imports torch, which takes seconds, so that commands that need no network answer at once.
 """
 import functools
 import importlib

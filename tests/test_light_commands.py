@@ -50,3 +50,12 @@ def test_importing_the_package_does_not_import_torch():
 def test_public_names_are_there_without_a_further_import():
     last_line('import mipkd_arch, mipkd_model\n'
               'for package in (mipkd_arch, mipkd_model):\n    [getattr(package, name) for name in package.__all__]')
+
+
+def test_a_file_that_takes_a_built_in_name_is_blamed_by_a_command_that_starts_light(tmp_path):
+    (tmp_path / 'mine_arch.py').write_text('from basicsr.utils.registry import ARCH_REGISTRY\n\n\n'
+                                           '@ARCH_REGISTRY.register()\nclass EDSRStudent:\n    pass\n')
+    done = subprocess.run([sys.executable, '-m', 'mipkd_model.cli', 'options', 'page', '--plugins', str(tmp_path)],
+                          cwd=runs.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'mine_arch.py' in done.stderr and "'EDSRStudent' was already registered" in done.stderr

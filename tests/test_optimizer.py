@@ -9,7 +9,7 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
-from mipkd_model.schema import OptimizerOptions
+from mipkd_model.schema.training import OptimizerOptions
 from mipkd_model.training.optimizer import make_optimizer
 
 

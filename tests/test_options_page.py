@@ -10,7 +10,7 @@ import yaml
 
 from mipkd_arch.prior_mixer import FeaturePriorMixer
 from mipkd_model.cli import main
-from mipkd_model.schema import TrainOptions
+from mipkd_model.schema.training import TrainOptions
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 

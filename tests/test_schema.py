@@ -13,7 +13,9 @@ from test_validation_checks import as_test
 from mipkd_arch.base.errors import UserError, near_miss, shown
 from mipkd_model.config.checks import check_files, check_machine, check_networks, check_options, find_in_options
 from mipkd_model.launch import parse_options
-from mipkd_model.schema import PairedSRTrainOptions, PathOptions, TrainOptions
+from mipkd_model.schema.data import PairedSRTrainOptions
+from mipkd_model.schema.options import PathOptions
+from mipkd_model.schema.training import TrainOptions
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 

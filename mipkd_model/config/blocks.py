@@ -13,7 +13,6 @@ from mipkd_arch.base.arguments import arguments_model, find_argument_errors, ren
 from mipkd_arch.base.errors import UserError, near_miss, reason_of, shown
 from mipkd_arch.base.option_types import UNREAD, find_errors, whole_numbers
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
-from mipkd_arch.registration import register
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
 
@@ -70,7 +69,6 @@ def check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: b
 
 def class_of(where: str, value: Any, registry: Registry) -> Any:
     """Return what is registered under the name, which BasicSR also looks up with its own suffix behind."""
-    register()
     for name in (value, f'{value}_basicsr'):
         if isinstance(value, str) and name in registry:
             return registry.get(name)

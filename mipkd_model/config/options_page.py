@@ -13,7 +13,6 @@ from mipkd_arch.base.arguments import RENAMED, arguments_model
 from mipkd_arch.base.errors import shown
 from mipkd_arch.base.option_types import describe, doc_of
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
-from mipkd_arch.registration import register
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, Registry
 
@@ -83,7 +82,6 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
 
 def text_of_page() -> str:
     """The whole page, Markdown."""
-    register()
     parts = [HEAD, *(_section(title, text, _rows(model)) for title, model, text in SECTIONS)]
     parts.append('## Losses\n\nBlocks `train.<name>_opt`. [baselines.md](baselines.md) and [mipkd.md](mipkd.md) have '
                  'the formulas.\n')

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, near_miss, printable, reason_of, shown
+from mipkd_arch.registration import register
 from mipkd_arch.staged_views import _VIEWS
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
@@ -132,6 +133,7 @@ def _maps() -> list[dict[Any, Any]]:
 
 
 def _load(found: Findings, folders: list[Path], where: str) -> None:
+    register()  # first, so that a file that takes one of its names is the one that is blamed
     _InUse.folders, before = tuple(folders), [set(known) for known in _maps()]
     _InUse.modules, _InUse.path = frozenset(sys.modules), tuple(sys.path)
     invalidate_caches()  # a file may have been written since its folder was last read

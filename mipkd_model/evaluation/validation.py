@@ -114,8 +114,8 @@ class Validator:
             return
         record = self._record(dataset, results, provenance, iteration, time.perf_counter() - start)
         self.records[name] = record
+        self._write(record)
         if opt['rank'] == 0:
-            self._write(record)
             self._log(record, tb_logger)
 
     def _record(self, dataset: Any, results: list[ImageResult], provenance: Provenance, iteration: int | None,

@@ -16,7 +16,6 @@ from torch import nn
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import check_record, load_recorded
-from mipkd_arch.registration import register
 from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
 from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, staged_view
 from mipkd_arch.view_check import check_view
@@ -31,7 +30,6 @@ MAX_LISTED = 4
 
 def build_from_options(where: str, block: Mapping[str, Any], registry: Registry) -> Any:
     """Build what a block of ``type`` and arguments names; any failure of its class is one line with their path."""
-    register()
     arguments = deepcopy(dict(block))
     kind = registry.get(arguments.pop('type'))
     try:
