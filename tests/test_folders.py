@@ -77,6 +77,15 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ['3.state']
 
 
+def test_a_killed_run_that_is_moved_away_leaves_nothing_half_written(tmp_path):
+    (tmp_path / 'run/models').mkdir(parents=True)
+    for name in (folders.LOCK, 'options.yml.part', 'models/net_g_5.pth', 'models/net_g_6.pth.part'):
+        (tmp_path / 'run' / name).touch()
+    folders.mkdir_and_rename(tmp_path / 'run')
+    moved, = tmp_path.glob('run_archived_*')
+    assert {file.name for file in moved.rglob('*')} == {folders.LOCK, 'models', 'net_g_5.pth'}
+
+
 def test_a_run_that_is_moved_away_is_said_to_be_before_it_is(tmp_path, capsys, monkeypatch):
     folder = tmp_path / 'run'
     (folder / 'training_states').mkdir(parents=True)

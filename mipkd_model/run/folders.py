@@ -51,6 +51,7 @@ def mkdir_and_rename(folder: str | os.PathLike) -> None:
     if os.path.lexists(folder):
         if (folder / LOCK).exists():
             occupy(folder)
+            clear_remains(folder, folder / 'models', folder / 'training_states')
             release(folder)
         new, number = folder.with_name(f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}'), 1
         while os.path.lexists(new):
