@@ -1,7 +1,6 @@
 """What the parsers of several commands share."""
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 
 def add_part(parts: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], None], about: str,
@@ -11,9 +10,3 @@ def add_part(parts: argparse._SubParsersAction, name: str, run: Callable[[argpar
                             epilog=f'example: {example}')
     part.set_defaults(run=run)
     return part
-
-
-def add_plugins(parser: Any) -> None:
-    """Add ``--plugins`` to a parser or group of arguments."""
-    parser.add_argument('--plugins', nargs='+', action='extend', default=[], metavar='DIR',
-                        help='folders of networks, losses, datasets, models and metrics of your own')

@@ -8,6 +8,7 @@ from pathlib import Path
 from mipkd_arch.base.errors import UserError, one_line, one_of
 
 from ..base.files import atomic_write, check_writable
+from ..config.cli_arguments import add_plugins_option
 from ..experiments.ablations import ABLATIONS
 from ..experiments.custom import CustomParts, is_custom, read_custom_parts
 from ..experiments.methods import METHODS, TEACHER, blocks_of, needs_teacher
@@ -15,7 +16,7 @@ from ..experiments.networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, 
 from ..experiments.option_files import text_of_test, text_of_training
 from ..experiments.option_text import write_option_files
 from ..experiments.runs import Pair, Run, chosen_runs, parse_pair, parse_run
-from .arguments import add_part, add_plugins
+from .arguments import add_part
 from .old_forms import accept_old_forms, new_options
 
 # What reads and checks option files imports torch: only the functions that need it do so.
@@ -206,7 +207,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     part = add_part(parts, 'page', write_page, 'print the page that describes all options, in Markdown',
                     'mipkd options page --out docs/options.md')
     part.add_argument('--out', metavar='FILE', help='file to write (default: the screen)')
-    add_plugins(part)
+    add_plugins_option(part)
 
 
 def _add_write(parts: argparse._SubParsersAction) -> None:
@@ -239,4 +240,4 @@ def _add_write(parts: argparse._SubParsersAction) -> None:
     own.add_argument('--iters', metavar='N',
                      help='iterations of the training; learning rate, average of weights, validations and log are '
                           'fitted to it')
-    add_plugins(own)
+    add_plugins_option(own)

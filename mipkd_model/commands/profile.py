@@ -13,8 +13,8 @@ from mipkd_arch.base.errors import UserError, number_in, one_of
 from mipkd_arch.base.failures import on_no_memory
 
 from ..base.files import check_writable, write_json
+from ..config.cli_arguments import add_plugins_option
 from ..reports.profiling import LR_SIZE, PRECISIONS
-from .arguments import add_plugins
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def add(commands: argparse._SubParsersAction) -> None:
                         help=f'{" or ".join(PRECISIONS)} (default: %(default)s, without TF32)')
     parser.add_argument('--json', metavar='FILE',
                         help='write everything, exactly, as JSON too; - prints it instead of the table')
-    add_plugins(parser)
+    add_plugins_option(parser)
     parser.set_defaults(run=run)
 
 

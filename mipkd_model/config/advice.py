@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..schema.training import active_losses
 from ..training.build import make_schedules
 from ..training.ema import warm_decay
-from .rules import active_losses
 
 LONG_WARM_UP = 1 / 4  # of a training, from which on most of it is not what it was planned to be
 CUT_OFF = 0.1  # of a period: what may be missing of the last one

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugins_option(parser)
 
 
-def add_plugins_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--plugins`` to a command."""
+def add_plugins_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--plugins`` to a parser or group of arguments."""
     parser.add_argument('--plugins', nargs='+', action='extend', default=[], metavar='DIR',
                         help='folders of networks, losses, datasets, models and metrics of your own, in files '
                              f'{", ".join(f"*{ending}" for ending in ENDINGS)}; added to those of the option plugins')

@@ -10,15 +10,9 @@ from mipkd_arch.base.errors import UserError
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, Registry
 
 from ..losses import DistillLoss
-from ..schema.training import IMAGE_LOSSES, is_loss
+from ..schema.training import IMAGE_LOSSES, active_losses
 
 Options = Mapping[str, Any]
-
-
-def active_losses(train: Options) -> dict[str, dict[str, Any]]:
-    """Blocks of the losses that take part, by their names with ``_opt``."""
-    return {key: block for key, block in train.items()
-            if is_loss(key) and isinstance(block, dict) and block.get('loss_weight') != 0}
 
 
 def _class_of(registry: Registry, block: Options) -> Any:

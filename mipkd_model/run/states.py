@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mipkd_arch.base.checkpoint import WeightsError, load_plain
 from mipkd_arch.base.errors import UserError
 
-from ..base.files import atomic_write
+from ..base.weights import save_checkpoint
 
 FORMAT = 'mipkd state 1'
 FOOTER = b'\nmipkd state sha256 '
@@ -55,15 +53,8 @@ def write_state(state: dict[str, Any], folder: str | Path, keep: int) -> Path:
     Raises:
         UserError: it cannot be written; the states that were there stay.
     """
-    buffer = io.BytesIO()
-    torch.save({'format': FORMAT, **state}, buffer)
-    # Views are released even on an error: CPython 3.12.1 crashes where the garbage collector finds one.
-    with buffer.getbuffer() as content:
-        footer = _footer(content)
-    buffer.write(footer)
     file = Path(folder, f'{state["iter"]}.state')
-    with atomic_write(file) as temporary, buffer.getbuffer() as content:
-        temporary.write_bytes(content)
+    save_checkpoint({'format': FORMAT, **state}, file, _footer)
     older = [other for iteration, other in states_in(folder).items() if iteration < state['iter']]
     for other in older[keep - 1:]:
         other.unlink(missing_ok=True)

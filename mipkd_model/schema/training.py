@@ -89,6 +89,12 @@ def is_loss(name: str) -> bool:
     return name.endswith('_opt') and name not in ('mixer_opt', ANY_LOSS)
 
 
+def active_losses(train: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Blocks of the losses that take part, by their names with ``_opt``; weight 0 leaves one out."""
+    return {key: block for key, block in train.items()
+            if is_loss(key) and isinstance(block, dict) and block.get('loss_weight') != 0}
+
+
 class OptimizerOptions(Block):
     """``train.optim_g``; other arguments are those of the optimizer's class in PyTorch."""
     model_config = {'extra': 'allow'}

@@ -17,7 +17,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from ..losses import DistillLoss
 from ..losses.schedule import WeightSchedule, without_schedule
 from ..networks.build import build_from_options, check_image, check_upscale
-from ..schema.training import IMAGE_LOSSES, TrainOptions
+from ..schema.training import IMAGE_LOSSES, TrainOptions, active_losses
 from .compiling import check_compiler, compile_blocks
 from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16
 from .distiller import Distiller
@@ -40,9 +40,7 @@ def read_train_options(opt: Mapping[str, Any], device: torch.device) -> TrainOpt
 def make_losses(train_opt: Mapping[str, Any]) -> dict[str, nn.Module]:
     """Build the losses of ``train.*_opt``, by name without the ending. Weight 0 leaves one out."""
     losses: dict[str, nn.Module] = {}
-    for key, block in train_opt.items():
-        if not key.endswith('_opt') or key == 'mixer_opt' or block is None or block.get('loss_weight') == 0:
-            continue
+    for key, block in active_losses(train_opt).items():
         loss = build_from_options(f'train.{key}', without_schedule(block), LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
             takes = ('compares two images' if key in IMAGE_LOSSES else
