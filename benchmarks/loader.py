@@ -35,7 +35,7 @@ from tqdm import tqdm  # noqa: E402
 from mipkd_arch.base.cli import exit_status  # noqa: E402
 from mipkd_arch.base.errors import UserError  # noqa: E402
 from mipkd_model.data.bicubic import shrink  # noqa: E402
-from mipkd_model.data.folders import list_images  # noqa: E402
+from mipkd_model.data.folders import image_files  # noqa: E402
 from mipkd_model.data.images import read_image  # noqa: E402
 from mipkd_model.data.paired_dataset import PairedSRDataset  # noqa: E402
 from mipkd_model.data.prepare.pack import pack_pairs  # noqa: E402
@@ -83,8 +83,8 @@ def cut(files: Sequence[Path], folder: Path, scale: int) -> int:
 
 def datasets(folder: Path, scale: int, gt_size: int) -> dict[str, Any]:
     """The three datasets over one set of sub-images."""
-    hr = list_images(folder / 'HR')
-    pack_pairs(hr, folder, [scale], {scale: list_images(folder / 'LR')})
+    hr = image_files(folder / 'HR')
+    pack_pairs(hr, folder, [scale], {scale: image_files(folder / 'LR')})
     for part in ('HR', 'LR'):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             make_lmdb_from_imgs(str(folder / part), str(folder / f'{part}.lmdb'), [f.name for f in hr],
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if args.hr:
-        files = list_images(args.hr)
+        files = image_files(args.hr)
     else:
         import photographs
         import skimage.data

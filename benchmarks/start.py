@@ -42,7 +42,7 @@ from mipkd_model.networks.build import make_network
 
 ROOT = Path(__file__).resolve().parents[1]
 # By path: as a part of mipkd_arch it would bring the rest of this package.
-BASICSR = f'import sys; sys.path.insert(0, {str(ROOT / "mipkd_arch")!r}); from compat import prepare; prepare()'
+BASICSR = f'import sys; sys.path.append({str(ROOT / "mipkd_arch")!r}); import basicsr_compat, basicsr'
 OURS = f'import sys; sys.path.append({str(ROOT)!r}); '
 PROGRAMS = {
     'torch': 'import torch',

@@ -1,8 +1,7 @@
 """Supplies the module that BasicSR 1.4.2 imports and torchvision 0.17 and later no longer have.
 
-It is copied next to the installed packages, where ``mipkd.pth`` imports it whenever Python starts: BasicSR can then be
-imported by itself, as by ``python -m basicsr.train`` or in a program that uses a trained student. So it must cost next
-to nothing, and imports nothing before the module is asked for.
+It is copied next to the installed packages, where ``mipkd.pth`` imports it whenever Python starts, so that BasicSR can
+be imported by itself. So it must cost next to nothing, and imports nothing before the module is asked for.
 """
 import sys
 
@@ -29,10 +28,4 @@ class FunctionalTensorFinder:
         vars(module)['rgb_to_grayscale'] = rgb_to_grayscale  # the only name that BasicSR uses of it
 
 
-def supply() -> None:
-    """Put the finder in place, once."""
-    if not any(getattr(finder, '__name__', '') == FunctionalTensorFinder.__name__ for finder in sys.meta_path):
-        sys.meta_path.append(FunctionalTensorFinder)  # type: ignore[arg-type]
-
-
-supply()
+sys.meta_path.append(FunctionalTensorFinder)  # type: ignore[arg-type]

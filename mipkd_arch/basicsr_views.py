@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,13 +16,18 @@ from basicsr.archs.swinir_arch import SwinIR
 from .staged_views import StagedView, register_view
 
 
+def normalized(net: Any, lq: Tensor) -> Tensor:
+    """lq (N, 3, H, W) without the network's mean, in its range."""
+    net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+    return (lq - net.mean) * net.img_range
+
+
 @register_view(EDSR, RCAN)
 def residual_cnn_view(net: EDSR | RCAN) -> StagedView:
     """EDSR and RCAN: ``body.0`` .. ``body.<n-1>``, ``conv_after_body``. Features are in the network's ``img_range``."""
 
     def head(lq: Tensor) -> Tensor:
-        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-        return net.conv_first((lq - net.mean) * net.img_range)
+        return net.conv_first(normalized(net, lq))
 
     def tail(deep: Tensor, shallow: Tensor) -> Tensor:
         # BasicSR adds the skip in place; here it must not be, because losses compare ``deep``.
@@ -44,12 +50,8 @@ def swinir_view(net: SwinIR) -> StagedView:
     """
     restores = net.upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv')  # as its forward decides
 
-    def normalized(lq: Tensor) -> Tensor:
-        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-        return (lq - net.mean) * net.img_range
-
     def head(lq: Tensor) -> Tensor:
-        return net.conv_first(normalized(lq))
+        return net.conv_first(normalized(net, lq))
 
     def embed(feature: Tensor) -> Tensor:
         tokens = net.patch_embed(feature)
@@ -68,7 +70,7 @@ def swinir_view(net: SwinIR) -> StagedView:
     def tail(deep: Tensor, shallow: Tensor, lq: Tensor | None = None) -> Tensor:
         image = deep + shallow
         if lq is not None:  # as ``lq_in_tail`` says
-            image = normalized(lq) + net.conv_last(image)
+            image = normalized(net, lq) + net.conv_last(image)
         elif net.upsampler == 'pixelshuffle':
             image = net.conv_last(net.upsample(net.conv_before_upsample(image)))
         elif net.upsampler == 'pixelshuffledirect':

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -21,12 +21,9 @@ from .masks import MASKS, Uniform, blend
 from .staged_views import StagedOutput, StagedView
 
 STUDENT, TEACHER = 'student', 'teacher'
-Encoder = Literal['separate', 'shared', 'none']
-ENCODERS = get_args(Encoder)
 KERNELS = {'cnn': 3, 'mlp': 1}
 GIVEN = ('num_feat_s', 'num_feat_t')
 """Arguments of a mixer that follow from the networks; the others are the options of ``train.mixer_opt``."""
-Size = Annotated[int, Field(ge=1)]
 
 
 def _coder(in_ch: int, mid_ch: int, out_ch: int, kernel: int, depth: int) -> nn.Sequential:
@@ -48,10 +45,10 @@ class FeaturePriorMixer(nn.Module):
     """
 
     def __init__(self, num_feat_s: int, num_feat_t: int, *,
-                 latent: Annotated[Size | None, Field(
+                 latent: Annotated[Annotated[int, Field(ge=1)] | None, Field(
                      description='Channels of the latent space; null: as many as the teacher\'s features have. Not '
                                  'used with encoder: none, whose latent space is the teacher\'s own.')] = None,
-                 encoder: Annotated[Encoder, Field(
+                 encoder: Annotated[Literal['separate', 'shared', 'none'], Field(
                      description='separate (one for each network), shared (one for both) or none. With shared and '
                                  'none a student of another width is brought to the teacher\'s by a 1x1 '
                                  'convolution.')] = 'separate',
@@ -70,16 +67,14 @@ class FeaturePriorMixer(nn.Module):
         self.ratio = ratio
 
         if encoder == 'separate':
-            encoders: dict[str, nn.Module] = {STUDENT: _coder(num_feat_s, latent, latent, kernel, depth),
-                        TEACHER: _coder(num_feat_t, latent, latent, kernel, depth)}
+            encode_s: nn.Module = _coder(num_feat_s, latent, latent, kernel, depth)
+            encode_t: nn.Module = _coder(num_feat_t, latent, latent, kernel, depth)
         else:
             align = nn.Identity() if num_feat_s == num_feat_t else nn.Conv2d(num_feat_s, num_feat_t, 1)
-            if encoder == 'shared':
-                common: nn.Module = _coder(num_feat_t, latent, latent, kernel, depth)
-            else:
-                common, latent = nn.Identity(), num_feat_t
-            encoders = {STUDENT: nn.Sequential(align, common), TEACHER: common}
-        self.encoders = nn.ModuleDict(encoders)
+            latent = latent if encoder == 'shared' else num_feat_t
+            encode_t = _coder(num_feat_t, latent, latent, kernel, depth) if encoder == 'shared' else nn.Identity()
+            encode_s = nn.Sequential(align, encode_t)
+        self.encoders = nn.ModuleDict({STUDENT: encode_s, TEACHER: encode_t})
         self.decoders = nn.ModuleDict({STUDENT: _coder(latent, latent, num_feat_s, kernel, depth),
                                        TEACHER: _coder(latent, latent, num_feat_t, kernel, depth)})
         self.register_buffer('std_student', torch.ones(()))
@@ -92,10 +87,7 @@ class FeaturePriorMixer(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, feature_s: torch.Tensor, feature_t: torch.Tensor) -> None:
-        """Set the standard deviations from one pair of features (N, C_S, H, W), (N, C_T, H, W).
-
-        In distributed training the moments are summed over all processes, for each sees its own samples.
-        """
+        """Set the standard deviations from features (N, C_S, H, W), (N, C_T, H, W), those of all processes together."""
         for role, feature in ((STUDENT, feature_s), (TEACHER, feature_t)):
             x = feature.double()
             moments = torch.stack([torch.ones_like(x).sum(), x.sum(), x.square().sum()])
@@ -114,7 +106,7 @@ class FeaturePriorMixer(nn.Module):
                              if isinstance(layer, (nn.Conv2d, nn.ReLU))]
         if not layers:
             return feature / self.std(role)
-        first, *layers = layers
+        first = layers.pop(0)
         z = F.conv2d(feature, first.weight, None, padding=first.padding)
         z = torch.addcdiv(first.bias[:, None, None].to(z.dtype), z, self.std(role).to(z.dtype))
         for layer in layers:
@@ -181,9 +173,8 @@ def chain(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer], 
 
     Args:
         views: by role, cut into equally many stages.
-        mixers: one per position.
+        mixers: one per position, as ``mixed`` of ``mix_features``.
         passes: by role, of the same lq.
-        mixed: from ``mix_features``.
         route: the role that runs each stage.
         uniform: for the masks.
 

@@ -1,108 +1,90 @@
 """Registers mipkd's networks, losses, datasets and models in BasicSR's registries.
 
-Importing ``mipkd_arch`` or ``mipkd_model`` is enough: what they have is registered at once where BasicSR is loaded
-already, otherwise as soon as it is imported, or at the first lookup of a name where a module of mipkd imports it. Until
-then nothing imports torch, which takes seconds, so that commands that need no network answer at once.
+Importing ``mipkd_arch`` or ``mipkd_model`` loads neither torch nor BasicSR, which takes seconds, so that commands that
+need no network answer at once. Everything is registered at the first lookup in one of BasicSR's registries.
 """
 import functools
+import gc
 import importlib
-import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
-from .compat import gc_disabled, prepare, supply_distutils
+from .base.errors import UserError
 
-FILES = {'mipkd_arch': ('basicsr_views.py', '*_arch.py'),
-         'mipkd_model': ('data/*_dataset.py', 'losses/*_loss.py', '*_model.py')}
-"""Files that register something, by package. The endings are BasicSR's own."""
-_registered: set[str] = set()
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ('mipkd_arch/basicsr_views.py', 'mipkd_arch/*_arch.py', 'mipkd_model/data/*_dataset.py',
+         'mipkd_model/losses/*_loss.py', 'mipkd_model/*_model.py')
+"""Files that register something. The endings are BasicSR's own."""
+LOOKUPS = ('get', '__contains__', '__iter__', 'keys')
+"""Methods of BasicSR's ``Registry`` that read what is registered."""
+_started = False
 
 
-def register(*packages: str) -> None:
+class InstallError(ImportError, UserError):
+    """The environment cannot run mipkd; the message says what to install."""
+
+
+def register() -> None:
     """Import BasicSR and every module that registers something; the second call does nothing.
 
-    Args:
-        packages: 'mipkd_arch' for networks and their views, 'mipkd_model' for losses, datasets and the model. Default:
-            both.
-
     Raises:
-        InstallError: BasicSR, or a package that it needs, is missing.
+        InstallError: BasicSR, or a package that it needs, is missing or cannot be imported.
     """
-    for package in packages or FILES:
-        if package not in _registered:
-            _registered.add(package)
-            with gc_disabled():
-                prepare()
-                _import_files(package)
+    global _started
+    if _started:
+        return
+    _started = True
+    # BasicSR's SwinIR calls it in a way that torch warns of each time one is built.
+    warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)
+    enabled = gc.isenabled()
+    gc.disable()  # nothing is garbage among the 600,000 objects that imports make
+    try:
+        importlib.import_module('basicsr.archs')  # not of the launchers' folder, which has the library's name
+        for pattern in FILES:
+            for file in sorted(ROOT.glob(pattern)):
+                importlib.import_module('.'.join(file.relative_to(ROOT).with_suffix('').parts))
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
+        script = ROOT / 'install.py'
+        raise InstallError(f'a package that mipkd needs is missing or does not fit ({error}); install all of them by: '
+                           f'python {script if script.is_file() else "install.py, of the source of mipkd"}') from error
+    finally:
+        if enabled:
+            gc.enable()
 
 
-def _import_files(package: str) -> None:
-    folder = Path(__file__).parents[1] / package
-    for pattern in FILES[package]:
-        for file in sorted(folder.glob(pattern)):
-            importlib.import_module('.'.join([package, *file.relative_to(folder).with_suffix('').parts]))
+def register_at_lookup() -> None:
+    """Let the first lookup in a registry of BasicSR, whenever that is imported, register everything."""
+    if 'basicsr.archs' in sys.modules:
+        _extend_lookups()
+    elif not any(isinstance(finder, _LookupFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LookupFinder())
 
 
-def register_with_basicsr(package: str) -> None:
-    """Register a package now if BasicSR is loaded, else when it is imported."""
-    if 'basicsr' not in sys.modules:
-        sys.meta_path.insert(0, _BasicSRFinder(package))
-    elif not _imported_from_here():
-        register(package)
+class _LookupFinder(MetaPathFinder):
+    """Finds no module, but sees when BasicSR imports its networks: its registries are there then."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        if name.startswith('basicsr.archs.'):
+            _extend_lookups()
 
 
-def _imported_from_here() -> bool:
-    """Whether a module of mipkd is being imported. It is not ready for the modules that ``register`` imports."""
-    frame: FrameType | None = sys._getframe()  # the only way to see who imports; CPython has it in every version
-    while frame := frame.f_back if frame else None:
-        name = str(frame.f_globals.get('__name__'))
-        if frame.f_code.co_name == '<module>' and name.startswith(('mipkd_arch.', 'mipkd_model.')):
-            return True
-    return False
-
-
-class _BasicSRFinder(MetaPathFinder):
-    """Sees the first import of BasicSR: supplies what it lacks, and registers a package afterwards."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None,
-                  target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != 'basicsr':
-            return None
-        sys.meta_path.remove(self)
-        supply_distutils()
-        spec = importlib.util.find_spec('basicsr')
-        if spec is None or not spec.has_location or spec.loader is None:
-            return spec
-        load, then = spec.loader.exec_module, _register_at_lookup if _imported_from_here() else register
-
-        def load_and_register(module: ModuleType) -> None:
-            load(module)
-            then(self.package)
-
-        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
-        return spec
-
-
-def _register_at_lookup(package: str) -> None:
-    """Register a package when a name is looked up: now is too early, for a module of mipkd imports BasicSR."""
+def _extend_lookups() -> None:
     registry = importlib.import_module('basicsr.utils.registry').Registry
-    for method in ('get', '__contains__', '__iter__', 'keys'):
-        setattr(registry, method, _registering(getattr(registry, method), package))
+    for name in LOOKUPS:
+        lookup = getattr(registry, name)
+        if not hasattr(lookup, '__wrapped__'):
+            setattr(registry, name, _after_registering(lookup))
 
 
-def _registering(lookup: Callable[..., Any], package: str) -> Callable[..., Any]:
+def _after_registering(lookup: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(lookup)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if package not in _registered and not _imported_from_here():
-            register(package)
+        register()
         return lookup(*args, **kwargs)
 
     return call

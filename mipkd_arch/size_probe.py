@@ -16,7 +16,6 @@ from .base.errors import UserError, reason_of
 
 MULTIPLES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
 SMALL, SIDE = 8, 16  # sides of the images in pixels; most networks take the smaller ones
-STEPS = 0.7548776662466927, 0.5698402909980532, 0.3819660112501051, 0.2360679774997897  # irrational: nothing repeats
 
 
 class NetworkProbe(NamedTuple):
@@ -28,16 +27,14 @@ class NetworkProbe(NamedTuple):
 
 
 def trial_images(count: int, height: int, width: int, like: nn.Module | None = None) -> torch.Tensor:
-    """RGB images (count, 3, height, width) in [0, 1) that look like noise and are the same at each call.
+    """RGB images (count, 3, height, width) of noise in [0, 1), the same at each call.
 
     Args:
         like: a network whose device and dtype they have; None: float32 on the CPU.
     """
-    rows, columns, channels, numbers = (torch.arange(size, dtype=torch.float64) * step for size, step in
-                                        zip((height, width, 3, count), STEPS, strict=True))
-    images = (numbers.view(-1, 1, 1, 1) + channels.view(-1, 1, 1) + rows.view(-1, 1) + columns).frac()
+    images = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0), device='cpu')
     weight = None if like is None else next((p for p in like.parameters() if p.is_floating_point()), None)
-    return images.float() if weight is None else images.to(weight.device, weight.dtype)
+    return images if weight is None else images.to(weight)
 
 
 @contextmanager
@@ -57,10 +54,7 @@ _PROBES: weakref.WeakKeyDictionary[nn.Module, NetworkProbe] = weakref.WeakKeyDic
 
 
 def probe_network(network: nn.Module) -> NetworkProbe:
-    """Run an RGB network, once, on images of several sizes.
-
-    Returns:
-        The least multiple for which sides of two of its coprime multiples are enlarged by one integer factor.
+    """Run an RGB network, once, on images of several sizes, up to one that it super-resolves by an integer factor.
 
     Raises:
         UserError: there is none.
@@ -75,27 +69,22 @@ def _probe(network: nn.Module) -> NetworkProbe:
         for multiple, side in ((1, SMALL), *((multiple, SIDE) for multiple in MULTIPLES)):
             height = side + -side % multiple
             width = height + multiple
-            upscale, reason = _upscale_at(network, height, width)
-            if upscale:
+            try:
+                shape = network(trial_images(1, height, width, like=network)).shape
+            except UserError:
+                raise
+            except Exception as error:  # any network, any failure
+                reason = reason_of(error)
+                continue
+            upscale = shape[-1] // width
+            if upscale and shape[-2:] == (upscale * height, upscale * width):
                 return NetworkProbe(multiple, upscale)
+            reason = f'its output is {tuple(shape)}'
     raise UserError(f'{type(network).__name__} does not super-resolve an image of {width}x{height} ({reason})')
 
 
-def _upscale_at(network: nn.Module, height: int, width: int) -> tuple[int, str]:
-    """The integer factor of the output's size; or 0, and why there is none."""
-    try:
-        shape = tuple(network(trial_images(1, height, width, like=network)).shape)
-    except UserError:
-        raise
-    except Exception as error:  # any network, any failure
-        return 0, reason_of(error)
-    upscale = shape[-1] // width if len(shape) == 4 else 0
-    fits = shape[-2:] == (upscale * height, upscale * width)
-    return (upscale, '') if fits else (0, f'its output is {shape}')
-
-
 def takes_batches(run: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> bool:
-    """Whether a function of images (N, C, H, W), N > 1, gives for a batch what it gives for each of its images."""
+    """Whether a function gives for a batch of images (N, C, H, W) what it gives for each of them."""
     single = torch.cat([run(image[None].clone()) for image in images])
     try:
         batch = run(images.clone())
@@ -105,11 +94,7 @@ def takes_batches(run: Callable[[torch.Tensor], torch.Tensor], images: torch.Ten
 
 
 def tolerance(images: torch.Tensor) -> torch.Tensor:
-    """Bound on the difference of two ways of computing the same images: their rounding, and its root on contrasts.
-
-    Args:
-        images: finite, of the dtype that they were computed in.
-    """
+    """Bound on the difference of two ways of computing the same images: their rounding, and its root on contrasts."""
     unit = torch.finfo(images.dtype).eps
     contrast = (images - images.mean()).abs().max()
     return 16 * unit * images.abs().max() + unit**0.5 * contrast

@@ -7,7 +7,7 @@ staged view of its class is registered, as one of DAT is in ``mipkd_arch.spandre
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,9 @@ from .base.network_record import load_recorded
 from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
 from .staged_views import crop_to, has_view, pad
 
-if TYPE_CHECKING:  # an optional package
-    from spandrel import ImageModelDescriptor
 
-
-def _open(checkpoint: Any, file: Path) -> ImageModelDescriptor:
-    """Open the content of a checkpoint by spandrel.
-
-    Raises:
-        UserError: spandrel is not installed, or does not know the network, or it is not one for RGB images.
-    """
+def _open(checkpoint: Any, file: Path) -> Any:
+    """Open the content of a checkpoint by spandrel; a ``UserError`` where it cannot or is not installed."""
     try:
         import spandrel  # an optional package
     except ModuleNotFoundError as error:
@@ -42,13 +35,10 @@ def _open(checkpoint: Any, file: Path) -> ImageModelDescriptor:
         weights = without_trainer(weights, lambda names: any(
             entry.detect(names) for entry in spandrel.MAIN_REGISTRY.architectures()))
         opened = spandrel.ModelLoader(device='cpu').load_from_state_dict(weights)
-    except spandrel.UnsupportedModelError:
-        raise UserError(f'{file}: spandrel {spandrel.__version__} does not know this network; register its '
-                        'architecture with BasicSR and name it by type') from None
     except Exception as error:  # any architecture, any failure
-        raise UserError(f'{file}: spandrel cannot open it ({reason_of(error)})') from None
-    if not isinstance(opened, spandrel.ImageModelDescriptor) or (
-            opened.input_channels, opened.output_channels) != (3, 3):
+        raise UserError(f'{file}: spandrel {spandrel.__version__} cannot open it ({reason_of(error)}); register its '
+                        'architecture with BasicSR and name it by type') from None
+    if (opened.input_channels, opened.output_channels) != (3, 3):
         raise UserError(f'{file}: is a {opened.architecture.name} that does not take and give RGB images')
     return opened
 
@@ -79,8 +69,8 @@ class SpandrelNetwork(nn.Module):
         self.wrapped = opened.model
         self.upscale = opened.scale
         self.size_requirements = opened.size_requirements
-        # What spandrel does around some networks, as it must: scale the input and output, add a noise level, take the
-        # image out of several outputs. Its public call clips and keeps no gradient, hence the private one, of 0.4.
+        # What spandrel does around some networks: scale the input and output, add a noise level, take the image out of
+        # several outputs. Its public call clips and keeps no gradient, hence the private one, of 0.4.
         self.call = opened._call_fn
         self.one_by_one = not has_view(self) and not self._takes_batches()
 

@@ -6,6 +6,7 @@ from functools import partial
 from spandrel.architectures.DAT import DAT
 from torch import Tensor, nn
 
+from .basicsr_views import normalized
 from .staged_views import StagedView, register_view
 
 
@@ -21,8 +22,7 @@ def dat_view(net: DAT) -> StagedView:
     single = len(net.layers) == 1
 
     def head(lq: Tensor) -> Tensor:
-        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-        return net.conv_first((lq - net.mean) * net.img_range)
+        return net.conv_first(normalized(net, lq))
 
     def to_features(tokens: Tensor, size: tuple[int, ...]) -> Tensor:
         # By reshape, then permute: for N = 1 another way gives other strides, hence another kernel of the convolution.

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .base.errors import UserError, near_miss
+from .registration import register
 from .size_probe import probe_network
 
 
@@ -62,7 +63,7 @@ class StagedView:
     stages: tuple[tuple[str, ...], ...] = ()
     """Block names by stage; made by ``cut``. Empty means one stage of all blocks."""
     activation_checkpointing: bool = False
-    """See ``with_activation_checkpointing``."""
+    """Whether stages keep only their input and are run again in the backward pass; for networks in eval mode."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -104,14 +105,6 @@ class StagedView:
         padded = pad_to_multiple(lq, self.size_multiple)
         return crop_to(self.forward_features(padded).output, lq, self.upscale)
 
-    def with_activation_checkpointing(self) -> StagedView:
-        """The same view, whose stages keep only their input and are run again in the backward pass.
-
-        That costs one more forward pass of them and saves the memory of all stages but one. It is for networks in eval
-        mode, which do the same each time.
-        """
-        return replace(self, activation_checkpointing=True)
-
     def cut(self, cuts: int | Sequence[str]) -> StagedView:
         """The same view with its blocks grouped into stages.
 
@@ -123,12 +116,7 @@ class StagedView:
             StagedViewError: more stages than blocks, an unknown name, or names that are not in order.
         """
         names = list(self.blocks)
-        if isinstance(cuts, int) and not isinstance(cuts, bool):
-            ends = self._even_ends(cuts)
-        elif isinstance(cuts, (list, tuple)):
-            ends = self._named_ends(cuts)
-        else:
-            raise StagedViewError(f'cuts must be a number of stages or a list of block names, not {cuts!r}')
+        ends = self._even_ends(cuts) if isinstance(cuts, int) else self._named_ends(cuts)
         return replace(self, stages=tuple(tuple(names[a:b]) for a, b in pairwise([0, *ends, len(names)])))
 
     def _even_ends(self, count: int) -> list[int]:
@@ -143,9 +131,8 @@ class StagedView:
         kind, names = type(self.network).__name__, list(self.blocks)
         for name in cuts:
             if name not in names[:-1]:
-                allowed = f'allowed are {names[0]} to {names[-2]}' if names[:-1] else 'it has one block only'
                 raise StagedViewError(f'{kind} has no block {name!r} to cut after{near_miss(name, names[:-1])}; '
-                                      f'{allowed}')
+                                      f'allowed are {names[0]} to {names[-2:][0]}')
         ends = [names.index(name) + 1 for name in cuts]
         if ends != sorted(set(ends)):
             raise StagedViewError(f'{kind} must be cut after different blocks in order, not {list(cuts)}')
@@ -187,7 +174,7 @@ _VIEWS: dict[type, Callable[..., StagedView]] = {}
 def register_view(*classes: type) -> Callable[[ViewFunction], ViewFunction]:
     """Decorator: the function makes the staged view of these network classes and of their subclasses.
 
-    The function takes the network and returns a ``StagedView``; see ``docs/staged_views.md`` for a complete example.
+    It takes the network and returns a ``StagedView``; ``docs/staged_views.md`` has a complete example.
     """
     def decorator(function: ViewFunction) -> ViewFunction:
         for cls in classes:
@@ -205,6 +192,7 @@ def _bare(network: nn.Module) -> nn.Module:
 
 
 def _view_of(network: nn.Module) -> Callable[..., StagedView] | None:
+    register()  # the views of BasicSR's networks
     return next((_VIEWS[cls] for cls in type(_bare(network)).__mro__ if cls in _VIEWS), None)
 
 
@@ -224,10 +212,7 @@ def size_multiple(network: nn.Module) -> int:
 
 
 def staged_view(network: nn.Module, cuts: int | Sequence[str] = 1) -> StagedView:
-    """Make the staged view of a network whose class, or a base of it, has a registered view.
-
-    Args:
-        cuts: see ``StagedView.cut``.
+    """Make the staged view of a network whose class, or a base of it, has a registered view, cut by ``StagedView.cut``.
 
     Raises:
         NoStagedView: no view is registered for the class.

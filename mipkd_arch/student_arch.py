@@ -7,7 +7,7 @@ the x4 students: 2.70M (EDSR), 5.17M (RCAN), 1.24M (SwinIR).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -67,10 +67,11 @@ class SwinIRStudent(SwinIR):
                 ge=0, lt=1, description='Stochastic depth while training; off in eval mode.')] = 0.1,
             upscale: Annotated[int, Field(description='2, 3, 4 or 8; 1 for images that keep their size.')] = 4,
             img_range: Range = 1.,
-            upsampler: Annotated[str, Field(
-                description='pixelshuffle, pixelshuffledirect, nearest+conv (x4 only), or an empty string (x1 only), '
-                            'which adds the output of the body to lq, for noise or JPEG artifacts.')] = 'pixelshuffle',
-            resi_connection: Annotated[str, Field(description='1conv or 3conv.')] = '1conv') -> None:
+            upsampler: Annotated[Literal['pixelshuffle', 'pixelshuffledirect', 'nearest+conv', ''], Field(
+                description='nearest+conv is for x4 only; an empty string, for x1 only, adds the output of the body to '
+                            'lq, against noise or JPEG artifacts.')] = 'pixelshuffle',
+            resi_connection: Annotated[Literal['1conv', '3conv'], Field(
+                description='Convolutions that close each group.')] = '1conv') -> None:
         # Keyword by keyword: SwinIR takes **kwargs and would swallow a misspelled option.
         super().__init__(img_size=img_size, in_chans=in_chans, embed_dim=embed_dim, depths=depths,
                          num_heads=num_heads, window_size=window_size, mlp_ratio=mlp_ratio,

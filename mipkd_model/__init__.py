@@ -5,7 +5,7 @@ Importing this package registers everything in BasicSR's registries (see ``mipkd
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mipkd_arch.registration import register, register_with_basicsr
+from mipkd_arch.registration import register
 
 from .version import __version__
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ['DistillLoss', 'DistillStep', 'MiPKDModel', '__version__', 'load_network', 'plugins', 'register']
 _MODULES = {'DistillLoss': 'losses.base', 'DistillStep': 'losses.base', 'MiPKDModel': 'mipkd_model',
             'load_network': 'networks.build', 'plugins': 'config.plugins'}
-
-register_with_basicsr('mipkd_model')
 
 
 def __getattr__(name: str) -> Any:

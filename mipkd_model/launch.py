@@ -15,7 +15,6 @@ from typing import Any
 
 import basicsr.test
 import basicsr.train
-from basicsr.utils import init_tb_logger, init_wandb_logger
 from basicsr.utils.options import dict2str
 
 from .config.advice import advice
@@ -23,37 +22,37 @@ from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
 from .distributed.process_group import check_same, collective, exit_status
 from .run import environment, folders
-from .run.debug import debug_note, is_debug
+from .run.debug import debug_note
 from .run.disk import check_disk
-from .run.logs import ForFile, MessageLogger, get_root_logger
+from .run.logs import ForFile, get_root_logger, message_logger, summary
 from .run.resuming import read_any_state, resume_from_state
-from .run.sampler import Prefetcher, create_train_val_dataloader, samples_of
+from .run.sampler import Prefetcher, create_train_val_dataloader
 from .run.signals import stop_on_signals
 from .run.states import archive_later_states
-from .run.summary import summary
 from .training.identity import flat, identity
 
 Options = dict[str, Any]
+_init_tb_loggers = basicsr.train.init_tb_loggers
 
 
 def train(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
     """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
     vars(basicsr.train).update(
-        load_resume_state=load_resume_state, MessageLogger=MessageLogger, mkdir_and_rename=folders.mkdir_and_rename,
+        load_resume_state=load_resume_state, MessageLogger=message_logger, mkdir_and_rename=folders.mkdir_and_rename,
         copy_opt_file=folders.copy_opt_file, init_tb_loggers=init_tb_loggers, CPUPrefetcher=Prefetcher,
         CUDAPrefetcher=Prefetcher, create_train_val_dataloader=create_loaders)
     return exit_status(_run, basicsr.train, 'train_pipeline', root, args)
 
 
 def test(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
-    """Test as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
+    """As ``train``, of a test."""
     return exit_status(_run, basicsr.test, 'test_pipeline', root, args)
 
 
 def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argparse.Namespace | None) -> None:
     vars(module).update(
         parse_options=partial(parse_options, args=args), get_env_info=lambda: ForFile(environment.report()),
-        get_root_logger=get_root_logger, dict2str=lambda opt: ForFile.of(dict2str(opt), summary(opt)),
+        get_root_logger=get_root_logger, dict2str=log_options,
         make_exp_dirs=collective()(folders.make_exp_dirs))
     # On a full disk, logging would print a traceback for each line; saving a checkpoint reports it in one.
     logging.raiseExceptions = False
@@ -65,8 +64,8 @@ def parse_options(root_path: str, is_train: bool = True,
                   args: argparse.Namespace | None = None) -> tuple[Options, argparse.Namespace]:
     """As BasicSR's, with all checks before anything is written; ``args`` as for ``read_command_line``.
 
-    BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after the
-    experiment's folders are made and an older run of that name was moved away.
+    BasicSR's reader builds any Python object that a tag names, and its pipeline fails on a mistake only after an older
+    run of that name was moved away.
     """
     with collective():
         opt, args = read_command_line(root_path, is_train, args)
@@ -87,8 +86,7 @@ def parse_options(root_path: str, is_train: bool = True,
 def load_resume_state(opt: Options) -> Options | None:
     """As BasicSR's, of the state that ``parse_options`` has found; the experiment's folder becomes this process's.
 
-    BasicSR asks for the current CUDA device, which fails without one, looks in ``experiments`` of the current folder
-    whatever the run's own folder is, runs code from the file, and lets the networks be read from others.
+    BasicSR's fails without a CUDA device, looks in the current folder, and runs code from the file.
     """
     paths = opt['path']
     if paths['resume_state'] is None:
@@ -105,16 +103,15 @@ def load_resume_state(opt: Options) -> Options | None:
     return state
 
 
+def log_options(opt: Options) -> str:
+    """As ``dict2str``, whose text goes to the log's file here; returns the summary that screen and file get."""
+    get_root_logger().info(ForFile(dict2str(opt)))
+    return summary(opt)
+
+
 def init_tb_loggers(opt: Options) -> Any:
-    """As BasicSR's, but closed when a run ends early, and for any name with 'debug' in it that is no debug run."""
-    logger, folder = opt['logger'], os.path.join(opt['root_path'], 'tb_logger', opt['name'])
-    if is_debug(opt['name']) or not logger.get('use_tb_logger'):
-        return None
-    if (logger.get('wandb') or {}).get('project') is not None:
-        init_wandb_logger(opt)
-    if 'debug' in opt['name'] and not opt['path']['resume_state']:
-        folders.mkdir_and_rename(folder)  # which BasicSR's pipeline omits
-    if (writer := init_tb_logger(folder)) is not None:
+    """As BasicSR's, but closed when a run ends early."""
+    if (writer := _init_tb_loggers(opt)) is not None:
         atexit.register(writer.close)
     return writer
 
@@ -124,9 +121,7 @@ def create_loaders(opt: Options, logger: logging.Logger) -> tuple:
     for line in filter(None, [debug_note(opt['name']), *advice(opt)]):
         logger.warning(line)
     with collective():
-        train, sampler, others, *more = create_train_val_dataloader(opt, logger)
-        images = {f'datasets: images of loader {number}': samples_of(getattr(loader.dataset, 'dataset', loader.dataset))
-                  for number, loader in enumerate([train, *others])}
+        loaders = create_train_val_dataloader(opt, logger)
     with collective():
-        check_same(images)
-    return train, sampler, others, *more
+        check_same({'datasets.train: images': opt['samples']})
+    return loaders

@@ -1,5 +1,6 @@
 """MiPKDModel: distillation, and plain training, in BasicSR's standard loop."""
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from torch.utils.data import DataLoader
 
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.failures import on_no_memory
 
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
@@ -22,7 +24,6 @@ from .evaluation.validation import Validator
 from .networks.build import make_network, make_teacher
 from .run.saver import Saver
 from .run.states import newest_before
-from .run.step_limits import Pace, memory_of_steps
 from .training.allocator import keep_freed_memory
 from .training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from .training.ema import update_ema, warm_decay
@@ -62,7 +63,6 @@ class MiPKDModel(BaseModel):
             self.validator = Validator(opt, self.net_g, self.device)
 
     def init_training_settings(self) -> None:
-        """Build losses, teacher, mixers, average, optimizer and schedule."""
         opt, train = self.opt, self.opt['train']
         run_identity = identity(opt)  # first, for BasicSR takes option blocks apart when it uses them
         self.options = read_train_options(opt, self.device)
@@ -91,12 +91,11 @@ class MiPKDModel(BaseModel):
 
         states, average = opt['path'].get('training_states'), self.net_g_ema
         trained = {'net_g': self.net_g, **self.distiller.parts}
-        self.guard = NonFiniteGuard(trained, average, self.options, self.device,
+        networks = trained if average is None else {**trained, 'net_g_ema': average}
+        self.guard = NonFiniteGuard(trained, networks, self.options.nonfinite == 'stop', self.device,
                                     lambda iteration: newest_before(states, iteration))
         self.validator = Validator(opt, self.net_g if average is None else average, self.device, teacher_scores)
-        networks = trained if average is None else {**trained, 'net_g_ema': average}
         self.saver = Saver(opt, networks, self.optimizers, self.schedulers, self.guard, self.validator, run_identity)
-        self.pace = Pace(self.device)
         if not opt['path'].get('resume_state'):
             self.write_run_file()
 
@@ -117,7 +116,7 @@ class MiPKDModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One step: forward and backward pass, optimizer, average."""
         seed, rank, logged = self.opt['manual_seed'], self.opt['rank'], self.opt['logger'].get('gradients')
-        with memory_of_steps(self.opt, current_iter), self.pace:
+        with on_no_memory(partial(no_memory_line, self.opt, current_iter)):
             seed_generators('step', seed, current_iter, rank)
             with float32_products(self.options.precision, self.device):
                 self.optimizer_g.zero_grad()
@@ -166,6 +165,15 @@ class MiPKDModel(BaseModel):
         """Write ``run.json``, for the evaluations of the weights."""
         if self.opt['rank'] == 0 and 'log' in self.opt['path']:
             write_run(self.opt, self.device, self.net_t is not None, self.saver.identity, self.validator.teacher_scores)
+
+
+def no_memory_line(opt: dict[str, Any], iteration: int, asked: str) -> str:
+    """The options that decide about the memory of a training step, in one line."""
+    data = opt['datasets']['train']
+    batch, side = data['batch_size_per_gpu'], data.get('gt_size')
+    return (f'iteration {iteration:,}: not enough memory for a step{asked}; raise train.accumulate: '
+            f'{opt["train"].get("accumulate", 1)} and use --auto_resume, or lower datasets.train.batch_size_per_gpu: '
+            f'{batch} or gt_size: {side}, or use smaller networks')
 
 
 @master_only

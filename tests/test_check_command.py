@@ -38,7 +38,7 @@ def test_every_mistake_of_every_file_has_a_line(tmp_path, capsys):
     status, lines = check(capsys, bad, tmp_path / 'text.yml', tmp_path / 'no.yml')
     assert status == 1 and [line.split(': ')[:2] for line in lines] == [
         [str(bad), 'train.ema_decay'], [str(bad), 'train.grad_clp'], [str(tmp_path / 'text.yml'), 'line 1'],
-        [str(tmp_path / 'no.yml'), 'no such option file']]
+        [str(tmp_path / 'no.yml'), 'cannot be read (No such file or directory)']]
 
 
 def test_missing_files_are_all_named_and_left_out_where_options_alone_are_asked_for(tmp_path, capsys):

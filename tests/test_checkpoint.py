@@ -5,7 +5,6 @@ import struct
 import warnings
 from functools import partial
 
-import numpy as np
 import pytest
 import refusals
 import tiny
@@ -90,17 +89,7 @@ def test_a_torchscript_program_is_refused(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / 'net.pt'))
-    assert 'TorchScript program, which is code' in refusal(read_checkpoint, tmp_path / 'net.pt')
-
-
-@pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize('make', [
-    torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, lambda plain: plain.to('meta'),
-    lambda plain: torch.quantize_per_tensor(plain, 0.1, 0, torch.qint8)], ids=['sparse', 'csr', 'meta', 'quantized'])
-def test_tensors_of_a_special_kind_are_refused(tmp_path, make):
-    path = saved(tmp_path / 'net.pth', {'params': {'w': make(torch.eye(3))}})
-    message = refusal(load_weights, tiny.edsr(), path)
-    assert 'w is sparse, quantized or without content (meta)' in message and 'could run code' not in message
+    assert 'a TorchScript program, which is neither' in refusal(read_checkpoint, tmp_path / 'net.pt')
 
 
 def test_a_flipped_bit_in_a_weight_is_found(tmp_path):
@@ -175,12 +164,6 @@ def test_a_file_without_checksums_is_read(tmp_path):
     assert read_checkpoint(path)['w'].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_zip_file_of_something_else_is_called_what_it_is(tmp_path):
-    np.savez(tmp_path / 'arrays.npz', weight=np.ones(3))
-    message = refusal(read_checkpoint, tmp_path / 'arrays.npz')
-    assert 'is a zip file, but not a checkpoint of torch (it has weight.npy); unpack it first' in message
-
-
 # ---------------------------------------------------------------- values and names
 
 
@@ -194,13 +177,6 @@ def test_weights_that_are_not_finite_are_counted_and_refused(tmp_path, value, dt
     message = refusal(load_weights, network, saved(tmp_path / 'net.pth', weights))
     assert message.startswith(f'{tmp_path / "net.pth"}: body.0.conv1.weight has 2 values that are not finite;')
     assert same(network, before)
-
-
-@pytest.mark.parametrize('dtype', [torch.int64, torch.bool, torch.complex64])
-def test_weights_that_are_no_floats_are_refused(tmp_path, dtype):
-    weights = {key: torch.ones_like(tensor, dtype=dtype) for key, tensor in plain(tiny.edsr()).items()}
-    assert f'is of {dtype}, but of torch.float32 in EDSR' in refusal(
-        load_weights, tiny.edsr(), saved(tmp_path / 'net.pth', weights))
 
 
 @pytest.mark.parametrize('key', ['a\x1b[2J\nb', 'x' * 10**5, 5, ('a', 'b')], ids=['control', 'long', 'int', 'tuple'])

@@ -290,8 +290,3 @@ def test_a_wrong_option_is_refused_in_one_line_that_names_it(loss, option, value
     message = str(error.value)
     assert message.startswith(f'{loss.__name__[:-4].lower()}_opt.{option}: {value!r} is not')
     assert hint in message and message.isprintable()
-
-
-def test_rkd_without_distances_and_angles_is_refused():
-    with pytest.raises(UserError, match='which leaves no loss'):
-        RKDLoss(distance_weight=0, angle_weight=0)

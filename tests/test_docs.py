@@ -1,4 +1,5 @@
 """What README and docs say is true: their code runs, their files exist, their example of a diff applies."""
+import ast
 import os
 import re
 import statistics
@@ -145,3 +146,29 @@ def test_the_weights_of_the_losses_in_the_docs_are_those_of_the_option_file():
             if key not in ('type', 'loss_weight', 'recompute'):  # the last is no part of the method
                 written = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=200).split('\n')[0]
                 assert f'{key}: {written.replace("null", "~")}' in method, f'{block}.{key}'
+
+
+OF_LIBRARIES = ('Error: ', 'Bus error', 'while pip builds', 'CUDA out of memory')
+OF_PEOPLE = ('A checkpoint was refused', 'The teacher is no better than bicubic',
+             'The loss falls, but the student is no better than without a teacher',
+             'A step takes ten times as long as expected on a CPU', 'skipped: 1, or: not finite')
+
+
+def texts_of_the_code():
+    """All strings of the product, with ... for what is filled in."""
+    for file in [*runs.ours('mipkd_model', '**/*.py'), *runs.ours('mipkd_arch', '**/*.py')]:
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.JoinedStr):
+                yield ''.join(part.value if isinstance(part, ast.Constant) else '...' for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_headings_of_the_troubleshooting_page_are_messages_of_the_code():
+    page, texts = (runs.ROOT / 'docs/troubleshooting.md').read_text(), '\n'.join(texts_of_the_code())
+    for heading in re.findall('^### (.*)', page, re.MULTILINE):
+        if heading in OF_PEOPLE or any(part in heading for part in OF_LIBRARIES):
+            continue
+        parts = re.split(r"\.\.\.|\d+|(?:train|network)[._][\w.]+|EDSR|mipkd .*|\(did you mean", heading)
+        for part in (part.strip(" :;,.?'()") for part in parts):
+            assert part in texts, f'{heading!r}: no message has {part!r}'

@@ -70,7 +70,7 @@ def test_a_sha256_or_its_start_is_checked_of_the_whole_resumed_file(server, tmp_
     server.breaks_after = None
     wrong = WRONG[:8] + SHA256[8:digits]
     message = refusal(fetch, f'{server.url}/file', tmp_path / 'got', sha256=wrong)
-    assert f'its SHA256 {"is" if digits == 64 else "starts with"} {SHA256[:digits]}, not {wrong}' in message
+    assert f'its SHA256 is {SHA256}, not {wrong}' in message
     assert not (tmp_path / 'got').exists()
     assert fetch(f'{server.url}/file', tmp_path / 'got', sha256=SHA256[:digits]).read_bytes() == CONTENT
     assert server.ranges == [None, 'bytes=10000-', 'bytes=25600-']
@@ -80,7 +80,7 @@ def test_a_sha256_or_its_start_is_checked_of_the_whole_resumed_file(server, tmp_
 def test_a_web_page_instead_of_the_file_is_refused_and_not_kept(server, tmp_path, page):
     (server.root / 'file').write_bytes(page)
     message = refusal(fetch, f'{server.url}/file', tmp_path / 'got')
-    assert f'{server.url}/file: the server sends a web page (' in message and str(tmp_path) in message
+    assert f'{server.url}/file: the server sends a web page' in message and str(tmp_path) in message
     assert [file.name for file in tmp_path.iterdir()] == ['served']
 
 
@@ -139,8 +139,7 @@ def test_one_file_of_an_archive_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as file:
         file.writestr('folder/member', CONTENT)
     assert unpack_member(tmp_path / 'a.zip', 'folder/member', tmp_path / 'out').read_bytes() == CONTENT
-    assert 'it has no file folder/other' in refusal(unpack_member, tmp_path / 'a.zip', 'folder/other',
-                                                        tmp_path / 'other')
+    assert 'folder/other' in refusal(unpack_member, tmp_path / 'a.zip', 'folder/other', tmp_path / 'other')
     assert sorted(file.name for file in tmp_path.iterdir()) == ['a.zip', 'out']
 
 

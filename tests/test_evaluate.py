@@ -1,6 +1,5 @@
 """Measuring a network on a data set."""
 import multiprocessing
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,19 +107,10 @@ def test_a_network_of_another_scale_is_refused_by_the_image(folder):
     assert line.startswith('0000: the output has 78x60 pixels, but gt 52x40')
 
 
-def test_measuring_beside_the_network_gives_the_same_values(folder, network, monkeypatch):
-    inline = evaluate(network, dataset(folder), SETTINGS, CPU, check=True)
-    with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr('mipkd_model.evaluation.evaluate._run_now', pool.submit)  # as on a GPU
-        assert evaluate(network, dataset(folder), SETTINGS, CPU, check=True) == inline
-
-
-def test_an_error_while_measuring_beside_the_network_comes_up(folder, network, monkeypatch):
-    with ThreadPoolExecutor(2) as pool:
-        monkeypatch.setattr('mipkd_model.evaluation.evaluate._run_now', pool.submit)
-        metrics = {'psnr': {**METRICS['psnr'], 'crop_border': 20}}
-        assert 'crop_border: 20 leaves nothing of an image of 52x40' in refusal(
-            evaluate, network, dataset(folder), EvaluationSettings(2, metrics), CPU, kind=UserError)
+def test_an_error_while_measuring_comes_up(folder, network):
+    metrics = {'psnr': {**METRICS['psnr'], 'crop_border': 20}}
+    assert 'crop_border: 20 leaves nothing of an image of 52x40' in refusal(
+        evaluate, network, dataset(folder), EvaluationSettings(2, metrics), CPU, kind=UserError)
 
 
 def test_float32_is_not_tf32_while_measuring_and_what_it_was_afterwards(folder, network):

@@ -50,15 +50,6 @@ def test_help_of_the_mipkd_command_has_an_example(command, capsys):
     assert 'example' in capsys.readouterr().out
 
 
-def test_commands_are_listed_in_groups(capsys):
-    with pytest.raises(SystemExit):
-        main(['--help'])
-    listing = capsys.readouterr().out.partition('data and teachers:')[2].split()
-    names = [command[0] for command in MIPKD if len(command) == 1]
-    assert all(name in listing for name in names)
-    assert listing.index('data') < listing.index('experiments:') < listing.index('train') < listing.index('results:')
-
-
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as end:
         main(['--version'])

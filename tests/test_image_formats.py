@@ -7,14 +7,12 @@ from functools import partial
 
 import cv2
 import numpy as np
-import PIL
 import pytest
 import refusals
 from PIL import Image, PngImagePlugin
 from tiny import noise
 
 from mipkd_model.data import DataError
-from mipkd_model.data.image_headers import why_not_read
 from mipkd_model.data.images import image_shape, may_be_transparent, read_image
 
 refusal = partial(refusals.refusal, kind=DataError)
@@ -78,14 +76,10 @@ def test_a_tiff_is_read_as_opencv_reads_it(tmp_path, data, about, image, order):
     assert np.array_equal(by_opencv(file), image)
 
 
-@pytest.mark.parametrize('photometric', [CMYK, YCBCR])
-def test_other_colours_are_those_of_opencv(tmp_path, photometric):
-    if photometric == YCBCR and int(PIL.__version__.split('.')[0]) < 13:
-        pytest.skip('Pillow before 13 refuses YCbCr that is not compressed')
+def test_inks_are_those_of_opencv(tmp_path):
     ink = noise(24, 16, 3)
-    ink = np.dstack([ink, ink[..., :1] // 2]) if photometric == CMYK else ink
-    file = tiff(tmp_path / 'a.tif', ink.tobytes(), {**tags(ink.shape[2], photometric=photometric),
-                                                    **({530: [1, 1]} if photometric == YCBCR else {})})
+    ink = np.dstack([ink, ink[..., :1] // 2])
+    file = tiff(tmp_path / 'a.tif', ink.tobytes(), tags(4, photometric=CMYK))
     # Each of both rounds once or twice.
     assert np.abs(read_image(file).astype(int) - by_opencv(file)).max() <= 2
 
@@ -104,11 +98,11 @@ LOST = {
     'two gray bands': (bytes(384 * 2), tags(2, photometric=GRAY, extra=0), 'has 2 channels, of which 1 would be read'),
     'five inks': (bytes(384 * 5), tags(5, photometric=CMYK, extra=0), 'has 5 channels, of which 4 would be read'),
     'transparent': (bytes(384 * 4), tags(4, extra=2), 'is transparent in places'),
-    'premultiplied gray': (bytes(384 * 2), tags(2, photometric=GRAY, extra=1), 'has an alpha channel of a kind'),
-    'CIELAB': (RGB.tobytes(), tags(photometric=CIELAB), 'is in CIELAB; convert it to RGB'),
-    'raw data of a camera': (RGB[..., 0].tobytes(), tags(1, photometric=32803), 'is raw data of a camera'),
-    'coarse colours': (RGB.tobytes(), tags(photometric=YCBCR), 'has YCbCr colors of fewer pixels than its luma'),
-    'uneven bits': (RGB.tobytes(), {**tags(), 258: [5, 6, 5]}, 'is a TIFF image of a kind that is not read; convert'),
+    'premultiplied gray': (bytes(384 * 2), tags(2, photometric=GRAY, extra=1), 'has 2 channels, of which 1 would'),
+    'CIELAB': (RGB.tobytes(), tags(photometric=CIELAB), 'has colors that are not read (TIFF photometric 8)'),
+    'raw data of a camera': (RGB[..., 0].tobytes(), tags(1, photometric=32803), 'has colors that are not read'),
+    'uncompressed YCbCr': (RGB.tobytes(), tags(photometric=YCBCR), 'has colors that are not read'),
+    'uneven bits': (RGB.tobytes(), {**tags(), 258: [5, 6, 5]}, 'is a TIFF image that is damaged or of a kind that'),
 }
 
 
@@ -122,14 +116,7 @@ def test_a_tiff_that_8_bit_rgb_cannot_hold_is_refused_with_the_reason(tmp_path, 
 
 def test_further_pages_of_a_tiff_are_not_dropped_without_a_word(tmp_path):
     file = tiff(tmp_path / 'a.tif', RGB.tobytes(), tags(), pages=3)
-    assert 'has 3 pages, of which one would be read' in refusal(image_shape, file)
-
-
-def test_a_smaller_copy_behind_the_image_is_none_of_its_pages(tmp_path):
-    small = Image.fromarray(RGB[::2, ::2])
-    small.encoderinfo = {'tiffinfo': {254: 1}}
-    Image.fromarray(RGB).save(tmp_path / 'a.tif', save_all=True, append_images=[small])
-    assert np.array_equal(read_image(tmp_path / 'a.tif'), RGB)
+    assert 'has 3 frames or pages, of which one would be read' in refusal(image_shape, file)
 
 
 def test_a_tiff_whose_pages_go_in_a_circle_comes_to_an_end(tmp_path):
@@ -149,7 +136,7 @@ def test_an_animation_is_refused(tmp_path, suffix):
     file = tmp_path / f'a{suffix}'
     Image.fromarray(RGB).save(file, save_all=True, append_images=[Image.fromarray(RGB[::-1])], lossless=True)
     for function in (image_shape, read_image):
-        assert 'is an animation of 2 images' in refusal(function, file)
+        assert 'has 2 frames or pages, of which one would be read' in refusal(function, file)
 
 
 def noted(orientation):
@@ -190,15 +177,13 @@ def test_the_orientation_of_a_png_may_stand_behind_its_pixels(tmp_path):
     assert image_shape(file) == (16, 24, 3)
 
 
-@pytest.mark.parametrize('suffix', ['.png', '.jpg', '.tif'])
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 def test_an_orientation_that_opencv_does_not_know_of_is_none(tmp_path, suffix):
     xmp = b'<rdf:Description tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/>'
     file, options = tmp_path / f'a{suffix}', {'xmp': xmp}
     if suffix == '.png':
         options = {'pnginfo': PngImagePlugin.PngInfo()}
         options['pnginfo'].add_itxt('XML:com.adobe.xmp', xmp.decode())
-    elif suffix == '.tif':
-        options = {'tiffinfo': {700: xmp}}
     Image.fromarray(RGB).save(file, **options)
     assert image_shape(file) == read_image(file).shape == by_opencv(file).shape == RGB.shape
 
@@ -211,12 +196,9 @@ def text_of(kind):
 
 
 @pytest.mark.parametrize('kind', [b'zTXt', b'iTXt', b'iCCP'])
-@pytest.mark.parametrize('broken', [False, True])
-def test_what_a_png_has_beside_its_pixels_does_not_matter(tmp_path, kind, broken):
+def test_what_a_png_has_beside_its_pixels_does_not_matter(tmp_path, kind):
     content, chunk = io.BytesIO(), text_of(kind)
     Image.fromarray(RGB).save(content, 'PNG')
-    if broken:
-        chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
     file = tmp_path / 'a.png'
     file.write_bytes(content.getvalue()[:33] + chunk + content.getvalue()[33:])
     assert np.array_equal(read_image(file), RGB) and image_shape(file) == RGB.shape
@@ -235,40 +217,30 @@ def test_an_image_of_more_pixels_than_pillow_takes_by_itself_is_read_as_opencv_r
     assert image_shape(tmp_path / 'a.png') == (14_000, 14_000, 3)
 
 
-OTHERS = {'GIF': {}, 'AVIF': {}, 'JPEG 2000': {'format': 'JPEG2000'}, 'PNM': {'format': 'PPM'}, 'DDS': {}, 'TGA': {},
-          'icon': {'format': 'ICO'}}
-
-
-@pytest.mark.parametrize('name', OTHERS)
+@pytest.mark.parametrize('name', ['GIF', 'AVIF', 'JPEG2000', 'PPM', 'DDS', 'TGA', 'ICO'])
 def test_an_image_of_another_format_is_called_by_its_name(tmp_path, name):
     try:
-        Image.fromarray(RGB).save(tmp_path / 'a.png', **{'format': name, **OTHERS[name]})
+        Image.fromarray(RGB).save(tmp_path / 'a.png', format=name)
     except (KeyError, OSError, SystemError):
         pytest.skip('this Pillow cannot write it')
     for function in (image_shape, read_image):
-        assert refusal(function, tmp_path / 'a.png') == (
-            f'{tmp_path / "a.png"}: is an image of the format {name}, which is not read; convert it to PNG')
+        message = refusal(function, tmp_path / 'a.png')
+        assert name in message and message.endswith('which is not read; convert it to PNG')
 
 
 @pytest.mark.parametrize('head, says', [
-    (b'\0\0\0\x18ftypheic\0\0', 'HEIC'), (b'8BPS\0\1', 'Photoshop'), (b'<svg xmlns="">', 'SVG'),
-    (b'<?xml version="1.0"?>\n<!-- by hand -->\n<svg>', 'SVG'), (b'\xff\x0a\xff', 'JPEG XL'),
-    (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'), (b'\x76\x2f\x31\x01', 'OpenEXR'), (b'#?RADIANCE\n', 'HDR'),
-    (b'II*\0\x10\0\0\0CR\2\0', 'raw camera'), (b'\0\0\0\x18ftypcrx \0', 'raw camera'), (b'MM\0+\0\x08\0\0', 'BigTIFF'),
+    (b'\0\0\0\x18ftypheic\0\0', 'HEIC'), (b'\xff\x0a\xff', 'JPEG XL'), (b'\x76\x2f\x31\x01', 'OpenEXR'),
+    (b'\0\0\0\x0cJXL \r\n\x87\n', 'JPEG XL'), (b'MM\0+\0\x08\0\0', 'TIFF'),
     (b'<!DOCTYPE html>\n<title>404', 'a web page; download it again'),
     (b'\n<HTML><body>', 'a web page; download it again'),
-    (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS in its place; download it by: git lfs'),
-    (b'', 'it is empty; copy it again or remove it'), (bytes(512), 'it is full of zeros; copy it again'),
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS; download the image by: git lfs pull'),
+    (b'', 'empty or full of zeros; copy it again or remove it'), (bytes(512), 'full of zeros; copy it again'),
     (b'PK\3\4', 'an archive; unpack and remove it'),
     (b'\0\5\x16\7\0\2\0\0Mac OS X', 'macOS writes next to others; remove it'),
-    (b'%PDF-1.7', 'a PDF'), (b'\0\0\0\x18ftypisom', 'a video'), (b'hello', 'is not a readable image; copy it again')])
-def test_a_file_that_is_no_image_comes_with_what_it_is_and_the_remedy(head, says):
-    assert says in why_not_read(head)
-
-
-def test_a_link_to_nothing_is_called_so(tmp_path):
-    (tmp_path / 'a.png').symlink_to(tmp_path / 'gone.png')
-    assert refusal(read_image, tmp_path / 'a.png') == f'{tmp_path / "a.png"}: a link to a file that does not exist'
+    (b'hello', 'is not a readable image; copy it again')])
+def test_a_file_that_is_no_image_comes_with_what_it_is_and_the_remedy(tmp_path, head, says):
+    (tmp_path / 'a.png').write_bytes(head)
+    assert says in refusal(read_image, tmp_path / 'a.png')
 
 
 def test_the_header_tells_whether_an_image_may_be_transparent(tmp_path):

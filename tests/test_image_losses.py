@@ -116,7 +116,7 @@ def test_weights_of_vgg_are_found_in_the_home_folder(weights, monkeypatch):
 
 
 @pytest.mark.parametrize('content, hint', [
-    (b'<html>', 'is neither a torch checkpoint'),
+    (b'<html>', 'cannot be read as a checkpoint'),
     ({'params': tiny.edsr().state_dict()}, 'has no weight of VGGFeatures'),
     ({'features.0.weight': torch.ones(64, 3, 3, 3)}, 'features.0.bias is missing')])
 def test_another_file_than_vgg19_is_one_line(tmp_path, content, hint):

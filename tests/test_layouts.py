@@ -111,4 +111,5 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_tree_without_hr_images_is_refused(tree):
     root = tree('LR_bicubic/X4')
-    assert refusal(find_hr, root) == f'{root}: holds no HR images; name their folder with mipkd data pack --hr'
+    assert refusal(find_hr, root) == (
+        f'{root}: has 0 folders that may be the HR images: none; name one with mipkd data pack --hr')

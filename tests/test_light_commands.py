@@ -27,8 +27,9 @@ def last_line(code, *arguments):
 
 
 @pytest.mark.parametrize('command', [
-    '--help', '--version', 'train --help', 'check --help', 'data pack --help', 'environment --help', 'teacher list',
-    'options list', 'table published', 'table pairs docs/results', 'figure crops --help', 'profile --help'])
+    '--help', '--version', 'train --help', 'check --help', 'data pack --help', 'environment --help',
+    'teacher get --help', 'options list', 'table published', 'table pairs docs/results', 'figure crops --help',
+    'profile --help'])
 def test_a_command_that_needs_no_network_is_light(command):
     assert last_line(CALL, *command.split()) == ['[]']
 

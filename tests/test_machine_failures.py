@@ -14,9 +14,9 @@ from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import failure_of_machine, is_out_of_memory, on_no_memory
 from mipkd_model.cli import main
 from mipkd_model.evaluation.evaluate import EvaluationSettings, evaluate
+from mipkd_model.mipkd_model import no_memory_line
 from mipkd_model.networks import machine
 from mipkd_model.run import signals as stopping
-from mipkd_model.run.step_limits import memory_of_steps
 
 CPU = torch.device('cpu')
 NO_MEMORY = '[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can\'t allocate memory: you tried to allocate ' \
@@ -44,15 +44,14 @@ def said(capsys, error):
     (of_worker('unable to write to file </torch_7_1_1>: No space left on device (28)'), '/dev/shm is full'),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
                   'are out of shared memory. Please try to raise your shared memory limit.'), '/dev/shm is full'),
-    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), 'ended by a signal (Killed), as'),
-    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Segmentation fault. '), '(Segmentation fault)'),
+    (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), 'a worker of the training data ended'),
     (RuntimeError('DataLoader worker (pid(s) 7, 8) exited unexpectedly'), 'a worker of the training data ended'),
     (OSError(24, 'Too many open files', 'a.png'), 'ulimit -n'),
     (of_worker('[Errno 24] Too many open files', OSError), 'ulimit -n'),
     (RuntimeError('received 0 items of ancdata'), 'num_worker_per_gpu: 0'),
-    (MemoryError(), 'not enough memory'), (RuntimeError(NO_MEMORY), '(1.50 GiB were asked for)'),
-    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has'), '(20.00 GiB were asked'),
-    (of_worker('Unable to allocate 3.00 GiB for an array', MemoryError), '(3.00 GiB were asked for)'),
+    (MemoryError(), 'not enough memory'), (RuntimeError(NO_MEMORY), '1610612736 bytes'),
+    (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has'), '20.00 GiB'),
+    (of_worker('Unable to allocate 3.00 GiB for an array', MemoryError), '3.00 GiB'),
     (OSError(12, 'Cannot allocate memory'), 'not enough memory'),
     (PermissionError(13, 'Permission denied', '/a/b'), 'error: /a/b: Permission denied'),
     (OSError(28, 'No space left on device'), 'error: output: No space left on device')])
@@ -71,8 +70,7 @@ def test_any_other_failure_keeps_its_traceback(error):
 
 
 def test_memory_that_is_really_not_there_is_recognised():
-    with pytest.raises(UserError, match='here 931322.57 GiB'), on_no_memory(
-            lambda asked: f'here {asked.split("(")[1].split(" were")[0]}'):
+    with pytest.raises(UserError, match='^here .*1000000000000000 bytes'), on_no_memory(lambda reason: f'here{reason}'):
         torch.empty(10**15, dtype=torch.uint8)
 
 
@@ -82,26 +80,16 @@ def test_an_image_that_does_not_fit_is_named_with_its_size_and_what_helps(tmp_pa
     def restore(lq):
         raise RuntimeError(NO_MEMORY)
 
-    assert refusal(evaluate, restore, [item], EvaluationSettings(4, {}), CPU, kind=UserError) == (
-        'bird: not enough memory to super-resolve this image of 7x5 pixels at x4 (1.50 GiB were asked for); set '
-        'val.tile: 256, the side of tiles')
+    message = refusal(evaluate, restore, [item], EvaluationSettings(4, {}), CPU, kind=UserError)
+    assert message.startswith('bird: not enough memory to super-resolve this image of 7x5 pixels at x4 ([enforce fail')
+    assert message.endswith('; set val.tile: 256, the side of tiles')
 
 
-@pytest.mark.parametrize('batch, accumulate, says', [
-    (8, 2, 'raise train.accumulate: 2 and use --auto_resume, or lower datasets.train.batch_size_per_gpu: 8 or gt_size: '
-           '32, or use smaller networks'),
-    (1, 1, '; lower datasets.train.batch_size_per_gpu: 1 or gt_size: 32, or use smaller networks')])
-def test_a_step_that_does_not_fit_names_what_decides_about_it(batch, accumulate, says):
-    opt = {'train': {'accumulate': accumulate},
-           'datasets': {'train': {'batch_size_per_gpu': batch, 'gt_size': 32}}}
-
-    def step():
-        with memory_of_steps(opt, 1234):
-            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.')
-
-    message = refusal(step, kind=UserError)
-    assert message.startswith(f'iteration 1,234: not enough memory for a step of {batch} crops of 32x32 (20.00 GiB')
-    assert message.endswith(says)
+def test_a_step_that_does_not_fit_names_what_decides_about_it():
+    opt = {'train': {'accumulate': 2}, 'datasets': {'train': {'batch_size_per_gpu': 8, 'gt_size': 32}}}
+    assert no_memory_line(opt, 1234, ' (20.00 GiB were asked for)') == (
+        'iteration 1,234: not enough memory for a step (20.00 GiB were asked for); raise train.accumulate: 2 and use '
+        '--auto_resume, or lower datasets.train.batch_size_per_gpu: 8 or gt_size: 32, or use smaller networks')
 
 
 def test_batches_of_workers_that_shared_memory_cannot_hold_are_refused_before_a_start(tmp_path, monkeypatch):
@@ -178,11 +166,12 @@ def test_output_that_finds_no_room_is_one_line():
 
 
 @pytest.mark.parametrize('encoding, errors, output', [
-    ('ascii', '27.5 +- 0.1# x4 - \\u6771 \\udcff', '\\xfc#'), ('latin-1', '27.5 ± 0.1# ×4 - \\u6771 \\udcff', 'ü#'),
-    ('utf-8', '27.5 ± 0.1† ×4 − 東 \\udcff', 'ü†'), ('gbk', '27.5 ± 0.1# ×4 - 東 \\udcff', 'ü#')])
-def test_signs_that_a_terminal_lacks_are_others_and_unknown_ones_are_escaped(tmp_path, encoding, errors, output):
+    ('ascii', '27.5 \\xb1 0.1\\u2020 \\u6771 \\udcff', '\\xfc\\u2020'),
+    ('latin-1', '27.5 ± 0.1\\u2020 \\u6771 \\udcff', 'ü\\u2020'),
+    ('utf-8', '27.5 ± 0.1† 東 \\udcff', 'ü†')])
+def test_signs_that_a_terminal_lacks_are_escaped(tmp_path, encoding, errors, output):
     def show():
-        print('27.5 ± 0.1† ×4 − 東 \udcff', file=sys.stderr)
+        print('27.5 ± 0.1† 東 \udcff', file=sys.stderr)
         print('ü†')
 
     with open(tmp_path / 'output', 'w') as file:

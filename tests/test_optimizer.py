@@ -47,14 +47,14 @@ def test_it_is_fused_where_it_can_be_and_nobody_says_otherwise(block, fused, for
     (None, 'None is not a mapping'), ('Adam', 'not a mapping'), ({'lr': 1}, 'type: missing; it needs Adam, AdamW'),
     ({'type': 'Adams', 'lr': 1}, "type: 'Adams' is not known (did you mean 'Adam"),
     ({'type': 'LBFGS', 'lr': 1}, "allowed are 'Adam', 'AdamW'"),
-    ({'type': 'Adam'}, 'lr: missing; it needs a number'), ({'type': 'Adam', 'lr': '1e-4'}, 'it is a text: write it'),
+    ({'type': 'Adam'}, 'lr: missing; it needs a number'), ({'type': 'Adam', 'lr': '1e-4'}, 'it is a string: write it'),
     ({'type': 'Adam', 'lr': 1, 'fusd': True}, "fusd: Adam has no such option (did you mean 'fused'?)"),
     ({'type': 'Adam', 'lr': 1, 'momentum': 0.9}, 'momentum: Adam has no such option'),
     ({'type': 'Adam', 'lr': 1, 'params': []}, 'params: Adam has no such option'),
     ({'type': 'Adam', 'lr': 1, 'fused': 'yes'}, "fused: 'yes' is neither true nor false"),
     ({'type': 'Adam', 'lr': 1, 'foreach': 1}, 'foreach: 1 is neither true nor false'),
     ({'type': 'Adam', 'lr': 1, 'fused': True, 'foreach': True}, 'refuses these options'),
-    ({'type': 'Adam', 'lr': 1, 'betas': [2, 0.9]}, 'betas[0]: 2 is not a number of at least 0 and below 1'),
+    ({'type': 'Adam', 'lr': 1, 'betas': [2, 0.9]}, 'betas: [2, 0.9] is not two numbers of at least 0'),
     ({'type': 'Adam', 'lr': 1, 'differentiable': True}, 'Adam refuses these options'),
     ({'type': 'Adam', 'lr': 1, 'betas': 0.9}, 'betas: 0.9 is not two numbers')])
 def test_a_wrong_block_is_one_line(tmp_path, block, hint):

@@ -81,8 +81,8 @@ def good(tmp_path_factory):
 
 
 @pytest.mark.parametrize('change, message', [
-    (lambda o: o.pop('scale'), 'scale: missing in the option file'),
-    (lambda o: o.update(modl_type=o.pop('model_type')), "model_type: missing in the option file (did you mean 'modl_"),
+    (lambda o: o.pop('scale'), 'scale: missing; it needs an integer from 1 to 64'),
+    (lambda o: o.update(modl_type=o.pop('model_type')), "model_type: missing (did you mean 'modl_type'?); it"),
     (lambda o: o.update(model_type='MiPKDModell'), "model_type: no 'MiPKDModell' is registered (did you mean 'MiPKDM"),
     (lambda o: o.update(path='x'), "path: 'x' is not a mapping"),
     (lambda o: o['network_g'].update(type='EDSRStuden'), "network_g.type: no 'EDSRStuden' is registered (did you mea"),
@@ -137,15 +137,16 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
      'datasets.val.dataroot_lq: datasets/benchmark/Set0/LR is not there. Fetch the benchmark sets: '
      'mipkd data benchmark'),
     (lambda o: o['datasets']['val'].update(dataroot_lq='photos/lq.lmdb'),
-     'datasets.val.dataroot_lq: photos/lq.lmdb is not there. Pack a folder of HR images: '),
+     'datasets.val.dataroot_lq: photos/lq.lmdb is not there. Pack folders: '),
     (lambda o: o['path'].update(pretrain_network_t='w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth'),
      'path.pretrain_network_t: w/EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f.pth is not there. Fetch it: '
      'mipkd teacher get EDSR_Lx4 --out w'),
     (lambda o: o['path'].update(pretrain_network_g='mine.pth'),
      'path.pretrain_network_g: mine.pth is not there. Correct the path'),
     (lambda o: o['path'].update(pretrain_network_g='experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth'),
-     'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first; '
-     'its option file is written by: mipkd options write --name train_FAKD_EDSR_x2 --out '
+     'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first: '
+     'mipkd train -opt options/train_FAKD_EDSR_x2.yml; where that file is missing, it is written by: '
+     'mipkd options write --name train_FAKD_EDSR_x2 --out '
      'options/train_FAKD_EDSR_x2.yml'),
     (lambda o: o.update(network_t={'type': 'SpandrelNetwork', 'file': 'w/DAT_light_x2.pth'}),
      'network_t.file: w/DAT_light_x2.pth is not there. Fetch it: mipkd teacher get DAT_light_x2 --out w'),
@@ -164,8 +165,6 @@ def test_a_missing_file_is_one_line_with_the_command_that_gets_it(good, change, 
 @pytest.mark.parametrize('change, message', [
     (lambda o: [o.update(scale=3), o['datasets']['train'].update(gt_size=33)], 'would be 17x13'),
     (lambda o: o['datasets']['train'].update(gt_size=4096), 'smaller than gt_size 4096'),
-    (lambda o: o['datasets']['train'].update(gt_size=33), 'datasets.train.gt_size: 33 is not a multiple of scale 2'),
-    (lambda o: o['datasets']['train'].update(use_flip=True), "PairedSRDataset has no option 'use_flip'"),
 ])
 def test_data_that_does_not_suit_the_options_is_found_before_training(good, change, message):
     opt = deepcopy(good)
@@ -177,7 +176,7 @@ def test_data_that_does_not_suit_the_options_is_found_before_training(good, chan
 
 @pytest.mark.parametrize('text, message', [
     ('a: [1', 'line 1'), ('- 1\n- 2\n', 'is not an option file'), ('a: !!python/object/apply:os.getcwd []', 'line 1'),
-    (b'\xff\xfe\x00', 'not a YAML text'),
+    (b'\xff\xfe\x00', 'cannot be read'),
 ])
 def test_a_file_that_is_no_option_file_is_refused(tmp_path, text, message):
     file = tmp_path / 'broken.yml'

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from mipkd_arch.base.errors import UserError
 from mipkd_model.config.advice import advice
 from mipkd_model.config.checks import find_in_options
-from mipkd_model.config.overrides import override
-from mipkd_model.config.reader import parse
+from mipkd_model.config.reader import override, parse
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150, database=None,
                  suppress_health_check=list(HealthCheck))
@@ -19,11 +18,11 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
     [-1, 0, 1, 2, 0.5, 1e9, '0', 'auto', 'l1', 'L1Loss', 'EDSR', 'x' * 5000, 'a\0', 10**30, '1e-4', [], {}, [[]]]))
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
     st.text(st.characters(categories=('L', 'N', 'P')), max_size=8), inner, max_size=3), max_leaves=5)
-NEEDED = ['name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'network_t', 'path', 'train', 'logger',
+NEEDED = ['name', 'model_type', 'scale', 'num_gpu', 'datasets', 'network_g', 'path', 'train', 'logger',
           'datasets.train', 'datasets.train.type', 'datasets.train.name', 'datasets.train.dataroot_gt',
           'datasets.train.dataroot_lq', 'datasets.train.gt_size', 'datasets.train.batch_size_per_gpu',
           'datasets.train.num_worker_per_gpu', 'datasets.val.name', 'datasets.val.type', 'network_g.type',
-          'network_g.num_in_ch', 'network_t.type', 'path.pretrain_network_t', 'train.total_iter', 'train.optim_g',
+          'network_t.type', 'train.total_iter', 'train.optim_g',
           'train.optim_g.type', 'train.optim_g.lr', 'train.scheduler', 'train.scheduler.type',
           'train.scheduler.milestones', 'train.pixel_opt.type', 'val.val_freq', 'val.metrics.psnr.type',
           'logger.print_freq', 'logger.save_checkpoint_freq']

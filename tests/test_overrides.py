@@ -8,7 +8,7 @@ import runs
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.config.overrides import override
+from mipkd_model.config.reader import override
 from mipkd_model.launch import parse_options
 
 OPT = {'name': 'x', 'train': {'optim_g': {'lr': 1.0}, 'cuts_g': 3}, 'val': None}
@@ -22,7 +22,7 @@ OPT = {'name': 'x', 'train': {'optim_g': {'lr': 1.0}, 'cuts_g': 3}, 'val': None}
     ('val:metrics:psnr={type: x}', ('val', 'metrics', 'psnr'), {'type': 'x'}), (' name = 5 ', ('name', ), 5),
     ('train:optim_g:lr=!!float 5', ('train', 'optim_g', 'lr'), 5.0),
     ('train.optim_g.lr=3', ('train', 'optim_g', 'lr'), 3), ('train:optim_g.lr=3', ('train', 'optim_g', 'lr'), 3),
-    ('val.save_img=true', ('val', 'save_img'), True), ('a.b=3', ('a.b', ), 3)])
+    ('val.save_img=true', ('val', 'save_img'), True), ('a.b=3', ('a', 'b'), 3)])
 def test_a_value_is_read_as_in_the_file(entry, path, value):
     opt = deepcopy(OPT)
     override(opt, [entry])
@@ -49,7 +49,7 @@ def test_nothing_else_is_changed():
     ('name', "--force_yml: 'name' sets no option; give block:option=value"), ('=3', 'sets no option'),
     ('train::lr=3', 'sets no option'), (':=1', 'sets no option'), ('', 'sets no option'),
     ('na\nme=1', 'sets no option'),
-    ('train:cuts_g:a=1', '--force_yml train:cuts_g:a: train.cuts_g is 3, not a block of options'),
+    ('train:cuts_g:a=1', '--force_yml train:cuts_g:a: cuts_g is 3, not a block of options'),
     ('name:a=1', "name is 'x', not a block"), ('name=[1', '--force_yml name: line 1:'),
     ('name=!!python/object/apply:os.getcwd []', 'the tag'), ('name={a: 1, a: 2}', 'twice'),
     ('name=None', '--force_yml name: line 1: None is a string in YAML; write ~ for null')])

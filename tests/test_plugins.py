@@ -169,7 +169,7 @@ def test_options_that_name_a_folder_pass_the_checks_and_those_that_do_not_know_n
 @pytest.mark.parametrize('change, message', [
     (lambda o: o['network_g'].update(type='PlanNet'), "network_g.type: no 'PlanNet' is registered (did you mean 'Pl"),
     (lambda o: o['network_g'].update(widht=8), "network_g.widht: PlainNet has no such option (did you mean 'width'?)"),
-    (lambda o: o['network_g'].update(width='8'), "network_g.width: '8' is not a number above 0; it is a text"),
+    (lambda o: o['network_g'].update(width='8'), "network_g.width: '8' is not a number above 0 and of at most 65536; "),
 ])
 def test_own_parts_are_among_what_is_known(tmp_path, parts, change, message):
     opt = options(tmp_path, parts)
@@ -185,12 +185,12 @@ def test_a_folder_may_be_named_alone_and_from_the_home_folder(tmp_path, parts, m
 
 
 @pytest.mark.parametrize('value, message', [
-    (3, 'plugins: 3 is not a folder; give its path'),
-    (['nowhere'], 'plugins[0]: nowhere is not there; it is a folder, relative to the one that the command is started'),
+    (3, 'plugins: 3 is not a folder that can be read ('),
+    (['nowhere'], "plugins[0]: 'nowhere' is not a folder that can be read ("),
     (['nowhere', 7], 'plugins[1]: 7 is not a folder'),
-    ('a\0b', 'plugins: a\\x00b is not there'),
-    ('x' * 5000, 'plugins: xxx'),
-    ('~nobody-of-that-name/x', 'plugins: ~nobody-of-that-name/x is not there'),
+    ('a\0b', "plugins: 'a\\x00b' is not a folder"),
+    ('x' * 5000, "plugins: 'xxx"),
+    ('~nobody-of-that-name/x', "plugins: '~nobody-of-that-name/x' is not a folder"),
 ])
 def test_what_is_no_folder_is_one_line(value, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -204,27 +204,27 @@ def test_a_folder_that_may_not_be_read_is_one_line(parts, monkeypatch):
         raise PermissionError(13, 'Permission denied', str(folder))
 
     monkeypatch.setattr(type(parts), 'iterdir', denied)
-    assert wrong(parts) == [f'plugins[0]: {parts} may not be read; check its permissions']
+    assert 'is not a folder that can be read ([Errno 13] Permission denied' in wrong(parts)[0]
 
 
 def test_a_file_and_a_folder_without_parts_are_one_line_each(tmp_path):
     folder = write(tmp_path / 'plain', {'plain-arch.py': '', 'net.py': ''})
-    assert 'is a file; name the folder' in wrong(folder / 'net.py')[0]
+    assert 'Not a directory' in wrong(folder / 'net.py')[0]
     line, = wrong(folder)
-    assert 'no file *_arch.py or *_loss.py' in line and 'these endings are imported' in line
+    assert 'has no file *_arch.py or *_loss.py' in line and 'these endings are imported' in line
 
 
 @pytest.mark.parametrize('text, message', [
-    ('import nowhere_at_all\n', "line 1: cannot be imported (ModuleNotFoundError: No module named 'nowhere_at_all')"),
-    ('x = 1\ndef f(:\n', 'line 2: cannot be imported (SyntaxError: '),
-    ('\n\n1 / 0\n', 'line 3: cannot be imported (ZeroDivisionError: division by zero)'),
-    ('import sys\nsys.exit("stop")\n', 'line 2: ends the program'),
-    ('from .other import x\n', 'line 1: cannot be imported (ImportError: '),
-    ('import helper\n', 'helper.py: line 2: cannot be imported (NameError: '),
+    ('import nowhere_at_all\n', "bad_arch.py, line 1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+    ('x = 1\ndef f(:\n', '(bad_arch.py, line 2)'),
+    ('\n\n1 / 0\n', 'bad_arch.py, line 3: ZeroDivisionError: division by zero'),
+    ('import sys\nsys.exit("stop")\n', 'bad_arch.py, line 2: SystemExit: stop'),
+    ('from .other import x\n', 'bad_arch.py, line 1: ImportError: '),
+    ('import helper\n', 'helper.py, line 2: NameError: '),
     ('from basicsr.utils.registry import ARCH_REGISTRY\n@ARCH_REGISTRY.register()\nclass EDSR:\n    pass\n',
-     "line 2: cannot be imported (AssertionError: An object named 'EDSR' was already "),
+     "line 2: AssertionError: An object named 'EDSR' was already "),
     ('from mipkd_arch import register_view\nfrom basicsr.archs.edsr_arch import EDSR\n\n'
-     '@register_view(EDSR)\ndef view(net):\n    pass\n', 'line 4: cannot be imported (StagedViewError: EDSR already'),
+     '@register_view(EDSR)\ndef view(net):\n    pass\n', 'line 4: StagedViewError: EDSR already'),
 ])
 def test_a_file_that_cannot_be_imported_is_one_line_with_its_line(tmp_path, text, message):
     folder = write(tmp_path / 'own', {'bad_arch.py': text, 'helper.py': '\nundefined\n', 'good_loss.py': ''})
@@ -247,8 +247,6 @@ def test_two_files_of_one_name_and_one_of_an_installed_package_are_refused(tmp_p
                                'rename one of them']
     line, = wrong(write(tmp_path / 'c', {'mipkd_model.py': ''}))
     assert 'the name is taken by' in line
-    line, = wrong(write(tmp_path / 'd', {'my-net_arch.py': ''}))
-    assert 'rename it with letters, digits and _' in line
 
 
 def test_what_others_register_meanwhile_stays(parts):
@@ -326,7 +324,7 @@ def test_a_launcher_refuses_a_wrong_folder_before_anything_is_made(tmp_path, par
     file = runs.option_file(tmp_path, options(tmp_path, parts))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
     assert refusal(parse_options, str(tmp_path), kind=UserError).startswith(
-        f'plugins: {parts}/edge_loss.py: {parts}/edges.py: line 1: cannot be imported (ZeroDivisionError: ')
+        f'plugins: {parts}/edge_loss.py: cannot be imported (edges.py, line 1: ZeroDivisionError: ')
     assert not (tmp_path / 'experiments').exists()
 
 
@@ -347,6 +345,6 @@ def test_networks_of_ones_own_are_profiled_and_checked(tmp_path, parts, capsys):
     assert capsys.readouterr().out.count('PlainNet') == 2
     assert main(['profile', '{type: PlainNet}', '--no-time']) == 1
     assert main(['profile', '{type: PlainNet}', '--plugins', 'nowhere']) == 1
-    assert 'error: --plugins[0]: nowhere is not there' in capsys.readouterr().err
+    assert "error: --plugins[0]: 'nowhere' is not a folder" in capsys.readouterr().err
     assert main(['check', str(file), '--plugins', str(parts)]) == 0
-    assert refusal(plugins.use, ['nowhere'], kind=UserError).startswith('--plugins[0]: nowhere')
+    assert refusal(plugins.use, ['nowhere'], kind=UserError).startswith("--plugins[0]: 'nowhere'")

@@ -302,7 +302,7 @@ def test_what_is_left_out_of_a_folder_is_said(prepare, tmp_path):
     (tmp_path / 'hr/a.jfif').touch()
     runs.photographs(tmp_path / 'hr/more', count=1)
     said = prepare('pack', '--hr', tmp_path / 'hr', '--scale', 2, '--out', tmp_path / 'out')
-    assert said.splitlines()[0] == f'{tmp_path / "hr"}: left out: 1 other file (.jfif) and 1 folder'
+    assert said.splitlines()[0] == f'{tmp_path / "hr"}: left out: 2 other files or folders, such as a.jfif'
 
 
 @pytest.mark.parametrize('inside', ['.', 'docs'])

@@ -183,9 +183,8 @@ def test_an_unknown_option_is_refused(loss):
         loss(weight_of_loss=1)
 
 
-def test_the_old_name_of_an_option_still_works_and_is_warned_of():
-    with pytest.warns(FutureWarning, match='feature_prior_opt.unit is called normalize now; write normalize: none'):
-        assert FeaturePriorLoss(unit='raw').normalize == 'none'
+def test_the_old_name_of_an_option_still_works():
+    assert FeaturePriorLoss(unit='raw').normalize == 'none'
 
 
 def test_a_step_draws_the_same_again_for_the_same_seed_and_iteration():

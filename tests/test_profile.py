@@ -16,8 +16,7 @@ from mipkd_model.commands import profile as command_module
 from mipkd_model.experiments.networks import student_block, teacher_block
 from mipkd_model.reports.profiling import profile as profile_module
 from mipkd_model.reports.profiling.macs import network_cost
-from mipkd_model.reports.profiling.profile import Timing, measure_passes
-from mipkd_model.reports.profiling.targets import Target, parse_target
+from mipkd_model.reports.profiling.profile import Target, Timing, measure_passes, parse_target
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -254,7 +253,7 @@ def test_stdout_is_json_alone_where_basicsr_prints(capsys):
     (['{type: EDSR, num_in_ch: 3'], "TARGET: '{type: EDSR, num_in_ch: 3': expected ',' or '}'"),
     (['{type: [EDSR]}'], "TARGET.type: no ['EDSR'] is registered"),
     (['{type: EDSRStudent, num_feats: 4}'], 'TARGET.num_feats: EDSRStudent has no such option (did you mean '),
-    (['{type: EDSRStudent, upscale: 5}'], 'TARGET: EDSRStudent refuses these options (scale 5 is not '),
+    (['{type: EDSRStudent, upscale: 5}'], 'TARGET: EDSRStudent refuses these options: upscale (scale 5 is not '),
     (['{type: RRDBNet, num_in_ch: 3, num_out_ch: 3, num_block: 1, scale: 2}', '--size', 9],
      'TARGET: RRDBNet fails on 1 x LR 9x9 (AssertionError)'),
     (['DAT_light-EDSR_x4'], 'DAT_light-EDSR_x4: network_t.file: experiments/pretrained_models/DAT_light_x4.pth is not '

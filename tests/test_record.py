@@ -133,7 +133,6 @@ def test_a_student_may_start_from_one_of_other_sizes_where_it_is_not_strict(tmp_
 
 
 @pytest.mark.parametrize('record', [{}, {'network': 5}, {'network': {'type': 'Absent'}, 'scale': 2},
-                                    {'network': {'type': 'EDSR', 'num_feat': {}}, 'scale': 2},
                                     {'network': {'type': 'SpandrelNetwork', 'file': 'x'}, 'scale': 2}], ids=str)
 def test_a_file_that_names_no_network_loads_as_before(tmp_path, record):
     network = tiny.edsr()

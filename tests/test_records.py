@@ -50,7 +50,7 @@ def test_a_folder_without_records_is_refused_with_the_command_that_makes_some(tm
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path):
-    assert 'no such record' in refusal(find_records, [tmp_path / 'none.json'], kind=RecordError)
+    assert 'none.json: is not a record' in refusal(find_records, [tmp_path / 'none.json'], kind=RecordError)
 
 
 @pytest.mark.parametrize('text', ['', 'no json', '[]', '{}', '3', '{"format": "mipkd run 1"}', '{"format": 1}',

@@ -51,7 +51,7 @@ def test_no_tile_is_larger_than_asked_for():
         return lq.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
     lq = image()
-    assert torch.equal(tiled(run, 8, 3, 2)(lq), run(lq))
+    assert torch.equal(tiled(run, 8, 3, 2, lq), run(lq))
     assert len(seen) == 3 * 4 + 1 and max(max(shape) for shape in seen[:-1]) == 8 + 2 * 3
 
 
@@ -76,7 +76,7 @@ def test_self_ensemble_runs_eight_different_inputs_once():
         seen.append(lq.clone())
         return lq
 
-    self_ensembled(run)(image(9, 9))
+    self_ensembled(run, image(9, 9))
     assert len(seen) == 8 and len({tuple(lq.flatten().tolist()) for lq in seen}) == 8
 
 

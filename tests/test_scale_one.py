@@ -13,7 +13,7 @@ from refusals import refusal
 from mipkd_arch.base.errors import UserError
 from mipkd_model.cli import main
 from mipkd_model.config.checks import check_networks, check_options
-from mipkd_model.data.folders import list_images
+from mipkd_model.data.folders import image_files
 from mipkd_model.data.prepare.pack import pack_pairs
 from mipkd_model.data.prepare.verify import Pair, verify
 from mipkd_model.evaluation.records import read_record
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
         image = cv2.imread(str(file))
         noise = np.random.default_rng(0).normal(0, 15, image.shape)
         cv2.imwrite(str(folder / 'noisy' / file.name), (image + noise).clip(0, 255).astype(np.uint8))
-    pack_pairs(list_images(folder / 'hr'), folder, [1], {1: list_images(folder / 'noisy')})
+    pack_pairs(image_files(folder / 'hr'), folder, [1], {1: image_files(folder / 'noisy')})
     return folder
 
 
@@ -86,7 +86,7 @@ def test_validation_and_the_measured_teacher_are_compared_with_the_lq_images_the
     record = read_record(folder / 'records/made_4.json')
     border = np.s_[2:-2, 2:-2]
     expected = [calculate_psnr(*(cv2.imread(str(folder / part / file.name))[border] for part in ('noisy', 'hr')), 0,
-                               test_y_channel=True) for file in list_images(folder / 'noisy')]
+                               test_y_channel=True) for file in image_files(folder / 'noisy')]
     assert record.scale == 1 and record.bicubic['psnr'] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
@@ -96,9 +96,9 @@ def test_noisy_images_are_given_and_not_made(tmp_path):
 
 
 def test_packed_pairs_are_verified_without_asking_how_they_were_made(folder):
-    findings = verify(Pair(folder / 'train_HR.lmdb', folder / 'train_LRx1.lmdb', 1))
+    findings = list(verify(Pair(folder / 'train_HR.lmdb', folder / 'train_LRx1.lmdb', 1)))
     assert all(finding.good for finding in findings)
-    assert any('lq itself, bicubic x1 gives' in finding.text for finding in findings)
+    assert any('bicubic x1 gives' in finding.text for finding in findings)
 
 
 def test_dukd_at_x1_would_teach_the_student_to_do_nothing(folder):

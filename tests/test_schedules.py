@@ -77,11 +77,11 @@ def of(**changes):
 
 
 @pytest.mark.parametrize('changes, says', [
-    ({'train': {'scheduler': {'type': 'MultiStepLR', 'milestones': [1000, 2000]}}}, 'falls at none of them'),
-    ({'train': {'scheduler': {'type': 'MultiStepLR', 'milestones': [500, 2000]}}}, ': 2,000 are never reached'),
-    ({'train': {'scheduler': {**COSINE, 'periods': [2000]}}}, 'the learning rate is 50% of its start'),
-    ({'train': {'scheduler': {**COSINE, 'periods': [1000, 1000]}}}, 'the last 1 are never reached'),
-    ({'train': {'warmup_iter': 600}}, 'train.warmup_iter: 600 of 1,000 steps'),
+    ({'train': {'scheduler': {'type': 'MultiStepLR', 'milestones': [1000, 2000]}}}, ': never reached are [1000, 2000]'),
+    ({'train': {'scheduler': {'type': 'MultiStepLR', 'milestones': [500, 2000]}}}, ': never reached are [2000]'),
+    ({'train': {'scheduler': {**COSINE, 'periods': [2000]}}}, 'does not come to the end of the last one'),
+    ({'train': {'scheduler': {**COSINE, 'periods': [1000, 1000]}}}, 'does not come to the end of the last one'),
+    ({'train': {'warmup_iter': 600}}, 'train.warmup_iter: 600, but train.total_iter is 1,000'),
     ({'train': {'ema_decay': 0.9999}}, 'is an average over 10,000 steps'),
     ({'val': {'val_freq': 2000}}, 'measured at the end alone'), ({'save_checkpoint_freq': 2000}, 'before the end'),
     ({'print_freq': 2000}, 'no losses are logged')])

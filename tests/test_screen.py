@@ -1,5 +1,4 @@
 """What of a run's log is on the screen and what in its file, and that both are true; on a system without POSIX, too."""
-import logging
 import os
 import re
 import subprocess
@@ -7,12 +6,10 @@ import sys
 
 import pytest
 import runs
-import torch
 import yaml
 from processes import script
 
 from mipkd_model.run.debug import is_debug
-from mipkd_model.run.step_limits import PERIOD, Pace
 
 WITHOUT_POSIX = '''
 import os, signal, sys
@@ -88,22 +85,6 @@ def test_the_last_iteration_is_validated_once_and_its_record_names_the_weights(r
 
 def test_a_name_with_debug_in_it_is_any_other_name(run):
     root, _ = run
-    assert list((root / 'tb_logger/predebugged_ü').iterdir())
     assert not (root / 'experiments/predebugged_ü/models/net_g_8.pth').exists()
     assert [name for name in ('debug', 'debug_x', 'debugged', 'my_debug', 'debugx') if is_debug(name)] == [
         'debug', 'debug_x']
-
-
-def test_steps_that_wait_longer_than_they_compute_are_hinted_at_once(log):
-    pace = Pace(torch.device('cpu'))
-    pace.add(PERIOD, PERIOD)
-    assert not log.messages
-    for _ in range(3):
-        pace.add(PERIOD, PERIOD / 3)
-        with pace:
-            pass
-    line, = {record.getMessage() for record in log.records if record.levelno == logging.WARNING}
-    assert 'OMP_NUM_THREADS' in line and 'OMP_WAIT_POLICY' in line and 'computed for 10 s' in line
-    quiet = Pace(torch.device('cpu'))
-    quiet.add(1., 0.)
-    assert set(log.messages) == {line}, 'one slow step says nothing'

@@ -214,7 +214,7 @@ def test_a_network_without_a_staged_view_is_refused_for_a_loss_on_maps(folder, c
 def test_weights_in_the_option_file_are_refused_for_a_network_that_brings_its_own(folder, dat):
     opt = options(folder, dat('light')[1], ('kd_opt', ))
     opt['path']['pretrain_network_t'] = 'teacher.pth'
-    message = refusals.refusal(check_options, opt, is_train=True, kind=UserError)
+    message = refusals.refusal(check_networks, opt, is_train=True, kind=UserError)
     assert message.startswith('path.pretrain_network_t: teacher.pth: SpandrelNetwork brings its weights by '
                               'network_t.file')
 
@@ -242,8 +242,8 @@ def truncated(file):
 
 @pytest.mark.parametrize('make, hint', [
     (lambda file: None, 'no such checkpoint file'), (lambda file: file.mkdir(), 'no such checkpoint file'),
-    (lambda file: file.write_text('not found\n' * 9), 'neither a torch checkpoint nor'),
-    (truncated, 'damaged or truncated'), (unknown, 'does not know this network'),
+    (lambda file: file.write_text('not found\n' * 9), 'cannot be read as a checkpoint'),
+    (truncated, 'cannot be read as a checkpoint'), (unknown, 'cannot open it'),
     (lambda file: save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1, upscale=2), file), 'RGB')],
     ids=['missing', 'folder', 'text', 'truncated', 'unknown', 'grey'])
 def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):
@@ -257,7 +257,7 @@ def test_a_file_that_is_no_teacher_is_one_line(tmp_path, make, hint):
 def test_a_torchscript_program_is_refused_and_not_run(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / 'some.pt'))
     message = refusals.refusal(SpandrelNetwork, file=str(tmp_path / 'some.pt'), kind=UserError)
-    assert 'is a TorchScript program, which is code' in message
+    assert 'holds a TorchScript program, which is neither' in message
 
 
 @pytest.mark.parametrize('prefix, wrapper', [('', None), ('netG.', 'net'), ('module.', 'params-ema'),

@@ -1,10 +1,7 @@
 """``benchmarks/start.py``, and what importing leaves behind."""
 import importlib.util
-import subprocess
-import sys
 from functools import partial
 
-import pytest
 import runs
 from refusals import refusal
 
@@ -36,17 +33,3 @@ def test_an_option_file_passes_the_checks_without_its_data_and_weights(tmp_path)
 def test_a_process_that_fails_is_one_line(monkeypatch):
     monkeypatch.setitem(start.PROGRAMS, 'torch', 'raise ImportError("no torch here")')
     assert refused(start.timed, 'torch', []) == 'torch: ImportError: no torch here'
-
-
-@pytest.mark.parametrize('enabled', [True, False])
-def test_garbage_is_looked_for_again_after_an_import_where_it_was_before(enabled):
-    code = ('import gc, sys, types\n'
-            'sys.modules["mipkd_arch"] = package = types.ModuleType("mipkd_arch")\n'
-            f'package.__path__ = [{str(runs.ROOT / "mipkd_arch")!r}]\n'
-            'from mipkd_arch.compat import gc_disabled\n'  # the module alone, without torch
-            f'{"gc.enable" if enabled else "gc.disable"}()\n'
-            'with gc_disabled():\n'
-            '    inside = gc.isenabled()\n'
-            'print(inside, gc.isenabled())')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
-    assert (done.stdout.split(), done.stderr) == (['False', str(enabled)], '')

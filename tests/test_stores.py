@@ -97,12 +97,12 @@ def test_a_line_of_the_list_that_says_nothing_is_refused(pngs, line):
 
 
 @pytest.mark.parametrize('line, says', [
-    ('a/../../b.png (4,4,3) 1', 'is not a valid name for an image'), ('../b.png (4,4,3) 1', 'not of the form'),
+    ('a/../../b.png (4,4,3) 1', 'is not a valid name for an image'),
+    ('../b.png (4,4,3) 1', 'is not a valid name for an image'),
     ('/etc/b.png (4,4,3) 1', 'is not a valid name for an image'),
     ('a/b.png (4,4,3) 1', 'is not a valid name for an image'),
     ('a\x1b[2J.png (4,4,3) 1', 'is not a valid name for an image'),
     ('\0.png (4,4,3) 1', 'is not a valid name for an image'),
-    ('0001.png (25,31,3) 1', "image '0001' again"), ('a.png (0,4,3) 1', 'not of the form'),
     (f'a.png ({"9" * 5000},4,3) 1', 'not of the form')], ids=lambda text: ascii(text)[:30])
 def test_a_line_of_the_list_that_names_no_image_is_refused(pngs, line, says):
     with open(pngs / 'meta_info.txt', 'a') as file:
@@ -165,12 +165,13 @@ def test_two_gt_images_do_not_share_a_partner():
 
 def test_a_gt_image_without_a_partner_is_named():
     message = refusal(lq_names, ['a', 'b', 'c'], ['ax4', 'bx2', 'cx4'], 4, 'HR and LR')
-    assert message == "HR and LR are not pairs: 1 fit, but 'b' of gt has no lq image of that name or bx4"
+    assert message == (
+        "HR and LR are not pairs: 1 gt images have no lq image of that name or with x4 behind, such as 'b'")
 
 
 def test_lq_images_without_a_partner_are_counted_and_one_is_named():
     message = refusal(lq_names, ['a'], ['a', 'c', 'b'], 4, 'HR and LR')
-    assert message == "HR and LR are not pairs: 2 lq images have no gt image, such as 'b'"
+    assert message == "HR and LR are not pairs: 2 lq images have no gt image, such as 'b', 'c'"
 
 
 @pytest.mark.parametrize('gt', [(8, 12, 3), (11, 15, 3), (8, 15, 3)])

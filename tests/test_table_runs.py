@@ -6,7 +6,8 @@ import pytest
 from records import record
 from refusals import refusal
 
-from mipkd_model.reports.tables.measured import ProtocolError, RowName, measured_cells
+from mipkd_arch.base.errors import UserError
+from mipkd_model.reports.tables.measured import RowName, measured_cells
 from mipkd_model.reports.tables.pair_table import measured_notes
 from mipkd_model.reports.tables.results import pair_results
 
@@ -71,7 +72,7 @@ def test_a_record_of_another_protocol_is_left_out_and_named():
     told = []
     assert len(measured(record(name='a'), other, warn=told.append).runs) == 1
     assert len(told) == 1 and told[0].startswith('left out: r1/1.json: has no PSNR or SSIM on Y with crop_border 4')
-    assert 'has no PSNR' in refusal(measured, other, kind=ProtocolError)
+    assert 'has no PSNR' in refusal(measured, other, kind=UserError)
 
 
 def rows(*records):

@@ -91,20 +91,17 @@ def test_a_teacher_that_brings_its_weights_passes_all_checks_and_is_built(tmp_pa
     assert network.upscale == 2
 
 
-def test_the_head_has_the_commands_from_training_to_the_table():
-    lines = text_of_test(parse_run('test_FAKD_EDSR_x2'), 'my/test_FAKD_EDSR_x2.yml').splitlines()
-    assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '] == [
-        'mipkd train -opt my/train_FAKD_EDSR_x2.yml', 'mipkd data benchmark',
-        'mipkd test -opt my/test_FAKD_EDSR_x2.yml', 'mipkd table pairs']
-    written = 'mipkd options write --name train_FAKD_EDSR_x2 --out my/train_FAKD_EDSR_x2.yml'
-    assert any(written in line for line in lines)
+@pytest.mark.parametrize('text_of, phase', [(text_of_training, 'train'), (text_of_test, 'test')])
+def test_the_head_has_the_commands_from_training_to_the_table(text_of, phase):
+    lines = text_of(parse_run('test_FAKD_EDSR_x4'), f'my/{phase}_FAKD_EDSR_x4.yml').splitlines()
+    assert [line[4:] for line in lines if line.startswith('#   ')] == [
+        'mipkd train -opt my/train_FAKD_EDSR_x2.yml', 'mipkd data all -opt my/train_FAKD_EDSR_x4.yml',
+        'mipkd train -opt my/train_FAKD_EDSR_x4.yml', 'mipkd test -opt my/test_FAKD_EDSR_x4.yml', 'mipkd table pairs']
+    assert f'# This file was written by: mipkd options write --name {phase}_FAKD_EDSR_x4' in lines
+
+
+def test_the_head_of_the_test_of_a_teacher_fetches_its_weights():
     assert '#   mipkd teacher get RCAN_BIX3' in text_of_test(parse_run('test_Teacher_RCAN_x3'), 'x.yml').splitlines()
-
-
-def test_the_head_of_a_training_goes_on_to_its_test_and_the_table():
-    lines = text_of_training(parse_run('train_FAKD_EDSR_x2'), 'options/train_FAKD_EDSR_x2.yml').splitlines()
-    assert [line[4:] for line in lines if line.startswith('#   ') and line[4] != ' '][-2:] == [
-        'mipkd test -opt options/test_FAKD_EDSR_x2.yml', 'mipkd table pairs']
 
 
 def test_test_writes_the_file_that_the_name_of_the_test_writes(tmp_path, monkeypatch, capsys):

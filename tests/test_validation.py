@@ -1,5 +1,6 @@
 """Validation in the model: what is honoured, logged and recorded."""
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,7 +95,7 @@ def test_self_ensemble_is_honoured_and_recorded(tmp_path):
     model.validation(loader, 4, None)
     record = written(tmp_path)
     network = model.net_g_ema.eval()
-    expected = measured(self_ensembled(network), opt, loader)
+    expected = measured(partial(self_ensembled, network), opt, loader)
     plain = measured(network, opt, loader)
     assert record.images['0000'].scores == expected[0].scores != plain[0].scores
     assert record.protocol['self_ensemble'] is True

@@ -131,8 +131,8 @@ def test_a_resumed_run_may_be_longer_where_its_weights_would_have_been_the_same(
 
 
 @pytest.mark.parametrize('block, note', [
-    ({'start': 20, 'end': 30}, 'schedule.start: 20, but train.total_iter is 20: the weight stays as at the start'),
-    ({'type': 'linear', 'end': 38}, 'schedule.end: 38, but train.total_iter is 20: the factor is 0.50 at')])
+    ({'start': 20, 'end': 30}, 'schedule.end: 30, but train.total_iter is 20: the weight does not come'),
+    ({'type': 'linear', 'end': 38}, 'schedule.end: 38, but train.total_iter is 20: the weight does not come')])
 def test_a_schedule_that_does_not_fit_the_length_is_advised_of(tmp_path, block, note):
     opt = runs.options(tmp_path, total_iter=20)
     opt['train']['kd_opt']['schedule'] = block

@@ -6,17 +6,14 @@ without, as of BasicSR's networks, what fits their defaults.
 from __future__ import annotations
 
 import inspect
-import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
-from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, Strict, create_model
 
-from .errors import UserError, shown
-from .option_types import Block, Decay, Integer, Number, Switch, find_errors, split, whole_numbers
+from .errors import UserError
+from .option_types import Block, find_errors, is_union, split
 
 MAX_SIZE = 65_536
 """Largest integer of a network's block; a size beyond it would take hours and all memory to build."""
@@ -37,26 +34,21 @@ def parameters_of(target: Any) -> Mapping[str, inspect.Parameter]:
 
 @lru_cache(maxsize=256)
 def arguments_model(target: Any, given: tuple[str, ...] = (), sizes: bool = False) -> type[BaseModel]:
-    """The options that are arguments of a class or function.
+    """The options that are arguments of a class or function; one of BasicSR's with ``**kwargs`` takes no others.
 
-    Args:
-        target: the class or function. One of BasicSR's with ``**kwargs`` takes no others; one of a user's does.
-        given: arguments that are no options.
-        sizes: the arguments are a network's, whose integers are sizes: above 0 where the default is.
+    ``given`` are arguments that are no options; ``sizes``: integers are sizes, above 0 where the default is.
     """
-    hints = _hints(target)
-    parameters = parameters_of(target)
+    hints, parameters = _hints(target), parameters_of(target)
     fields: dict[str, Any] = {}
     for name, parameter in parameters.items():
         if name in given or parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
-        hint = _strict(hints[name]) if name in hints else _fitting(name, parameter.default, sizes)
-        is_size = sizes and isinstance(parameter.default, int) and parameter.default > 0
-        if is_size and split(hints.get(name))[0] is int:
-            hint = Annotated[hint, Field(gt=0)]
+        default = parameter.default
+        hint = _with_lists(hints[name]) if name in hints else _fitting(default, sizes)
+        if sizes and name in hints and split(hint)[0] is int and isinstance(default, int) and default > 0:
+            hint = Annotated[hint, Field(gt=0, le=MAX_SIZE)]
         # An alias, for pydantic has names of its own (`copy`, `model_...`).
-        fields[f'option_{name}'] = (hint, Field(... if parameter.default is parameter.empty else parameter.default,
-                                                alias=name))
+        fields[f'option_{name}'] = hint, Field(... if default is parameter.empty else default, alias=name)
     own = not str(getattr(target, '__module__', '')).startswith('basicsr.')
     swallows = own and (not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()))
     base = type('Arguments', (Block, ), {'model_config': {'extra': 'allow' if swallows else 'forbid'}})
@@ -68,13 +60,7 @@ def find_argument_errors(target: Any, block: Mapping[str, Any], path: str, given
     """All that is wrong with the arguments of a class or function, see ``arguments_model``; ``path`` is the block's."""
     whose = getattr(target, '__name__', type(target).__name__)
     block = {new: value for _, new, value in renamed(whose, block)}
-    found = find_errors(arguments_model(target, given, sizes), block, path, whose)
-    for name, value in block.items() if sizes else ():
-        numbers = [x for x in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(x, (int, float))]
-        if sum(map(abs, numbers)) > MAX_SIZE:
-            found.append(UserError(f'{path}.{name}: {shown(value)} is no size of a network; at most {MAX_SIZE} is '
-                                   'allowed'))
-    return found
+    return find_errors(arguments_model(target, given, sizes), block, path, whose)
 
 
 def renamed(name: str, block: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -85,14 +71,10 @@ def renamed(name: str, block: Mapping[str, Any]) -> Iterator[tuple[str, str, Any
 
 
 def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
-    """Decorator of a class: its constructor refuses what its signature does not allow.
+    """Decorator of a class: its constructor refuses what its signature does not allow, and accepts old names.
 
-    Args:
-        path: how messages begin: the block of the option file, such as ``at_opt``.
-        given: arguments that are no options.
-
-    Raises:
-        UserError: when the class is called: the first mistake, in one line.
+    The first mistake is a ``UserError`` that begins with ``path``, the block of the option file, such as ``at_opt``;
+    ``given`` are arguments that are no options.
     """
     def decorate(cls: type[T]) -> type[T]:
         target: Any = cls
@@ -100,24 +82,17 @@ def checked(path: str, given: tuple[str, ...] = ()) -> Callable[[type[T]], type[
 
         @wraps(original)
         def __init__(self: Any, *args: Any, **options: Any) -> None:
-            changed = list(renamed(cls.__name__, options))
-            for old, new, value in changed:
-                if old != new:
-                    warnings.warn(f'{path}.{old} is called {new} now; write {new}: {value}', FutureWarning, 2)
-            apart = {new: value for _, new, value in changed if new in given}
-            block = {new: value for _, new, value in changed if new not in given}
+            options = {new: value for _, new, value in renamed(cls.__name__, options)}
+            block = {name: value for name, value in options.items() if name not in given}
             for error in find_argument_errors(target, block, path, given):
                 raise error
-            whole_numbers(arguments_model(target, given), block)
-            original(self, *args, **apart, **block)
+            original(self, *args, **options)
 
         target.__init__ = __init__
         return cls
 
     return decorate
 
-
-# ---------------------------------------------------------------- types of arguments
 
 def _hints(target: Any) -> dict[str, Any]:
     call: Any = getattr(target, '__init__') if isinstance(target, type) else target  # noqa: B009
@@ -127,35 +102,21 @@ def _hints(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _strict(hint: Any) -> Any:
-    """A hint whose numbers, strings and booleans are taken as they are: no text becomes a number, nor true 1."""
-    if hint in (bool, int, float, str):
-        return Integer if hint is int else Annotated[hint, Strict()]
-    if get_origin(hint) is Annotated:
-        parts = _strict(get_args(hint)[0]), *hint.__metadata__
-        return Annotated[parts]
-    if get_origin(hint) in (Union, UnionType):
-        return Union[tuple(map(_strict, get_args(hint)))]  # noqa: UP007
-    if get_origin(hint) in (list, tuple, Sequence):
-        return get_origin(hint)[tuple(map(_strict, get_args(hint)))]
-    return hint
+def _with_lists(hint: Any) -> Any:
+    """A hint that accepts lists, which are all that YAML has, for tuples."""
+    if is_union(hint):
+        return Union[tuple(map(_with_lists, get_args(hint)))]  # noqa: UP007
+    return Annotated[hint, Strict(False)] if get_origin(hint) is tuple else hint
 
 
-def _fitting(name: str, default: Any, sizes: bool) -> Any:
+def _fitting(default: Any, sizes: bool) -> Any:
     """The type of an argument without a hint, as its default has it."""
-    if isinstance(default, bool):
-        return Switch
+    if isinstance(default, (bool, str)):
+        return type(default)
     if isinstance(default, (int, float)):
-        if re.search(r'drop\w*_rate$', name):
-            return Decay
         is_size = sizes and isinstance(default, int) and default > 0
-        return Annotated[_AnyNumber, Field(gt=0)] if is_size else _AnyNumber
-    if isinstance(default, str):
-        return Annotated[str, Strict()]
+        return Annotated[float, Field(gt=0, le=MAX_SIZE)] if is_size else float
     if isinstance(default, (list, tuple)):
-        item: Any = _fitting(name, default[0], sizes) if default else Any
-        return Annotated[list[item], Field(min_length=1)]
+        item: Any = _fitting(default[0], sizes) if default else Any
+        return Annotated[Sequence[item], Field(min_length=1)]
     return Any
-
-
-_AnyNumber = Annotated[Number, Field(allow_inf_nan=False)]

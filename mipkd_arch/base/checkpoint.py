@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import warnings
 import zipfile
@@ -35,11 +34,7 @@ class WeightsError(UserError):
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """Read a checkpoint of torch's or safetensors' format, which its content shows, onto the CPU.
-
-    Raises:
-        WeightsError: as ``load_plain``, or there is no such file, or it may not be read.
-    """
+    """As ``load_plain``, of a file; a ``WeightsError`` also where it is not there or may not be read."""
     path = Path(path)
     try:
         if not path.is_file():  # opening a pipe would wait for a writer
@@ -52,13 +47,14 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
 
 
 def load_plain(stream: BinaryIO, name: object) -> Any:
-    """Read a checkpoint of either format from a seekable stream onto the CPU; code in it is refused, never run.
+    """Read a checkpoint of torch's or safetensors' format, which its content shows, onto the CPU.
 
     Args:
+        stream: seekable.
         name: names the file in messages.
 
     Raises:
-        WeightsError: it is damaged, or holds something other than tensors and plain data.
+        WeightsError: it is damaged, or holds something other than tensors and plain data, which is not run.
     """
     stream.seek(0)
     start = stream.read(9)
@@ -66,43 +62,28 @@ def load_plain(stream: BinaryIO, name: object) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # torch warns of its own past formats
-            # First: the length of a header in JSON, which comes before it, may look like the start of a pickle.
-            if start[8:] == b'{':
+            if start[8:] == b'{':  # of the JSON that follows its length
                 return safetensors.torch.load(stream.read())
-            if start.startswith((b'PK', b'\x80')):
-                if start.startswith(b'PK'):
-                    _check_archive(stream, name)
-                    stream.seek(0)
-                return torch.load(stream, map_location='cpu', weights_only=True)
+            # torch does not read the checksums of its zip files; where it saved without any, they are all 0.
+            if start.startswith(b'PK'):
+                with zipfile.ZipFile(stream) as archive:
+                    if any(info.CRC for info in archive.infolist()) and archive.testzip() is not None:
+                        raise WeightsError(f'{name}: is damaged, its checksums (CRC-32) are not those of its content; '
+                                           'download or save it again')
+                stream.seek(0)
+            return torch.load(stream, map_location='cpu', weights_only=True)
     except UserError:
         raise
     except Exception as error:  # a damaged file can make the readers fail in any way
-        # The message of torch 2.6, the oldest version that this package supports, and later.
-        foreign = isinstance(error, pickle.UnpicklingError) and re.search(r'GLOBAL ([\w.]+)', str(error))
+        foreign = re.search(r'GLOBAL ([\w.]+)|TorchScript', str(error))  # of the messages of torch 2.6 and later
         if foreign:
-            raise WeightsError(f'{name}: holds {key_text(foreign[1])}, which is neither a tensor nor plain data, and '
-                               'loading it could run code; whoever made the file should save only the weights: '
-                               "torch.save({'params': network.state_dict()}, 'new.pth')") from None
-        raise WeightsError(f'{name}: cannot be read as a checkpoint; it is damaged or truncated, or was saved with a '
-                           'pickle_protocol other than 2; download or save it again') from None
-    raise WeightsError(f'{name}: is neither a torch checkpoint nor a safetensors file, or is truncated (it starts with '
-                       f'{start!r}); download it again')
-
-
-def _check_archive(stream: BinaryIO, name: object) -> None:
-    """Check that a zip file is torch's, and its checksums, which torch does not read."""
-    with zipfile.ZipFile(stream) as archive:
-        files = archive.namelist()
-        if any(file.endswith('/constants.pkl') for file in files):
-            raise WeightsError(f'{name}: is a TorchScript program, which is code and is not loaded; save its '
-                               'state_dict() instead')
-        if not any(file.endswith('data.pkl') for file in files):
-            raise WeightsError(f'{name}: is a zip file, but not a checkpoint of torch (it has '
-                               f'{key_text(", ".join(files[:3]))}); unpack it first, or name another file')
-        summed = any(info.CRC for info in archive.infolist())  # else saved without any, by torch's set_crc32_options
-        if summed and archive.testzip() is not None:
-            raise WeightsError(f'{name}: is damaged, its checksums (CRC-32) are not those of its content; download or '
-                               'save it again')
+            raise WeightsError(f'{name}: holds {key_text(foreign[1] or "a TorchScript program")}, which is neither a '
+                               'tensor nor plain data, and loading it could run code; whoever made the file should '
+                               "save only the weights: torch.save({'params': network.state_dict()}, 'new.pth')"
+                               ) from None
+        raise WeightsError(f'{name}: cannot be read as a checkpoint of torch or safetensors; it is damaged, truncated '
+                           'or something else, or was saved with a pickle_protocol other than 2; download or save it '
+                           'again') from None
 
 
 def key_text(key: object) -> str:
@@ -147,42 +128,25 @@ def find_state_dict(checkpoint: object, path: object, param_key: str | None = No
             ``WRAPPERS``, or the bare dict.
 
     Raises:
-        WeightsError: there is none, with the keys that were found; or a value is not finite, or no plain tensor.
+        WeightsError: there is none, with the keys that were found; or a value is not finite.
     """
     key = weights_key(checkpoint) if param_key is None else param_key
-    found = checkpoint if key is None else _nested_weights(checkpoint).get(key)
-    if not isinstance(found, dict) or not _is_state_dict(found):
+    found: Any = checkpoint if key is None else _nested_weights(checkpoint).get(key)
+    if not _is_state_dict(found):
         wanted = f'{param_key!r}' if param_key else f'a bare state dict or one of {", ".join(WRAPPERS)}'
-        raise WeightsError(f'{path}: no weights under {wanted}; {_contents(checkpoint)}')
+        names = list(checkpoint)[:MOST_LISTED] if isinstance(checkpoint, dict) else [type(checkpoint).__name__]
+        keys = ' or '.join(map(key_text, list(_nested_weights(checkpoint))[:MOST_LISTED]))
+        remedy = (f'name {keys} by path.param_key_g (of a teacher: param_key_t)' if keys else
+                  'weights are tensors alone by their names')
+        raise WeightsError(f'{path}: no weights under {wanted}; the file has '
+                           f'{", ".join(map(key_text, names))}; {remedy}')
     for name, tensor in found.items():
-        _check_values(tensor, key_text(name), path)
+        # Networks compute in float32, where a large float64 is infinite.
+        values = tensor.float() if tensor.is_floating_point() else tensor
+        if wrong := int((~values.isfinite()).sum()):
+            raise WeightsError(f'{path}: {key_text(name)} has {wrong} values that are not finite; take a checkpoint '
+                               'from before the training diverged, or download the file again')
     return _without_prefixes(found)
-
-
-def _contents(checkpoint: object) -> str:
-    """What a checkpoint has in place of weights under the usual names, and where there are weights."""
-    if not isinstance(checkpoint, dict):
-        return f'the file has {type(checkpoint).__name__}'
-    has = f'the file has {", ".join(map(key_text, list(checkpoint)[:MOST_LISTED]))}'
-    keys = list(_nested_weights(checkpoint))
-    if keys:
-        return (f'{has}; name {" or ".join(map(key_text, keys[:MOST_LISTED]))} by path.param_key_g (of a teacher: '
-                "param_key_t), or save only that as 'params'")
-    for content in (checkpoint, *checkpoint.values()):
-        if isinstance(content, dict) and any(map(torch.is_tensor, content.values())):
-            name = next(name for name, value in content.items() if not _is_state_dict({name: value}))
-            return f'the entry {key_text(name)} is {type(content[name]).__name__}; save only the named tensors'
-    return has
-
-
-def _check_values(tensor: torch.Tensor, name: str, path: object) -> None:
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != 'cpu':
-        raise WeightsError(f'{path}: {name} is sparse, quantized or without content (meta); save plain tensors')
-    # Networks compute in float32, where a large float64 is infinite.
-    values = tensor.float() if tensor.is_floating_point() else tensor
-    if wrong := int((~values.isfinite()).sum()):
-        raise WeightsError(f'{path}: {name} has {wrong} values that are not finite; take a checkpoint from before the '
-                           'training diverged, or download the file again')
 
 
 def _without_prefixes(weights: Weights) -> Weights:
@@ -194,12 +158,7 @@ def _without_prefixes(weights: Weights) -> Weights:
 
 
 def without_trainer(weights: Weights, fits: Callable[[Weights], bool]) -> Weights:
-    """Take off one of ``TRAINERS``, where names fit a network only without it; other networks' weights are left out.
-
-    Args:
-        weights: as ``find_state_dict`` returns them.
-        fits: whether a network has these names.
-    """
+    """Take off one of ``TRAINERS``, where names fit a network only without it; other networks' weights are left out."""
     if fits(weights):
         return weights
     for prefix in TRAINERS:

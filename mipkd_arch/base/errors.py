@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import shlex
 from collections.abc import Collection, Iterable
 from typing import TypeVar
@@ -35,22 +34,12 @@ def printable(text: str) -> str:
 
 def command(*words: object) -> str:
     """A command that a message suggests, its words quoted for the shell, so that it can be pasted."""
-    return printable(' '.join(_quoted(str(word)) for word in words))
-
-
-def _quoted(word: str) -> str:
-    home = re.match(r'~[\w-]*(/|$)', word)  # stays for the shell to expand
-    start = home[0] if home else ''
-    rest = word[len(start):]
-    return start + (shlex.quote(rest) if rest or not start else '')
+    return printable(shlex.join(map(str, words)))
 
 
 def near_miss(word: object, allowed: Iterable[object]) -> str:
     """Return `` (did you mean 'x'?)`` for the closest other word that is allowed, in any case, or an empty string."""
-    words: dict[str, str] = {}
-    for other in map(str, allowed):
-        if other != str(word):
-            words.setdefault(other.lower(), other)
+    words = {str(other).lower(): str(other) for other in allowed if str(other) != str(word)}
     near = difflib.get_close_matches(str(word)[:SHOWN].lower(), words, 1, 0.5)
     return f' (did you mean {words[near[0]]!r}?)' if near else ''
 
@@ -74,39 +63,20 @@ def number_in(where: str, value: float, low: float, high: float = math.inf, inte
         UserError: names the option's path, the value and the range.
     """
     kinds = int if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or not is_finite(value):
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == math.inf:
         allowed = f'of at least {low}' if high == math.inf else f'from {low} to {high}'
         raise UserError(f'{where}: {shown(value)} is not {"an integer" if integer else "a number"} {allowed}'
                         f'{number_remedy(value)}')
     return value
 
 
-def is_finite(value: float) -> bool:
-    """Whether a number is finite in float64."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
 def number_remedy(value: object) -> str:
-    """What to do where a string stands in place of a number, as the end of a message; empty if nothing is known."""
+    """What to do where a string stands in place of a number, as the end of a message; empty if it is none."""
     try:
         reads = isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         reads = False
-    if not reads:
-        return ''
-    if re.match(r'\s*[-+]?0[0-9_]+\s*$', str(value)):
-        return '; it is a text, for it begins with 0: take that 0 away'
-    return '; it is a text: write it without quotes'
-
-
-def true_or_false(where: str, value: bool) -> bool:
-    """Return ``value`` if it is a bool, else raise a ``UserError`` with the option's path and the value."""
-    if not isinstance(value, bool):
-        raise UserError(f'{where}: {shown(value)} is neither true nor false')
-    return value
+    return '; it is a string: write it without quotes, and without a 0 in front' if reads else ''
 
 
 def reason_of(error: BaseException | str) -> str:

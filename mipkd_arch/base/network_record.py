@@ -22,12 +22,7 @@ OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*')
 
 
 def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
-    """The entries ``network`` and ``scale`` of a checkpoint; none for a network that is opened from a file of its own.
-
-    Args:
-        block: the network's option block.
-        scale: factor between lq and output.
-    """
+    """The entries ``network`` and ``scale`` of a checkpoint; none for a network that brings its weights."""
     if _brings_weights(block):
         return {}
     return {'network': {'type': block['type'], **_arguments(block)}, 'scale': scale}
@@ -35,26 +30,16 @@ def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
 
 def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     """The option block that a checkpoint has of its network; None where it has none that can be built here."""
-    if not isinstance(checkpoint, dict):
-        return None
-    block = checkpoint.get('network')
+    block = checkpoint.get('network') if isinstance(checkpoint, dict) and 'scale' in checkpoint else None
     if not isinstance(block, dict) or not isinstance(block.get('type'), str) or block['type'] not in ARCH_REGISTRY:
         return None
-    sound = type(checkpoint.get('scale')) is int and all(
-        isinstance(name, str) and _is_plain(value) for name, value in block.items())
-    return block if sound and not _brings_weights(block) else None
+    return None if _brings_weights(block) else block
 
 
 def load_recorded(checkpoint: object, file: object, param_key: str | None = None) -> nn.Module | None:
     """The network that a checkpoint of this package records, with its weights; None without a record.
 
-    Args:
-        checkpoint: what ``read_checkpoint`` returned.
-        file: its name, for messages.
-        param_key: see ``find_state_dict``.
-
-    Raises:
-        UserError: the network cannot be built, or its weights do not fit.
+    Arguments are those of ``find_state_dict``. Where the weights do not fit, that is a ``UserError``.
     """
     block = recorded_network(checkpoint)
     if block is None:
@@ -71,11 +56,7 @@ def load_recorded(checkpoint: object, file: object, param_key: str | None = None
 
 
 def check_record(where: str, block: Mapping[str, Any], checkpoint: object, path: object) -> None:
-    """Check that an option block at ``where`` describes the network that a checkpoint records, if it records one.
-
-    Raises:
-        UserError: an argument differs.
-    """
+    """Check that an option block at ``where`` describes the network that a checkpoint records, if it records one."""
     record = recorded_network(checkpoint)
     if record is None:
         return

@@ -11,17 +11,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
@@ -29,7 +19,6 @@ from .errors import UserError, near_miss, number_remedy, shown
 
 MAX_TEXT = 4096  # characters; as long as a path may be on Linux
 MAX_ITERATIONS = 10**9
-UNREAD = 'nothing reads this option'
 MAX_NAME = 200  # bytes; file systems take 255, and log files put a date behind the name
 
 
@@ -40,85 +29,49 @@ class Doc:
     """What it may be."""
     default: str = ''
     """What holds without it."""
-    missing: str = ''
-    """What to do where it is missing."""
 
 
 class Block(BaseModel):
     """A block of options. Unknown names are mistakes; fields that are left out have their defaults."""
-    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-    added: ClassVar[frozenset[str]] = frozenset()
-    """Names that BasicSR's pipeline or a launcher adds while a run starts; refused in an option file."""
-
-    @model_validator(mode='before')
-    @classmethod
-    def _drop_added(cls, block: Any) -> Any:
-        if not isinstance(block, Mapping) or cls.added.isdisjoint(block):
-            return block
-        return {name: value for name, value in block.items() if name not in cls.added}
+    # Strict: no text becomes a number, nor true 1.
+    model_config = ConfigDict(extra='forbid', frozen=True, strict=True, allow_inf_nan=False,
+                              arbitrary_types_allowed=True)
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Names that a file may have for another program or version, and why nothing can read them here."""
 
     @classmethod
     def read(cls, block: Mapping[str, Any], path: str = '') -> Self:
         """As ``model_validate``; the first mistake is a ``UserError`` that begins with ``path``."""
-        for error in find_errors(cls, {name: value for name, value in block.items() if name not in cls.added}, path):
+        for error in find_errors(cls, block, path):
             raise error
         return cls.model_validate(block)
+
+
+def _text(value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
+        raise ValueError(f'{shown(value)} is not a string of 1 to {MAX_TEXT} characters that can be printed')
+    return value
+
+
+def _file_name(value: str) -> str:
+    if {'/', '\\'} & set(value) or value in ('.', '..') or value != value.strip() or len(value.encode()) > MAX_NAME:
+        raise ValueError(f'{shown(value)} is no name of a file; give a string of at most {MAX_NAME} bytes, without / '
+                         'and \\, and without a space at either end')
+    return value
 
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _text(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError(f'{shown(value)} has characters that cannot be printed')
-    if len(value) > MAX_TEXT:
-        raise ValueError(f'has {len(value)} characters; at most {MAX_TEXT} are allowed')
-    if not value.strip():
-        raise ValueError(f'{shown(value)} is not a string with anything in it')
-    return value
-
-
-def _file_name(value: str) -> str:
-    if {'/', '\\'} & set(value) or value in ('.', '..'):
-        raise ValueError(f'{shown(value)} is no name of a file; give a string without / and \\')
-    if len(value.encode(errors='replace')) > MAX_NAME:
-        raise ValueError(f'{shown(value)} is too long; a name has at most {MAX_NAME} bytes')
-    if value != value.strip():
-        raise ValueError(f'{shown(value)} begins or ends with a space; remove it')
-    return value
-
-
-def _template(value: str) -> str:
-    try:
-        sound = len({value.format(name) for name in ('a', 'b')}) == 2
-    except (ValueError, LookupError, AttributeError):
-        sound = False
-    if not sound:
-        raise ValueError(f'{shown(value)} is not a string with one {{}}, the name of the gt image, such as "{{}}x4"')
-    return value
-
-
-def _ascending(values: list) -> list:
-    if values != sorted(values):
-        raise ValueError(f'{shown(values)} is not in ascending order')
-    return values
-
-
-Switch = Annotated[bool, Strict()]
-Number = Annotated[float, Strict()]
-NonNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Decay = Annotated[Number, Field(ge=0, lt=1)]
-Integer = Annotated[int, Strict(), BeforeValidator(_whole)]
-"""May be written ``5e3``, which YAML reads as a number with a fraction."""
-Count = Annotated[Integer, Field(ge=1)]
-Iterations = Annotated[Integer, Field(ge=1, le=MAX_ITERATIONS)]
-Text = Annotated[str, Strict(), AfterValidator(_text)]
+NonNegative = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Iterations = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_ITERATIONS)]
+"""PyYAML reads ``!!float 5e3``, as option files of BasicSR have it, as 5000.0."""
+Text = Annotated[str, AfterValidator(_text)]
 FilePath = Annotated[Text, Doc('a path')]
 FileName = Annotated[Text, AfterValidator(_file_name), Doc('a name of a file: a string without / and \\')]
-Template = Annotated[Text, AfterValidator(_template), Doc('a string with one {}, the name of the gt image')]
-Ascending = AfterValidator(_ascending)
 Mapped = dict[str, Any]
 """A block that is checked by what it is for."""
 
@@ -153,17 +106,22 @@ def describe(hint: Any) -> str:
         return words
     inner, metadata = split(hint)
     origin, arguments = get_origin(inner), get_args(inner)
-    if origin in (Union, UnionType):
+    if is_union(inner):
         return ' or '.join(map(describe, arguments))
     if origin is Literal:
-        choices = [str(value) for value in arguments]
-        return ', '.join(choices[:-1]) + f' or {choices[-1]}' if len(choices) > 1 else choices[0]
+        *most, last = map(str, arguments)
+        return f'{", ".join(most)} or {last}' if most else last
     if origin in (list, tuple, Sequence):
         items = dict.fromkeys(describe(item) for item in arguments if item is not ...)
         return f'a list of {" and ".join(map(_plural, items))}'
     if origin in (dict, Mapping) or inner is dict or isinstance(inner, type) and issubclass(inner, BaseModel):
         return 'a mapping'
     return ARTICLES.get(inner, getattr(inner, '__name__', str(inner))) + _range(metadata)
+
+
+def is_union(hint: Any) -> bool:
+    """Whether a type is one of several, as ``int | None``."""
+    return get_origin(hint) in (Union, UnionType)
 
 
 def _plural(words: str) -> str:
@@ -186,122 +144,42 @@ def find_errors(model: type[BaseModel], block: Any, path: str = '', whose: str =
                 ignored: Collection[str] = ()) -> list[UserError]:
     """All that is wrong with a block, one line for each option.
 
-    Args:
-        model: what the block is to be.
-        block: the options.
-        path: of the block, '' for a whole file.
-        whose: name of the class that takes the arguments, for messages; '' for a block of this project.
-        ignored: 'missing' or 'extra_forbidden', pydantic's names of mistakes that are none here.
+    ``path`` is that of the block, '' for a whole file; ``whose`` the class that takes the block as arguments;
+    ``ignored`` are pydantic's names of mistakes that are none here: 'missing', 'extra_forbidden'.
     """
-    found: dict[str, str] = {}
-    for name in sorted(getattr(model, 'added', set()) & set(block if isinstance(block, Mapping) else ())):
-        found[f'{path}.{name}'] = f'{path}.{name}: {_unknown(name, list(_fields(model)), whose)}'
     try:
         model.model_validate(block)
+        return []
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            if item['type'] not in ignored:
-                where, line = _line(model, item, path, whose)
-                found.setdefault(where, line)
-    return [UserError(line) for line in found.values()]
+        items = [item for item in error.errors(include_url=False) if item['type'] not in ignored]
+    # All mistakes inside of an option are one of that option.
+    first = {item['loc'][:1]: item for item in reversed(items)}
+    return [UserError(_line(model, item, block, path, whose)) for item in items if first[item['loc'][:1]] is item]
 
 
-def checked_value(path: str, value: Any, hint: Any) -> Any:
-    """A value as its type reads it; a mistake is a ``UserError`` that begins with ``path``."""
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        item = error.errors(include_url=False)[0]
-        said = item['ctx']['error'] if item['type'] == 'value_error' else _wrong(split(hint)[0], hint, value)
-        raise UserError(f'{path}: {said}') from None
-
-
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def _line(model: type[BaseModel], error: Any, path: str, whose: str) -> tuple[str, str]:
-    hint, where = _locate(model, error['loc'], path)
-    kind, value = error['type'], error['input']
-    inner, _ = split(hint)
-    if kind == 'extra_forbidden':
-        name = error['loc'][-1]
-        where = f'{where}.{name}'.lstrip('.')
-        return where, f'{where}: {_unknown(name, list(_fields(inner)), whose)}'
+def _line(model: type[BaseModel], error: Any, block: Any, path: str, whose: str) -> str:
+    if not error['loc']:
+        return f'{path}: {shown(block)} is not a mapping'
+    name, kind, fields = error['loc'][0], error['type'], {f.alias or n: f for n, f in model.model_fields.items()}
+    where = f'{path}.{name}'.lstrip('.')
+    if name not in fields:
+        if why := getattr(model, 'refused', {}).get(name):
+            return f'{where}: nothing reads this option, for {why}; remove it'
+        says, known = (f'{whose} has no such option', 'it has') if whose else ('nothing reads this option', 'known are')
+        return f'{where}: {says}{near_miss(name, fields)}; {known} {", ".join(fields) or "none"}'
     if kind == 'missing':
-        near = near_miss(str(error['loc'][-1]), set(value) - set(_fields(_owner(model, error['loc']))))
-        if whose:
-            return where, f'{where}: missing, {whose} needs it{near}'
-        needs = f'; it needs {describe(hint)}{doc_of(hint).missing}'
-        return where, f'{where}: missing{"" if "." in where else " in the option file"}{near}{needs}'
-    if value is None and doc_of(hint).missing:
-        return where, f'{where}: missing; it needs {describe(hint)}{doc_of(hint).missing}'
-    if kind == 'value_error':
-        return where, f'{where}: {error["ctx"]["error"]}'
-    return where, f'{where}: {_wrong(inner, hint, value)}'
+        needs = f', {whose} needs it' if whose else f'; it needs {describe(fields[name])}'
+        return f'{where}: missing{near_miss(name, block.keys() - fields.keys())}{needs}'
+    return f'{where}: {error["ctx"]["error"] if kind == "value_error" else _wrong(fields[name], block[name])}'
 
 
-def _unknown(name: str, known: list[str], whose: str) -> str:
-    says = f'{whose} has no such option' if whose else UNREAD
-    return f'{says}{near_miss(name, known)}; {"it has" if whose else "known are"} {", ".join(known) or "none"}'
-
-
-def _wrong(inner: Any, hint: Any, value: Any) -> str:
-    choices = [item for part in _members(inner) if get_origin(part) is Literal for item in get_args(part)]
-    if choices and len(_members(inner)) == 1:
-        return f'{shown(value)} is not known{near_miss(value, choices)}; allowed are {", ".join(map(repr, choices))}'
-    members = {split(part)[0] for part in _members(inner)}
-    if members == {bool}:
-        return f'{shown(value)} is neither true nor false'
+def _wrong(hint: FieldInfo, value: Any) -> str:
+    inner = split(hint)[0]
+    members = [part for part in get_args(inner) if part is not NoneType] if is_union(inner) else [inner]
+    choices = [item for part in members if get_origin(part) is Literal for item in get_args(part)]
     near = near_miss(value, choices) if choices and isinstance(value, str) else ''
-    remedy = '; put it in quotes if it is meant' if members == {str} and isinstance(value, (bool, int, float)) else ''
-    return f'{shown(value)} is not {describe(hint)}{near}{remedy or number_remedy(value)}'
-
-
-def _members(hint: Any) -> list[Any]:
-    """The types of a union but for None, or the one type."""
-    inner, _ = split(hint)
-    if get_origin(inner) in (Union, UnionType):
-        return [part for part in get_args(inner) if part is not NoneType]
-    return [inner]
-
-
-def _locate(model: Any, loc: Sequence[Any], path: str) -> tuple[Any, str]:
-    """The type at a place of an error and its path; a place inside one type of a union is that of the union."""
-    hint: Any = model
-    for part in loc:
-        members = _members(hint)
-        inner, _ = split(members[0])
-        if len(members) != 1:
-            break
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            if part not in _fields(inner):
-                return inner, path
-            hint, path = _fields(inner)[part], f'{path}.{part}'.lstrip('.')
-        elif get_origin(inner) in (list, tuple, Sequence) and isinstance(part, int):
-            hint, path = get_args(inner)[0], f'{path}[{part}]'
-        else:
-            break
-    return hint, path
-
-
-def _owner(model: Any, loc: Sequence[Any]) -> type[BaseModel]:
-    hint = split(_members(_locate(model, loc[:-1], '')[0])[0])[0]
-    return hint
-
-
-def whole_numbers(model: type[BaseModel], block: dict[str, Any]) -> None:
-    """Write integers into a block where ``5e3`` stands for them; the block must be without mistakes."""
-    found = model.model_validate(block)
-    for name, field in type(found).model_fields.items():
-        value, key = getattr(found, name), field.alias or name
-        if isinstance(value, BaseModel) and isinstance(block.get(key), dict):
-            whole_numbers(type(value), block[key])
-        elif key in block and _is_whole(value, block[key]):
-            block[key] = value
-
-
-def _is_whole(value: Any, given: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_is_whole, value, given))
-    return isinstance(value, int) and isinstance(given, float)
+    if choices and len(members) == 1:
+        return f'{shown(value)} is not known{near}; allowed are {", ".join(map(repr, choices))}'
+    if members == [bool]:
+        return f'{shown(value)} is neither true nor false'
+    return f'{shown(value)} is not {describe(hint)}{near}{number_remedy(value)}'

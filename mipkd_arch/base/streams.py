@@ -1,32 +1,20 @@
 """What commands print, on any terminal and into any pipe."""
 from __future__ import annotations
 
-import codecs
 import os
 import select
 import sys
 from contextlib import suppress
 from typing import TextIO
 
-SIGNS = {'†': '#', '±': '+-', '−': '-', '–': '-', '×': 'x', '…': '...', '’': "'", '→': '->'}
-"""What replaces our own signs where a terminal's encoding lacks them."""
-HANDLER = 'mipkd.signs'
-LOSSY = ('strict', 'surrogateescape', 'backslashreplace')  # not what a user has chosen by PYTHONIOENCODING
 CLOSED = 141  # status of a shell for a process that SIGPIPE ended
 
 
 def show_any_sign() -> None:
-    """Let no character that is printed be an error: one that the terminal lacks is replaced or escaped."""
-    codecs.register_error(HANDLER, _replacement)
+    """Let no character that is printed be an error: one that the terminal lacks is escaped."""
     for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, 'errors', None) in LOSSY and hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors=HANDLER)
-
-
-def _replacement(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start:error.end]
-    return ''.join(SIGNS.get(sign) or sign.encode('unicode_escape').decode() for sign in text), error.end
+        if getattr(stream, 'errors', None) in ('strict', 'surrogateescape') and hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def nobody_reads() -> bool:

@@ -1,8 +1,7 @@
 """How many threads torch computes with, and how these wait for each other; to be set before torch is imported.
 
-OpenMP threads spin for a long time while they wait for the next kernel. On a machine with other work, a thread that
-spins takes the core of one that computes, and a step can take ten times as long. In a container whose processor time is
-limited by a quota, torch starts a thread for each core of the host, with the same effect.
+A thread that spins while it waits takes the core of one that computes, where a machine has other work or a container
+has a quota of processor time below its cores; a step can take ten times as long then.
 """
 from __future__ import annotations
 
@@ -12,9 +11,10 @@ from pathlib import Path
 
 WAITING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
 SPINS = 1000
-"""Of a thread before it sleeps, in GNU's OpenMP, whose default is 300,000. No spin at all (OMP_WAIT_POLICY=PASSIVE)
-makes steps of a small network a fifth slower on an idle machine, and so many cost nothing."""
-CGROUPS = Path('/sys/fs/cgroup')
+"""Of a thread before it sleeps, in GNU's OpenMP, whose default is 300,000. No spin at all makes steps of a small
+network a fifth slower on an idle machine, and so many cost nothing."""
+QUOTA = Path('/sys/fs/cgroup/cpu.max')
+"""Processor time and period of the control group of a container, whose root is mounted in it; 'max' is no limit."""
 
 
 def set_thread_defaults(env: MutableMapping[str, str] = os.environ) -> None:
@@ -31,13 +31,10 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def cpu_quota(cgroups: Path = CGROUPS) -> float | None:
-    """Cores that the control group of a container allows, whose root is mounted in it; None without a limit."""
+def cpu_quota(file: Path = QUOTA) -> float | None:
+    """Cores that the control group of a container allows; None without a limit."""
     try:
-        if (cgroups / 'cpu.max').exists():  # version 2
-            limit, period = (cgroups / 'cpu.max').read_text().split()
-        else:
-            limit, period = ((cgroups / f'cpu/cpu.cfs_{name}_us').read_text() for name in ('quota', 'period'))
-        return int(limit) / int(period) if int(limit) > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):  # no control groups, or no limit: 'max'
+        limit, period = file.read_text().split()
+        return int(limit) / int(period)
+    except (OSError, ValueError):
         return None

@@ -1,1 +1,1 @@
-"""Files, locks, random numbers and weights."""
+"""Files, random numbers and weights."""

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Files that are either complete or absent, and locks on them."""
 from __future__ import annotations
 
 import hashlib
@@ -7,9 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mipkd_arch.base.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 20
 
@@ -45,9 +50,6 @@ def check_writable(file: str | os.PathLike, option: str) -> None:
 
     Args:
         option: that sets another place, for the message.
-
-    Raises:
-        UserError: it is a folder, or in one that is not writable.
     """
     file = Path(file)
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
@@ -81,3 +83,20 @@ def file_sha256(file: str | os.PathLike) -> str:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def lock(file: IO) -> bool:
+    """Lock a file that is open for writing, without waiting, until it is closed or this process ends in whatever way.
+
+    Returns:
+        Whether this process has the lock now; True, too, on a system or a file system without locks.
+    """
+    try:
+        if fcntl:
+            # A lock of the process, not of the file: workers do not inherit it and keep it for some seconds.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True

@@ -34,14 +34,12 @@ def seed_generators(*parts: object) -> None:
 
 
 class StepRandom:
-    """Random choices of one forward and backward pass.
+    """Random choices of one forward and backward pass, of a run's ``manual_seed`` and the training iteration.
 
     Where a step's batch is split over processes and into parts, routes are the same for all of it, and a sample has the
     mask, and the numbers, that it would have in one pass of the whole batch.
 
     Args:
-        seed: the run's ``manual_seed``.
-        iteration: the training iteration.
         device: where masks are drawn.
         share: (i, n) where this pass has the i-th of n equal shares of the step's samples.
     """

@@ -66,27 +66,15 @@ def load_weights(network: nn.Module, path: str | os.PathLike, *, strict: bool = 
         raise WeightsError(f'{path}: has no weight of {kind} by name; it has '
                            f'{", ".join(map(key_text, list(found)[:4]))}, ...; {kind} has {", ".join(list(own)[:4])}, '
                            f'...{remedy}')
-    for key in found:
-        if key in own and found[key].is_floating_point() != own[key].is_floating_point():
-            raise WeightsError(f'{path}: {key} is of {found[key].dtype}, but of {own[key].dtype} in {kind}; save the '
-                               'weights as the network has them')
     if strict and (missing or unknown or misfits):
-        raise WeightsError(f'{path}: does not fit {kind}: {_differences(own, found, missing, unknown, misfits)}; check '
-                           'the sizes of the network')
+        parts = [f'{len(misfits)} of another shape (first {key}: {list(found[key].shape)} in the file, '
+                 f'{list(own[key].shape)} in the network)' for key in misfits[:1]]
+        parts += [f'{len(keys)} {words} (first {key_text(keys[0])})'
+                  for keys, words in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
+        raise WeightsError(f'{path}: does not fit {kind}: {"; ".join(parts)}; check the sizes of the network')
     fitting = {key: value for key, value in found.items() if key in own and key not in misfits}
     network.load_state_dict({**own, **fitting})
     return missing + misfits, unknown + misfits
-
-
-def _differences(own: Weights, found: Weights, missing: list[str], unknown: list[str], misfits: list[str]) -> str:
-    parts = []
-    if misfits:
-        key = misfits[0]
-        parts.append(f'{len(misfits)} of another shape (first {key}: {list(found[key].shape)} in the file, '
-                     f'{list(own[key].shape)} in the network)')
-    parts += [f'{len(keys)} {words} (first {key_text(keys[0])})'
-              for keys, words in ((missing, 'missing in the file'), (unknown, 'unknown to the network')) if keys]
-    return '; '.join(parts)
 
 
 def save_checkpoint(content: Mapping[str, Any], path: str | os.PathLike,

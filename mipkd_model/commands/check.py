@@ -1,4 +1,4 @@
-"""``mipkd check``: what is wrong with option files, without running them."""
+"""``mipkd check``, what is wrong with option files, and ``mipkd environment``, what a report of a bug begins with."""
 import argparse
 import sys
 from collections.abc import Sequence
@@ -8,30 +8,37 @@ from typing import Any
 from mipkd_arch.base.errors import UserError, one_line, printable
 
 from ..config.cli_arguments import add_plugins_option
+from .arguments import add_command
 
 
 def add(commands: Any) -> None:
-    """Add the parser of ``mipkd check`` to what argparse's ``add_subparsers`` gave."""
-    parser = commands.add_parser(
-        'check', help='list all mistakes in option files',
-        epilog='example: mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99',
-        description='Check option files of trainings and tests as mipkd train and mipkd test do before they start, '
-                    'and list all mistakes. docs/options.md describes all options.')
+    """Add the parsers of ``mipkd check`` and ``mipkd environment``."""
+    parser = add_command(
+        commands, 'check', check, 'list all mistakes in option files',
+        'mipkd check options/train_MiPKD_x4.yml --force_yml train:ema_decay=0.99',
+        'Check option files of trainings and tests as mipkd train and mipkd test do before they start, and list all '
+        'mistakes. docs/options.md describes all options.')
     parser.add_argument('files', nargs='+', metavar='FILE', help='option file of a training or a test')
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
                         help='change options of each file first, as for mipkd train')
     parser.add_argument('--options-only', action='store_true',
                         help='check the options alone, without data, weights, networks and this machine')
     add_plugins_option(parser)
-    parser.set_defaults(run=check)
+    add_command(commands, 'environment', environment, 'print versions, devices and the state of the code',
+                'mipkd environment > report.txt', 'Print versions, devices and the state of the code, for a report of '
+                'a bug. Home folders are shown as ~.')
+
+
+def environment(_: argparse.Namespace) -> None:
+    """Print the head of a run's log, and what PyTorch reports of the system."""
+    from torch.utils.collect_env import get_pretty_env_info  # torch is slow to import
+
+    from ..run.environment import anonymous, report
+    print(report(), anonymous(get_pretty_env_info()), sep='\n')
 
 
 def check(args: argparse.Namespace) -> None:
-    """Print the mistakes of each file or 'ok', and warnings to standard error.
-
-    Raises:
-        UserError: a file has mistakes.
-    """
+    """Print the mistakes of each file or 'ok', and warnings to standard error; a UserError where there are mistakes."""
     bad = 0
     for file in args.files:
         mistakes, warnings = findings(file, args.force_yml, args.options_only, args.plugins)
@@ -45,19 +52,19 @@ def check(args: argparse.Namespace) -> None:
 
 
 def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool = False,
-             folders: list[str] | None = None) -> tuple[list[str], list[str]]:
+             folders: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Mistakes in an option file, and warnings if it has none; each is a line that begins with the option's path.
 
     ``entries`` are those of --force_yml, ``folders`` those of --plugins.
     """
     from ..config import checks, plugins  # here, since they import torch
     from ..config.command_line import complete
-    from ..config.overrides import override
+    from ..config.reader import override
     from ..run.folders import note_of_move
     try:
         opt = checks.read_options(file)
         override(opt, entries)
-        override(opt, plugins.entries(opt, folders or []))
+        override(opt, plugins.entries(opt, list(folders)))
     except UserError as error:
         return [one_line(error).removeprefix('-opt: ').removeprefix(f'{printable(str(file))}: ')], []
     is_train = checks.is_training(opt)
@@ -68,11 +75,11 @@ def findings(file: str | Path, entries: Sequence[str] = (), options_only: bool =
     if not options_only:
         with found.catching():
             checks.check_machine(opt, is_train)  # before num_gpu: auto becomes a number
-    if not found.errors and not options_only:
-        opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
-        complete(opt, '.', is_train)
-        found = checks.find_everything(opt, is_train)
-        warnings += [*found.notes, *filter(None, [note_of_move(opt)])]
+        if not found.errors:
+            opt.update(dist=False, rank=0, world_size=1, auto_resume=False, is_train=is_train)
+            complete(opt, '.', is_train)
+            found = checks.find_everything(opt, is_train)
+            warnings += filter(None, [*found.notes, note_of_move(opt)])
     return found.lines, warnings
 
 
@@ -85,5 +92,4 @@ def _warnings(opt: dict[str, Any], is_train: bool) -> list[str]:
     without_gt = [f'datasets.{phase}: has no gt, so {name} is not measured on it'
                   for phase, block in opt['datasets'].items() if phase != 'train' and block.get('dataroot_gt') is None
                   for name, metric in metrics.items() if needs_gt(metric)]
-    debug = debug_note(opt['name']) if is_train else ''
-    return [*([debug] if debug else []), *(advice(opt) if is_train else []), *without_gt]
+    return [*filter(None, [debug_note(opt['name']), *advice(opt)] if is_train else []), *without_gt]

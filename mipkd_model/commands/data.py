@@ -10,35 +10,20 @@ from mipkd_arch.base.cli import command_status
 from mipkd_arch.base.errors import UserError, command
 
 from ..data.benchmarks import BENCHMARK, DIV2K
+from .arguments import add_command, add_group, fail
 
-ABOUT = """Put data in place: fetch DIV2K and the benchmark sets, pack image folders into the LMDBs that training reads.
-Every command can be stopped and started again; what is in place already is kept."""
-EXAMPLES = """examples:
-  mipkd data all -opt options/train_MiPKD_x4.yml                        all that this option file needs
-  mipkd data div2k --scale 2 3 4                                        fetch DIV2K and pack it in datasets/DIV2K
-  mipkd data div2k --scale 4 --from /data/DIV2K                         the same from a copy on this machine
-  mipkd data benchmark                                                  Set5, Set14, BSD100 and Urban100
-  mipkd data pack --hr photos DF2K/HR --scale 4 --out datasets/photos   any images; LR is made as by MATLAB
-  mipkd data verify datasets/DIV2K datasets/benchmark/*                 are these the right images?"""
-PARSER: dict[str, Any] = {'description': ABOUT, 'epilog': EXAMPLES,
-                          'formatter_class': argparse.RawDescriptionHelpFormatter}
 SCALES = (1, 2, 3, 4, 8)
-Folders = Sequence[str | Path]
 
 
-def _pack(hr: Folders, lr: Mapping[int, Folders], scales: Sequence[int], out: str | Path, min_side: int = 0) -> None:
+def _pack(hr: Sequence[str | Path], lr: Mapping[int, Sequence[str | Path]], scales: Sequence[int], out: str | Path,
+          min_side: int = 0) -> None:
     """Pack folders, and print a summary, or all faults."""
     from ..data.prepare.pack import PackError, pack_folders
-
     try:
         done = pack_folders(hr, out, scales, lr, min_side)
     except PackError as error:
-        if len(error.faults) == 1:
-            raise
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
-        raise UserError(f'nothing was written, for {len(error.faults)} things are wrong with these images, a line '
-                        f'above for each; the first: {error.faults[0]}') from None
+        fail(error.faults, f'nothing was written, for {len(error.faults)} things are wrong with these images, a line '
+                           f'above for each; the first: {error.faults[0]}')
     written = ', '.join(done['written']) + ' written' if done['written'] else 'all there already'
     small = f'; {done["small"]} with a side below {max(min_side, *scales)} pixels left out' if done['small'] else ''
     print(f'{out}: {done["packed"]} images; {written}{small}')
@@ -55,46 +40,40 @@ def div2k(args: argparse.Namespace) -> None:
     """Fetch and pack DIV2K's 800 training images."""
     from ..data.prepare.download import fetch_div2k
     from ..data.prepare.layouts import find_hr, find_lr
-
-    lr = {}
-    if args.folder:
-        hr = find_hr(args.folder)
-        for scale in args.scale:
-            if folder := find_lr(args.folder, scale):
-                lr[scale] = [folder]
-            else:
-                print(f'{args.folder}: no LR x{scale} images, they are made')
-    else:
+    if not args.folder:
         hr = fetch_div2k(args.out, 'DIV2K_train_HR', args.address) / 'DIV2K_train_HR'
+        names = {scale: f'DIV2K_train_LR_bicubic_X{scale}' for scale in args.scale}
+        lr = {scale: [fetch_div2k(args.out, name, args.address) / f'DIV2K_train_LR_bicubic/X{scale}']
+              for scale, name in names.items()}
+    else:
+        hr = find_hr(args.folder)
+        lr = {scale: [folder] for scale in args.scale if (folder := find_lr(args.folder, scale))}
         for scale in args.scale:
-            unpacked = fetch_div2k(args.out, f'DIV2K_train_LR_bicubic_X{scale}', args.address)
-            lr[scale] = [unpacked / f'DIV2K_train_LR_bicubic/X{scale}']
+            if scale not in lr:
+                print(f'{args.folder}: no LR x{scale} images, they are made')
     _pack([hr], lr, args.scale, args.out)
 
 
 def benchmark(args: argparse.Namespace) -> None:
     """Fetch the benchmark sets."""
     from ..data.prepare.download import fetch_benchmark
-
     print(f'{args.out}: {", ".join(fetch_benchmark(args.out, args.address))}')
 
 
 def everything(args: argparse.Namespace) -> None:
     """Get what an option file needs and is not there."""
-    from ..config.checks import check_blocks, read_options
-    from ..data.hints import source_of
+    from ..config.checks import check_options, read_options
+    from ..data.benchmarks import source_of
     from ..networks.catalog import OFFICIAL, how_to_get_weights, named_weights
     from ..networks.zoo import get_weights
-
     opt, root = read_options(args.opt), args.root
-    check_blocks(opt, is_train='train' in opt)
+    check_options(opt, is_train='train' in opt)
     paths = []
     for phase, block in opt['datasets'].items():
         for key in ('dataroot_gt', 'dataroot_lq'):
-            path = block.get(key)
-            if isinstance(path, str):
-                paths.append(Path(path))
-            elif path is not None or key == 'dataroot_lq' or block['type'] != 'SingleImageDataset':
+            if isinstance(block.get(key), str):
+                paths.append(Path(block[key]))
+            elif key == 'dataroot_lq' or block['type'] != 'SingleImageDataset':
                 raise UserError(f'datasets.{phase}.{key}: missing in the option file')
     missing = {source_of(path): path for path in paths if not (root / path.expanduser()).exists()}
     if None in missing:
@@ -105,10 +84,10 @@ def everything(args: argparse.Namespace) -> None:
         benchmark(argparse.Namespace(out=root / 'datasets/benchmark', address=BENCHMARK))
     for where, path in named_weights(opt).items():
         if not (root / Path(path).expanduser()).exists():
-            names = [name for name, weights in OFFICIAL.items() if weights.file == Path(path).name]
-            if not names:
+            name = next((name for name, weights in OFFICIAL.items() if weights.file == Path(path).name), None)
+            if name is None:
                 raise UserError(f'{where}: {path} is not there. {how_to_get_weights(path)}')
-            get_weights(names[0], root / Path(path).expanduser().parent)
+            get_weights(name, root / Path(path).expanduser().parent)
     check = command('mipkd', 'data', 'verify', root / 'datasets/DIV2K', root / 'datasets/benchmark')
     print(f'{args.opt}: all data and weights are there. Check the data: {check}/*')
 
@@ -119,7 +98,6 @@ def verify(args: argparse.Namespace) -> None:
 
     from ..data.prepare.verify import Pair, find_pairs
     from ..data.prepare.verify import verify as verify_pair
-
     scales = args.scale or SCALES
     if args.gt and args.lq and len(scales) == 1 and not args.folders:
         pairs = [Pair(Path(args.gt), Path(args.lq), scales[0])]
@@ -146,13 +124,20 @@ def _count(text: str) -> int:
     return number
 
 
-def _add_commands(parser: argparse.ArgumentParser, root: Path) -> None:
-    """Add the sub-commands; data goes to ``datasets`` of the folder ``root``."""
-    commands = parser.add_subparsers(title='commands', required=True)
+def add(commands: Any, root: Path | None = None) -> None:
+    """Add the parsers of ``mipkd data``; data goes to ``datasets`` of ``root``.
+
+    By default that is the repository that the current folder is in, and else the current folder.
+    """
+    if root is None:
+        parents = (folder for folder in Path.cwd().parents if (folder / 'datasets/prepare.py').is_file())
+        root = next(parents, Path())
+    parts = add_group(commands, 'data', 'put data in place, and check it; what is in place already is kept',
+                      'mipkd data all -opt options/train_MiPKD_x4.yml')
 
     def add_one(name: str, run: Callable[[argparse.Namespace], None], about: str, example: str) -> Callable:
-        one = commands.add_parser(name, help=about, description=about, epilog=f'example: mipkd data {name} {example}')
-        one.set_defaults(run=run, root=root)
+        one = add_command(parts, name, run, about, f'mipkd data {name} {example}')
+        one.set_defaults(root=root)
         return one.add_argument
 
     option = add_one('all', everything, 'get everything that an option file needs', '-opt options/train_MiPKD_x4.yml')
@@ -185,16 +170,8 @@ def _add_commands(parser: argparse.ArgumentParser, root: Path) -> None:
     option('--limit', type=_count, default=120, metavar='N', help='compare the pixels of N pairs (120), 0: of all')
 
 
-def add(commands: Any) -> None:
-    """Add the parser of ``mipkd data`` to the sub-parsers of ``mipkd``."""
-    parser = commands.add_parser('data', help='put data in place and check it', **PARSER)
-    # The repository that the current folder is in; the current folder itself where it is in none.
-    parents = (folder for folder in Path.cwd().parents if (folder / 'datasets/prepare.py').is_file())
-    _add_commands(parser, next(parents, Path()))
-
-
 def run_script(root: Path, *words: str) -> int:
     """Run the sub-command given by these words and the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(**PARSER)
-    _add_commands(parser, root)
-    return command_status(parser, [*words, *sys.argv[1:]])
+    parser = argparse.ArgumentParser(prog='mipkd')
+    add(parser.add_subparsers(), root)
+    return command_status(parser, ['data', *words, *sys.argv[1:]])

@@ -1,10 +1,10 @@
 """``mipkd figure``: crops, training curves and difference maps, drawn from records."""
 import argparse
+from typing import Any
 
 from mipkd_arch.base.errors import UserError
 
-from ..experiments.methods import TEACHER
-from .arguments import add_part
+from .arguments import add_command, add_group
 
 # The modules of ..reports.figures come with matplotlib, which takes half a second to import: only what draws imports
 # them.
@@ -16,15 +16,13 @@ EXAMPLE = ('mipkd figure crops results/test_Scratch_EDSR_x4 results/test_MiPKD_E
 
 def crops(args: argparse.Namespace) -> None:
     """Draw enlarged crops."""
-    from ..reports.figures.boxes import choose_box, parse_numbers
     from ..reports.figures.crops import draw_crops
-    from ..reports.figures.pictures import read_pictures, records_of
+    from ..reports.figures.pictures import choose_box, parse_numbers, read_pictures, records_of
     from ..reports.figures.style import checked_out, save_figure
     out = checked_out(args.out)
-    asked = parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None
-    size = parse_numbers(args.box_size, '--box-size', 'W,H') if args.box_size else None
     pictures = read_pictures(records_of(args.records, args.dataset), args.image)
-    box = choose_box(pictures, asked, size)
+    box = choose_box(pictures, parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None,
+                     parse_numbers(args.box_size, '--box-size', 'W,H') if args.box_size else None)
     save_figure(draw_crops(pictures, box, args.columns), out)
     print(f'{out}: --box {",".join(map(str, box))}')
 
@@ -43,9 +41,8 @@ def curves(args: argparse.Namespace) -> None:
 
 def maps(args: argparse.Namespace) -> None:
     """Draw maps of differences."""
-    from ..reports.figures.boxes import choose_box, parse_numbers
     from ..reports.figures.maps import PNG_DPI, draw_maps
-    from ..reports.figures.pictures import read_pictures, records_of
+    from ..reports.figures.pictures import choose_box, parse_numbers, read_pictures, records_of
     from ..reports.figures.style import checked_out, save_figure
     out = checked_out(args.out)
     teachers = records_of([args.teacher], args.dataset)
@@ -55,79 +52,57 @@ def maps(args: argparse.Namespace) -> None:
     records = records_of([args.teacher, *args.students], args.dataset)
     if len(records) < 2:
         raise UserError(f'STUDENT_RECORD: names the record of the teacher, {args.teacher}; name at least one other')
-    first, *others = records
-    misplaced = [record.name for record in others if record.method == TEACHER]
-    if misplaced and first.method != TEACHER:
-        raise UserError(f'TEACHER_RECORD: {first.name} is of {first.method}, but {misplaced[0]} is of the Teacher; '
-                        'name that one first')
-    asked = parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None
     pictures = read_pictures(records, args.image)
-    print(save_figure(draw_maps(pictures, choose_box(pictures, asked)), out, PNG_DPI))
+    box = choose_box(pictures, parse_numbers(args.box, '--box', 'X,Y,W,H') if args.box else None)
+    print(save_figure(draw_maps(pictures, box), out, PNG_DPI))
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Any) -> None:
     """Add the parsers of ``mipkd figure``."""
-    parser = commands.add_parser('figure', help='figures for a paper', epilog=f'example: {EXAMPLE}',
-                                 description='Figures for a paper, from records of evaluations.')
-    parts = parser.add_subparsers(title='commands', required=True)
-
-    part = add_part(
+    parts = add_group(commands, 'figure', 'figures for a paper, from records of evaluations', EXAMPLE)
+    part = add_command(
         parts, 'crops', crops, 'enlarged crops of HR, bicubic and each method', EXAMPLE,
-        'Draw the HR image with a box, and next to it what is in the box: of HR, bicubic and each method, '
-        'enlarged without smoothing. The PSNR in dB and the SSIM below are those of the whole image, not '
-        'of the crop; among the students of one pair, those with self-ensemble apart, the best is bold '
-        'and the second underlined.')
+        'Draw the HR image with a box, and what is in the box: of HR, bicubic and each method, enlarged without '
+        'smoothing. PSNR in dB and SSIM are those of the whole image; among the students of one pair, those with '
+        'self-ensemble apart, the best is bold and the second underlined.')
     part.add_argument('records', nargs='+', metavar='RECORD', help=f'{RECORD}; shown in this order')
     _add_image(part)
     box = part.add_mutually_exclusive_group()
-    box.add_argument('--box', metavar='X,Y,W,H',
-                     help='left, top, width and height of the box in pixels of the HR image (default: where the '
-                          'squared errors of the methods have the greatest variance from one method to another, '
-                          'summed over the box, and at least scale pixels from the edges if it fits)')
-    box.add_argument('--box-size', metavar='W,H',
-                     help='size of the box that is chosen (default: a fifth of the shorter side, a multiple of 8)')
-    part.add_argument('--columns', type=int, metavar='N',
-                      help='crops in a row (default: two rows; three or five crops in one row); a shorter last row is '
-                           'centered')
-    _add_out(part)
+    box.add_argument('--box', metavar='X,Y,W,H', help='left, top, width, height (default: where methods differ most)')
+    box.add_argument('--box-size', metavar='W,H', help='size of the box (default: a fifth of the shorter side)')
+    part.add_argument('--columns', type=int, metavar='N', help='crops in a row (default: two rows; 3 or 5 in one)')
 
-    part = add_part(
+    part = add_command(
         parts, 'curves', curves, 'validation and losses of runs over their iterations',
         'mipkd figure curves experiments/train_Scratch_EDSR_x4 experiments/train_MiPKD_EDSR_x4 --loss l_pix --out '
-        'curves.pdf',
-        'Draw the validation during training, a line for each run; runs of one pair and method with '
-        'different random seeds are one line, their mean, within their minimum and maximum, at the '
-        'iterations that all of them have.')
+        'curves.pdf', 'Draw the validation during training, a line for each run. Runs of one pair and method with '
+        'different random seeds are one line, their mean, within their minimum and maximum.')
     part.add_argument('experiments', nargs='+', metavar='EXPERIMENT', help='experiments/<name>')
     part.add_argument('--metric', metavar='NAME', help='name of the metric in val.metrics (default: the PSNR)')
     part.add_argument('--dataset', metavar='NAME', help='dataset of the validation (default: the only one)')
-    part.add_argument('--loss', nargs='+', metavar='NAME',
-                      help='losses for a second panel, such as l_pix, from the log files of the runs: as logged, '
-                           'faintly, and their running mean over 1/20 of the points')
-    part.add_argument('--gradients', action='store_true',
-                      help="add the norm of each loss's gradient at the student, and its cosine with that of the "
-                           'pixel loss, from gradients.csv of the first run of each line; written by logger.gradients')
+    part.add_argument('--loss', nargs='+', metavar='NAME', help='losses for a second panel, such as l_pix: as logged, '
+                      'faintly, and their running mean over 1/20 of the points')
+    part.add_argument('--gradients', action='store_true', help='add the norm of the gradient of each loss, and its '
+                      'cosine with that of the pixel loss; needs a training with logger.gradients')
     _add_out(part)
 
-    part = add_part(
+    part = add_command(
         parts, 'maps', maps, 'where students differ from their teacher',
         'mipkd figure maps results/test_Teacher_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set14 --image barbara '
         '--out maps.pdf',
-        'Draw, on Y and in gray levels of 255: |teacher - HR|, and for each student |student - teacher| '
-        'and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red '
-        'where the teacher is. Below each is its mean over the whole image.')
+        'Draw, on Y and in gray levels of 255: |teacher - HR|, and for each student |student - teacher| and '
+        '|teacher - HR| - |student - HR|, which is blue where the student is nearer to HR and red where the teacher '
+        'is. Below each is its mean over the whole image.')
     part.add_argument('teacher', metavar='TEACHER_RECORD', help=RECORD)
     part.add_argument('students', nargs='+', metavar='STUDENT_RECORD', help='the same, a row each')
     _add_image(part)
-    part.add_argument('--box', metavar='X,Y,W,H',
-                      help='left, top, width and height of the box that is drawn into all images, in pixels of the HR '
-                           'image (default: that of mipkd figure crops, of the same records)')
-    _add_out(part)
+    part.add_argument('--box', metavar='X,Y,W,H', help='box in all images (default: that of mipkd figure crops)')
 
 
 def _add_image(part: argparse.ArgumentParser) -> None:
     part.add_argument('--dataset', required=True, metavar='NAME', help='dataset of the image, such as Set14')
     part.add_argument('--image', required=True, metavar='NAME', help='name of the HR image, without its suffix')
+    _add_out(part)
 
 
 def _add_out(part: argparse.ArgumentParser) -> None:

@@ -1,42 +1,30 @@
 """``mipkd train`` and ``mipkd test``: what ``basicsr/train.py`` and ``basicsr/test.py`` do, in any folder."""
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from mipkd_arch.registration import register
 
 from ..config.cli_arguments import add_arguments
+from .arguments import add_command
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train; results go to ``experiments`` of the current folder."""
+def start(args: argparse.Namespace) -> None:
+    """Train or test; results go to ``experiments`` or ``results`` of the current folder."""
     register()
     from .. import launch  # BasicSR's training is slow to import
-    sys.exit(launch.train(Path.cwd(), args))
+    sys.exit((launch.train if args.is_train else launch.test)(Path.cwd(), args))
 
 
-def test(args: argparse.Namespace) -> None:
-    """Test; results go to ``results`` of the current folder."""
-    register()
-    from .. import launch
-    sys.exit(launch.test(Path.cwd(), args))
-
-
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Any) -> None:
     """Add the parsers of ``mipkd train`` and ``mipkd test``."""
-    parser = commands.add_parser(
-        'train', help='train from an option file', allow_abbrev=False,
-        description='Train from an option file. Weights, training states and the log go to experiments/<name> of the '
-                    'current folder. torchrun starts several processes by: torchrun --nproc_per_node 2 -m '
-                    'mipkd_model.cli train -opt FILE',
-        epilog='example: mipkd train -opt options/train_MiPKD_x4.yml --auto_resume')
-    add_arguments(parser)
-    parser.set_defaults(run=train)
-    parser = commands.add_parser(
-        'test', help='test from an option file', allow_abbrev=False,
-        description='Test from an option file. Figures and images go to results/<name> of the current folder.',
-        epilog='example: mipkd test -opt options/test_MiPKD_x4.yml')
-    add_arguments(parser)
-    parser.set_defaults(run=test)
+    for name, is_train, resume, results in (
+            ('train', True, ' --auto_resume', 'Weights, training states and the log go to experiments/<name> of the '
+             'current folder. Several processes: torchrun --nproc_per_node 2 -m mipkd_model.cli train -opt FILE'),
+            ('test', False, '', 'Results and images go to results/<name> of the current folder.')):
+        parser = add_command(commands, name, start, f'{name} from an option file',
+                             f'mipkd {name} -opt options/{name}_MiPKD_x4.yml{resume}',
+                             f'{name.title()} from an option file. {results}', allow_abbrev=False)
+        add_arguments(parser)
+        parser.set_defaults(is_train=is_train)

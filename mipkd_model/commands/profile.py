@@ -4,17 +4,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 from mipkd_arch.base.errors import UserError, number_in, one_of
-from mipkd_arch.base.failures import on_no_memory
 
 from ..base.files import check_writable, write_json
 from ..config.cli_arguments import add_plugins_option
 from ..reports.profiling import LR_SIZE, PRECISIONS
+from .arguments import add_command
 
 if TYPE_CHECKING:
     import torch
@@ -24,53 +23,45 @@ if TYPE_CHECKING:
 # What measures imports torch: only the functions that need it do so.
 
 CPU_SIZE = 64  # a pass of the EDSR teacher at 256x256 takes a CPU half a minute
-RATIO_HEADERS = {'parameters': 'fewer\nparams', 'macs': 'fewer\nMACs', 'ms': 'times\nas fast'}
 DESCRIPTION = '''\
-Parameters, MACs, latency, throughput and peak memory of networks, a teacher with its student. Trained weights do not
-matter and are not loaded, except for a SpandrelNetwork, whose sizes are in its file.
+Parameters, MACs, time and peak memory of networks, a teacher with its student. Trained weights do not matter and are
+not loaded, except for a SpandrelNetwork, whose sizes are in its file.
 
-params (M)   millions of parameters
-MACs (G)     thousand millions of multiply-accumulates for one LR image of --size: all products of convolutions and
-             matrix products, attention's among them; no biases, norms, activations, pooling or resizing
-ms           median time of a forward pass
-images/s     LR images in a pass, by that time
+MACs         all products of convolutions and matrix products, attention's among them, for one LR image of --size
+ms           median time of a forward pass; networks are timed in turn
 peak (MiB)   the most memory that tensors take in a pass: weights, LR images and all features
-fewer params, fewer MACs, times as fast: the teacher's figure by the student's
-
-Networks are timed in turn. LR images are padded to what a network needs, such as windows of 8 pixels.'''
+fewer params, fewer MACs, times as fast: the teacher's figure by the student's'''
 EXAMPLES = '''\
 example: mipkd profile EDSR_x4 RCAN_x4 SwinIR_x4 --no-time
          mipkd profile options/train_MiPKD_x4.yml --time-size 96 --json cost.json
          mipkd profile '{type: EDSRStudent, num_feat: 32, num_block: 8, upscale: 4}' --device cuda --precision bf16'''
+COLUMNS = {'parameters': ('params\n(M)', 1e6, '.2f'), 'macs': ('MACs\n(G)', 1e9, '.2f'), 'ms': ('ms', 1, '.2f'),
+           'images_per_second': ('images/s', 1, '.2f'), 'peak_bytes': ('peak\n(MiB)', 2**20, '.1f'),
+           'ratio of parameters': ('fewer\nparams', 1, '.1f'), 'ratio of macs': ('fewer\nMACs', 1, '.1f'),
+           'ratio of ms': ('times\nas fast', 1, '.1f')}
+"""By figure: header, unit and format."""
 
 
-def add(commands: argparse._SubParsersAction) -> None:
+def add(commands: Any) -> None:
     """Add the parser of ``mipkd profile``."""
-    parser = commands.add_parser('profile', help='parameters, MACs, time and memory of networks',
-                                 formatter_class=argparse.RawDescriptionHelpFormatter, description=DESCRIPTION,
-                                 epilog=EXAMPLES)
-    parser.add_argument('targets', nargs='+', metavar='TARGET',
-                        help='an option file, a pair such as EDSR_x4 or SwinIR-EDSR_x4, or the block of any network of '
-                             'BasicSR in YAML, in braces')
-    parser.add_argument('--size', default=str(LR_SIZE), metavar='N|HxW',
-                        help='LR size in pixels for the MACs (default: %(default)s)')
+    parser = add_command(commands, 'profile', run, 'parameters, MACs, time and memory of networks', '', DESCRIPTION,
+                         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('targets', nargs='+', metavar='TARGET', help='an option file, a pair such as EDSR_x4 or '
+                        'SwinIR-EDSR_x4, or the block of any network of BasicSR in YAML, in braces')
+    parser.add_argument('--size', default=str(LR_SIZE), metavar='N|HxW', help='LR size for the MACs (%(default)s)')
     parser.add_argument('--no-time', action='store_true', help='count only, run nothing')
     parser.add_argument('--time-size', metavar='N|HxW',
                         help=f'LR size for time and memory (default: --size on a GPU, at most {CPU_SIZE} on a CPU)')
     parser.add_argument('--batch', type=int, default=1, metavar='N', help='LR images in a pass (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=10, metavar='N',
-                        help='timed passes of each network (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='timed passes of a network (%(default)s)')
     parser.add_argument('--device', help='cpu, cuda, or cuda:1 for the second GPU (default: cuda where there is one)')
-    parser.add_argument('--precision', default=PRECISIONS[0],
-                        help=f'{" or ".join(PRECISIONS)} (default: %(default)s, without TF32)')
-    parser.add_argument('--json', metavar='FILE',
-                        help='write everything, exactly, as JSON too; - prints it instead of the table')
+    parser.add_argument('--precision', default=PRECISIONS[0], help=f'{" or ".join(PRECISIONS)} (default: %(default)s)')
+    parser.add_argument('--json', metavar='FILE', help='write everything as JSON, too; - prints it and no table')
     add_plugins_option(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the parsed arguments ask for."""
+    """Measure networks and print or write what they cost."""
     from ..config import plugins
     from ..reports.profiling.profile import profile
     size = parse_size('--size', args.size)
@@ -78,8 +69,7 @@ def run(args: argparse.Namespace) -> None:
         check_writable(args.json, '--json')
     plugins.use(args.plugins)
     timing = None if args.no_time else _timing(args, size)
-    with on_no_memory(lambda asked: f'not enough memory{asked}; give a smaller --size, --time-size or --batch'):
-        result = profile(args.targets, size, timing)
+    result = profile(args.targets, size, timing)
     if args.json == '-':
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
         return
@@ -117,33 +107,21 @@ def _timing(args: argparse.Namespace, size: tuple[int, int]) -> Timing:
 
 
 def table(result: dict[str, Any]) -> str:
-    """What ``reports.profiling.profile.profile`` found, as text."""
-    timing = result['timing']
-    words = f'MACs: LR {_by(result["lr_size"])}\n'
-    headers = ['network', 'role', 'type', 'params\n(M)', 'MACs\n(G)']
-    if timing:
-        words += (f'time and memory: LR {_by(timing["lr_size"])}, batch {timing["batch"]}, {timing["precision"]}, '
-                  f'{timing["rounds"]} rounds, {timing["device"]}\n')
-        headers += ['ms', 'images/s', 'peak\n(MiB)']
-    ratios = {name: header for name, header in RATIO_HEADERS.items()
-              if any(name in network.get('teacher_by_student', ()) for network in result['networks'])}
-    rows = [list(_cells(network, list(ratios), bool(timing))) for network in result['networks']]
-    headers += ratios.values()
-    return words + '\n' + tabulate(rows, headers, disable_numparse=True,
-                                   colalign=['left'] * 3 + ['right'] * (len(headers) - 3))
-
-
-def _cells(network: dict[str, Any], ratios: list[str], is_timed: bool) -> Iterator[str]:
-    yield from (network['target'], network['role'], network['network']['type'])
-    yield f'{network["parameters"] / 1e6:.2f}'
-    yield f'{network["macs"] / 1e9:.2f}'
-    if is_timed:
-        yield f'{network["ms"]:.2f}'
-        yield f'{network["images_per_second"]:.2f}'
-        yield f'{network["peak_bytes"] / 2 ** 20:.1f}'
-    for name in ratios:
-        ratio = network.get('teacher_by_student', {}).get(name)
-        yield '' if ratio is None else f'{ratio:.1f}x'
+    """What ``reports.profiling.profile.profile`` found, as text; columns that no network has are left out."""
+    rows = []
+    for network in result['networks']:
+        ratios = network.get('teacher_by_student', {})
+        found = {**network, **{f'ratio of {name}': ratio for name, ratio in ratios.items()}}
+        rows.append({'network': network['target'], 'role': network['role'], 'type': network['network']['type'],
+                     **{header: f'{found[name] / unit:{form}}' + 'x' * name.startswith('ratio')
+                        for name, (header, unit, form) in COLUMNS.items() if name in found}})
+    lines = [f'MACs: LR {_by(result["lr_size"])}']
+    if timing := result['timing']:
+        lines.append(f'time and memory: LR {_by(timing["lr_size"])}, batch {timing["batch"]}, {timing["precision"]}, '
+                     f'{timing["rounds"]} rounds, {timing["device"]}')
+    count = max(map(len, rows))
+    return '\n'.join([*lines, '', tabulate(rows, 'keys', disable_numparse=True, missingval='',
+                                          colalign=['left'] * 3 + ['right'] * (count - 3))])
 
 
 def _by(size: list[int]) -> str:

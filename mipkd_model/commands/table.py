@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from mipkd_arch.base.errors import UserError, one_of
 
-from ..base.files import atomic_write, check_writable
-from ..evaluation.records import Record, find_records, record_files
+from ..evaluation.records import find_records, record_files
 from ..experiments.ablations import ABLATIONS
 from ..experiments.methods import VARIANTS
 from ..experiments.networks import PAIRS as NETWORK_PAIRS
 from ..experiments.networks import SCALES, student_block, teacher_block
-from ..experiments.runs import Pair, parse_pair
+from ..experiments.runs import SETS, Pair, parse_pair
 from ..reports.tables import costs
 from ..reports.tables.ablation import ablation_results, ablation_rows, ablation_table
 from ..reports.tables.layouts import LAYOUTS, Table, csv_text, table_text
-from ..reports.tables.measured import DATASETS, ORDER, Cells, measured_cells, method_order
+from ..reports.tables.measured import ORDER, Cells, measured_cells
 from ..reports.tables.pair_table import pair_table, sources_table
 from ..reports.tables.published import PAIRS, published_cells
 from ..reports.tables.results import csv_rows, pair_order, pair_results
-from .arguments import add_part
-from .old_forms import accept_old_forms, new_table
+from .arguments import add_command, add_group, print_or_write
 
 if TYPE_CHECKING:
     from ..reports.profiling.macs import NetworkCost
@@ -44,16 +42,12 @@ def pairs(args: argparse.Namespace) -> Output:
         measured = {place: cell for place, cell in measured.items() if place[1].method not in VARIANTS}
     results = pair_results(measured, published=published, **_chosen(args, measured, published))
     if not results:
-        asked = ' '.join(f'--{name} {" ".join(map(str, getattr(args, name)))}'
-                         for name in ('arch', 'scale', 'dataset', 'method') if getattr(args, name))
-        datasets = ', '.join(sorted({dataset for *_, dataset in measured}))
-        found = f'{_row_names(measured)} on {datasets}' if measured else 'ablations alone'
-        raise UserError(f'{asked or "mipkd table pairs"}: no figure is of that; records are of {found}')
+        found = _row_names(measured) or 'ablations'
+        raise UserError(f'mipkd table pairs: no figure is of that; records are of {found}')
     tables = []
     for of_pair in results:
         tables.append(pair_table(of_pair, published=published, y_channel=y_channel))
-        sources = sources_table(of_pair) if args.sources else None
-        if sources and sources.lines:
+        if args.sources and (sources := sources_table(of_pair)).lines:
             tables.append(sources)
     return tables, csv_rows(results)
 
@@ -92,7 +86,7 @@ def ablation(args: argparse.Namespace) -> Output:
 def cost(args: argparse.Namespace) -> Output:
     """The tables of what networks cost to run and methods to train."""
     # Networks cost the same without any record; it is the times of training that need some.
-    records = _records(args) if args.records or record_files(Path(RESULTS)) else {}
+    records = find_records(args.records or [RESULTS]) if args.records or record_files(Path(RESULTS)) else {}
     titles = {Pair(*names, SCALES[0]).title for names in NETWORK_PAIRS}
     in_records = {record.pair for record in records.values()}
     archs = _allowed('--arch', args.arch, PAIRS, titles | in_records)
@@ -100,15 +94,12 @@ def cost(args: argparse.Namespace) -> Output:
     blocks = costs.recorded_networks(records)
     networks: list[tuple[str, int, Any, Any]] = []
     for pair in archs or sorted(in_records or PAIRS, key=pair_order):
-        for scale in sorted({*SCALES, *(of for name, of, _ in blocks if name == pair)}):
-            if scales and scale not in scales:
-                continue
-            teacher, student = (blocks.get((pair, scale, role)) for role in ('teacher', 'student'))
-            if pair in titles and scale in SCALES:
-                known = parse_pair(f'{pair}_x{scale}')
-                networks.append((pair, scale, known.teacher, known.student))
-            elif teacher or student:
-                networks.append((pair, scale, teacher, student))
+        for scale in sorted(scales or {*SCALES, *(of for name, of, _ in blocks if name == pair)}):
+            known = parse_pair(f'{pair}_x{scale}') if pair in titles and scale in SCALES else None
+            both: list[Any] = [known.teacher, known.student] if known else [
+                blocks.get((pair, scale, role)) for role in ('teacher', 'student')]
+            if any(both):
+                networks.append((pair, scale, *both))
     network_rows = costs.network_rows(networks, _network_cost)
     training_rows = costs.training_rows({
         file: record for file, record in records.items()
@@ -130,32 +121,16 @@ def _network_cost(role: str, network: str | dict[str, Any] | None, scale: int) -
 def _show(make: Callable[[argparse.Namespace], Output]) -> Callable[[argparse.Namespace], None]:
     """The command that prints or writes what ``make`` gives."""
     def run(args: argparse.Namespace) -> None:
-        if args.out:
-            check_writable(args.out, '--out')
         tables, rows = make(args)
-        if args.format == 'csv':
-            text = csv_text(rows)
-        else:
-            text = table_text(tables, args.format, bold=not args.out and sys.stdout.isatty())
-        if args.out:
-            with atomic_write(args.out) as file:
-                file.write_text(text, encoding='utf-8')
-            print(args.out)
-        else:
-            print(text, end='')
+        bold = not args.out and sys.stdout.isatty()
+        text = csv_text(rows) if args.format == 'csv' else table_text(tables, args.format, bold=bold)
+        print_or_write(text, args.out)
     return run
 
 
-def _records(args: argparse.Namespace) -> dict[Path, Record]:
-    try:
-        return find_records(args.records or [RESULTS])
-    except UserError as error:
-        hint = '' if args.records else '; published figures need no record: mipkd table published'
-        raise UserError(f'{error}{hint}') from None
-
-
 def _measured(args: argparse.Namespace) -> Cells:
-    return measured_cells(_records(args), args.channel == 'y', lambda text: print(f'note: {text}', file=sys.stderr))
+    records = find_records(args.records or [RESULTS])
+    return measured_cells(records, args.channel == 'y', lambda text: print(f'note: {text}', file=sys.stderr))
 
 
 def _row_names(measured: Cells) -> str:
@@ -168,71 +143,47 @@ def _chosen(args: argparse.Namespace, measured: Cells, published: bool) -> dict[
     methods = {method for _, _, method, _ in published_cells()} if published else set()
     return {'pairs': _allowed('--arch', args.arch, PAIRS, in_records) or in_records or None,
             'scales': _allowed('--scale', args.scale, SCALES, {row.scale for _, row, _ in measured}),
-            'datasets': _allowed('--dataset', args.dataset, DATASETS, {dataset for *_, dataset in measured}),
+            'datasets': _allowed('--dataset', args.dataset, SETS, {dataset for *_, dataset in measured}),
             'methods': _allowed('--method', getattr(args, 'method', None), ORDER,
-                                methods | {row.name for _, row, _ in measured}, method_order)}
+                                methods | {row.name for _, row, _ in measured})}
 
 
-def _allowed(option: str, values: Sequence[Any] | None, known: Sequence[Any], found: Collection[Any],
-             order: Callable[[Any], Any] | None = None) -> list[Any] | None:
+def _allowed(option: str, values: Sequence[Any] | None, known: Sequence[Any], found: Collection[Any]
+             ) -> list[Any] | None:
     """The values of an option, each of which must be known or found in the records; None stays None."""
-    allowed = [*known, *sorted(set(found) - set(known), key=order)]
-    for value in values or ():
-        if isinstance(value, str) and value not in allowed and Path(value).exists():
-            raise UserError(f'{option}: {value} is a file or folder; name RECORDS before the options')
-        one_of(option, value, allowed)
-    return list(dict.fromkeys(values)) if values else None
+    allowed = [*known, *sorted(set(found) - set(known))]
+    return list(dict.fromkeys(one_of(option, value, allowed) for value in values)) if values else None
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of ``mipkd table``."""
-    parser = commands.add_parser(
-        'table', help='tables of measured and published figures',
-        description="Make the paper's tables, ablations and costs from the records that mipkd test writes.",
-        epilog='example: mipkd table pairs results --arch EDSR --scale 4 --format markdown --out docs/edsr_x4.md')
-    accept_old_forms(parser, new_table)
-    parts = parser.add_subparsers(title='commands', required=True)
-
-    part = _add_part(parts, 'pairs', pairs, 'PSNR and SSIM of each method, measured and published',
-                     'mipkd table pairs results --arch EDSR --scale 4 --format latex')
-    _add_figures(part)
-    part.add_argument('--no-published', dest='published', action='store_false',
-                      help='leave out the published figures, which are on Y')
-    part.add_argument('--method', nargs='+', metavar='METHOD',
-                      help='rows, in this order (default: all but the variants of ablations)')
-    part.add_argument('--sources', action='store_true',
-                      help='add the command, option file, checkpoint and record of each measured figure')
-
-    part = _add_part(parts, 'published', published, 'PSNR and SSIM that others have printed',
-                     'mipkd table published --arch RCAN --format markdown', with_records=False)
-    part.add_argument('--dataset', nargs='+', metavar='NAME', help=f'columns (default: {", ".join(DATASETS)})')
-    part.add_argument('--method', nargs='+', metavar='METHOD', help='rows, in this order (default: all)')
-
-    part = _add_part(parts, 'ablation', ablation, 'variants of MiPKD, and whether they have the published order',
-                     'mipkd table ablation encoders results --arch EDSR --scale 4', 'ablation')
-    _add_figures(part)
-
-    _add_part(parts, 'cost', cost, 'what networks cost to run and methods to train',
-              'mipkd table cost --arch RCAN --format csv')
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    'ablation': {'metavar': 'ABLATION', 'help': f'one of {", ".join(ABLATIONS)}'},
+    'records': {'nargs': '*', 'metavar': 'RECORDS',
+                'help': f'records, or folders with records, before the options (default: {RESULTS})'},
+    '--arch': {'nargs': '+', 'metavar': 'PAIR', 'help': f'{", ".join(PAIRS)}, or other pairs of the records'},
+    '--scale': {'nargs': '+', 'type': int, 'metavar': 'N', 'help': 'scales (default: all)'},
+    '--dataset': {'nargs': '+', 'metavar': 'NAME', 'help': f'columns (default: {", ".join(SETS)} and others)'},
+    '--method': {'nargs': '+', 'metavar': 'METHOD', 'help': 'rows, in this order (default: no variants of ablations)'},
+    '--channel': {'choices': ('y', 'rgb'), 'default': 'y', 'help': 'figures on Y of YCbCr, the default, or on RGB'},
+    '--no-published': {'dest': 'published', 'action': 'store_false', 'help': 'leave out the published figures (on Y)'},
+    '--sources': {'action': 'store_true', 'help': 'add command, option file, checkpoint and record of each figure'},
+    '--format': {'choices': LAYOUTS, 'default': 'terminal', 'help': 'how to write it (default: terminal)'},
+    '--out': {'metavar': 'FILE', 'help': 'file to write (default: the screen)'}}
+COMMANDS = (
+    (pairs, 'PSNR and SSIM of each method, measured and published', 'results --arch EDSR --scale 4 --format latex',
+     'records --arch --scale --dataset --method --channel --no-published --sources --format --out'),
+    (published, 'PSNR and SSIM that others have printed', '--arch RCAN --format markdown',
+     '--arch --scale --dataset --method --format --out'),
+    (ablation, 'variants of MiPKD, and whether they have the published order',
+     'encoders results --arch EDSR --scale 4', 'ablation records --arch --scale --dataset --channel --format --out'),
+    (cost, 'what networks cost to run and methods to train', '--arch RCAN --format csv',
+     'records --arch --scale --format --out'))
 
 
-def _add_part(parts: argparse._SubParsersAction, name: str, make: Callable[[argparse.Namespace], Output], about: str,
-              example: str, first: str | None = None, with_records: bool = True) -> argparse.ArgumentParser:
-    part = add_part(parts, name, _show(make), about, example)
-    if first:
-        part.add_argument(first, metavar='ABLATION', help=f'one of {", ".join(ABLATIONS)}')
-    if with_records:
-        part.add_argument('records', nargs='*', metavar='RECORDS',
-                          help=f'records, or folders with records, before the options (default: {RESULTS})')
-    part.add_argument('--arch', nargs='+', metavar='PAIR', help=f'{", ".join(PAIRS)}, or other pairs of the records')
-    part.add_argument('--scale', nargs='+', type=int, metavar='N', help='scales (default: all)')
-    part.add_argument('--format', choices=LAYOUTS, default='terminal', help='how to write it (default: terminal)')
-    part.add_argument('--out', metavar='FILE', help='file to write (default: the screen)')
-    return part
-
-
-def _add_figures(part: argparse.ArgumentParser) -> None:
-    part.add_argument('--dataset', nargs='+', metavar='NAME',
-                      help=f'columns (default: {", ".join(DATASETS)} and what else the records have)')
-    part.add_argument('--channel', choices=('y', 'rgb'), default='y',
-                      help='figures on Y of YCbCr or on RGB (default: %(default)s)')
+def add(commands: Any) -> None:
+    """Add the parsers of ``mipkd table``."""
+    parts = add_group(commands, 'table', 'tables of measured and published figures, ablations and costs',
+                      'mipkd table pairs results --arch EDSR --scale 4 --format markdown --out docs/edsr_x4.md')
+    for make, about, example, names in COMMANDS:
+        part = add_command(parts, make.__name__, _show(make), about, f'mipkd table {make.__name__} {example}')
+        for name in names.split():
+            part.add_argument(name, **ARGUMENTS[name])

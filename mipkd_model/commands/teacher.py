@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mipkd_arch.base.errors import UserError, command
 
 from ..base.files import check_writable
-from ..data.hints import how_to_get
+from ..data.benchmarks import how_to_get
 from ..networks.catalog import FOLDER, OFFICIAL, how_to_get_weights, official_weights
+from .arguments import add_command, add_group
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,13 +50,7 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> list[float]:
-    """Mean PSNR in dB and SSIM of a network over a dataset, on images rounded to 8 bits, borders of ``scale`` left out.
-
-    Args:
-        network: takes lq (1, 3, H, W) in [0, 1].
-        dataset: whole images.
-        y_channel: measure on Y of YCbCr, else on RGB.
-    """
+    """Mean PSNR in dB and SSIM of a network over a dataset, on Y or RGB, without a border of ``scale`` pixels."""
     import torch
     from tqdm import tqdm
 
@@ -66,8 +61,7 @@ def measure(network: nn.Module, dataset: PairedSRDataset, y_channel: bool) -> li
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     settings = EvaluationSettings(dataset.scale, usual_metrics(dataset.scale, y_channel))
     restore = settings.restorer(network.eval().to(device), size_multiple(network))
-    results = evaluate(restore, dataset, settings, device,
-                       progress=partial(tqdm, desc='measure', unit='image'))
+    results = evaluate(restore, dataset, settings, device, progress=partial(tqdm, desc='measure', unit='image'))
     return list(mean_scores([result.scores for result in results]).values())
 
 
@@ -102,36 +96,26 @@ def verify(args: argparse.Namespace) -> None:
 
 
 def add(commands: Any) -> None:
-    """Add the parsers of ``mipkd teacher`` to those of all commands."""
-    parser = commands.add_parser('teacher', help='weights of teachers', description='Weights of teachers.',
-                                 epilog='example: mipkd teacher get EDSR_Lx4')
-    parts = parser.add_subparsers(title='commands', required=True)
-    names = '\n'.join(f'  {name:<13} {official.about}' for name, official in OFFICIAL.items())
-
-    part = parts.add_parser(
-        'get', help='fetch published weights', formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Fetch published weights from their public address, verify them and give them BasicSR\'s names.\n'
-                    'An interrupted download is resumed.', epilog=f'names:\n{names}\n\n'
-                                                                  'example: mipkd teacher get EDSR_Lx4')
+    """Add the parsers of ``mipkd teacher``."""
+    parts = add_group(commands, 'teacher', 'weights of teachers', 'mipkd teacher get EDSR_Lx4')
+    names = ''.join(f'\n  {name:<13} {official.about}' for name, official in OFFICIAL.items())
+    part = add_command(parts, 'get', get, 'fetch published weights, verify them and give them BasicSR\'s names', '',
+                       epilog=f'names:{names}\n\nexample: mipkd teacher get EDSR_Lx4',
+                       formatter_class=argparse.RawDescriptionHelpFormatter)
     part.add_argument('name', help='which weights, see below')
     part.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')
-    part.set_defaults(run=get)
 
-    part = parts.add_parser(
-        'convert', help='give weights of other code bases BasicSR\'s names',
-        description='Write a checkpoint of an EDSR, RCAN or SwinIR as BasicSR has it, its sizes read off the weights, '
-                    'and print the lines for the option file.', epilog='example: mipkd teacher convert edsr_x4.pt')
+    part = add_command(
+        parts, 'convert', convert, 'give weights of other code bases BasicSR\'s names',
+        'mipkd teacher convert edsr_x4.pt', 'Write a checkpoint of an EDSR, RCAN or SwinIR as BasicSR has it, its '
+        'sizes read off the weights, and print the lines for the option file.')
     part.add_argument('file', metavar='FILE', help='the checkpoint')
     part.add_argument('--out', metavar='FILE', help='the file to write (default: NAME_basicsr.pth in the same folder)')
     part.add_argument('--res-scale', type=float, metavar='X', help='the network\'s res_scale, which the weights do not '
                       'have (default: 0.1 for EDSR of 256 channels, else 1)')
-    part.set_defaults(run=convert)
 
-    part = parts.add_parser(
-        'verify', help='verify published weights by their figures on Set5',
-        description='Measure published weights on Set5 and compare with the published figures.',
-        epilog='example: mipkd teacher verify DAT_light_x4')
+    part = add_command(parts, 'verify', verify, 'compare published weights with their published figures on Set5',
+                       'mipkd teacher verify DAT_light_x4')
     part.add_argument('name', help='which weights, as for get')
     part.add_argument('--weights', metavar='FILE', help=f'their file (default: in {FOLDER})')
     part.add_argument('--data', default=SET5, metavar='DIR', help=f'Set5, with HR and LR_bicubic (default: {SET5})')
-    part.set_defaults(run=verify)

@@ -19,7 +19,7 @@ from ..run.debug import is_debug, set_up_debug
 from . import plugins
 from .checks import check_machine, check_script, find_in_options, read_options
 from .cli_arguments import add_arguments
-from .overrides import override
+from .reader import override
 
 
 def read_command_line(root_path: str, is_train: bool,
@@ -32,14 +32,7 @@ def read_command_line(root_path: str, is_train: bool,
     Args:
         root_path: where the results go.
         is_train: for a training, else for a test.
-        args: of ``mipkd train`` or ``mipkd test``; None: those of ``sys.argv``, as of ``basicsr/train.py`` or
-            ``basicsr/test.py``.
-
-    Returns:
-        All options, and the arguments.
-
-    Raises:
-        UserError: on the first mistake.
+        args: of ``mipkd train`` or ``mipkd test``; None: those of ``sys.argv``.
     """
     start, args = ('basicsr/{}.py', _parser(is_train).parse_args()) if args is None else ('mipkd {}', args)
     distributed.init(args.launcher, _dist_params(args))
@@ -76,10 +69,10 @@ def _dist_params(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser(is_train: bool) -> argparse.ArgumentParser:
-    script, kind = ('train', 'Train') if is_train else ('test', 'Test')
+    kind = 'train' if is_train else 'test'
     parser = argparse.ArgumentParser(
-        allow_abbrev=False, description=f'{kind} from an option file.',
-        epilog=f'example: python basicsr/{script}.py -opt options/{script}_MiPKD_x4.yml'
+        allow_abbrev=False, description=f'{kind.title()} from an option file.',
+        epilog=f'example: python basicsr/{kind}.py -opt options/{kind}_MiPKD_x4.yml'
                f'{" --auto_resume" if is_train else ""}')
     add_arguments(parser)
     return parser
@@ -96,56 +89,40 @@ def _seed(opt: dict[str, Any]) -> None:
 
 
 def complete(opt: dict[str, Any], root_path: str, is_train: bool) -> None:
-    """Fill in what a run reads and an option file need not say: device, phases, folders.
-
-    Args:
-        opt: options that ``check_options`` has passed, with ``dist``.
-        root_path: where the results go.
-        is_train: for a training, else for a test.
-    """
-    _choose_device(opt)
-    _fill_in(opt, is_train)
-    _name_folders(opt, str(root_path), is_train)
-
-
-def _choose_device(opt: dict[str, Any]) -> None:
+    """Fill in what a run reads and an option file need not say: device, phases, folders of results below the root."""
+    count = torch.cuda.device_count()
     if opt['num_gpu'] == 'auto':
-        opt['num_gpu'] = torch.cuda.device_count()
+        opt['num_gpu'] = count
     if opt['num_gpu'] > 1 and not opt['dist']:
-        count = torch.cuda.device_count()
         if count > 1:
             print(f'num_gpu: using 1 of {count} GPUs; for more of them start with torchrun.', flush=True)
         opt['num_gpu'] = 1
-
-
-def _fill_in(opt: dict[str, Any], is_train: bool) -> None:
-    """What the pipelines read without asking whether it is there."""
+    path = opt['path']
+    for block in (path, *opt['datasets'].values()):
+        for key, value in block.items():
+            if isinstance(value, str) and key.startswith(('dataroot_', 'resume_state', 'pretrain_network')):
+                block[key] = osp.expanduser(value)
     for phase, block in opt['datasets'].items():
         block.update(phase=phase.split('_')[0], scale=opt['scale'])
-        for key in ('dataroot_gt', 'dataroot_lq'):
-            if block.get(key) is not None:
-                block[key] = osp.expanduser(block[key])
-    path = opt['path']
-    for key, value in path.items():
-        if isinstance(value, str) and ('resume_state' in key or 'pretrain_network' in key):
-            path[key] = osp.expanduser(value)
-    for block, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
-        for key, value in defaults.items():
-            if isinstance(opt.get(block), dict):
-                opt[block].setdefault(key, value)
+    # What the pipelines read without asking whether it is there.
+    for name, defaults in (('logger', {'use_tb_logger': False}), ('val', {'save_img': False, 'suffix': None})):
+        if isinstance(opt.get(name), dict):
+            opt[name] = {**defaults, **opt[name]}
     if is_train:
-        if opt['datasets']['train'].get('prefetch_mode') == 'cuda':  # batches are copied ahead in any case
-            opt['datasets']['train']['prefetch_mode'] = None
-        path.setdefault('resume_state', None)
-        if opt.get('network_t') is not None:
-            # On resume BasicSR would look for the teacher among this run's own checkpoints.
-            kept = path.get('ignore_resume_networks') or []
-            path['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
-        set_up_debug(opt)
-
-
-def _name_folders(opt: dict[str, Any], root: str, is_train: bool) -> None:
-    folder = osp.join(root, 'experiments' if is_train else 'results', opt['name'])
+        _complete_training(opt)
+    folder = osp.join(str(root_path), 'experiments' if is_train else 'results', opt['name'])
     names = ('models', 'training_states', 'visualization') if is_train else ('visualization', )
-    opt['path'].update({'experiments_root' if is_train else 'results_root': folder, 'log': folder,
-                        **{name: osp.join(folder, name) for name in names}})
+    path.update({'experiments_root' if is_train else 'results_root': folder, 'log': folder,
+                 **{name: osp.join(folder, name) for name in names}})
+
+
+def _complete_training(opt: dict[str, Any]) -> None:
+    path, data = opt['path'], opt['datasets']['train']
+    if data.get('prefetch_mode') == 'cuda':  # batches are copied ahead in any case
+        data['prefetch_mode'] = None
+    path.setdefault('resume_state', None)
+    if opt.get('network_t') is not None:
+        # On resume BasicSR would look for the teacher among this run's own checkpoints.
+        kept = path.get('ignore_resume_networks') or []
+        path['ignore_resume_networks'] = sorted({*([kept] if isinstance(kept, str) else kept), 'network_t'})
+    set_up_debug(opt)

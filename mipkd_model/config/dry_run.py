@@ -1,98 +1,101 @@
-"""Whether networks, weights and losses fit together: all of them are built once, on the CPU."""
+"""Whether networks, weights and losses fit together: all are built once, on the CPU, and a training tries one step."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.prior_mixer import TEACHER
+from mipkd_arch.size_probe import trial_images
 
+from ..base.randomness import StepRandom
 from ..evaluation.provenance import read_run
-from ..networks.build import check_image, check_upscale, make_network, make_teacher, with_path
-from ..schema.training import IMAGE_LOSSES
-from ..training.build import make_losses, make_views, needs_teacher, read_train_options
+from ..losses import DistillLoss
+from ..networks.build import check_image, check_upscale, make_network, make_teacher
+from ..training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from ..training.distiller import Distiller
-from .findings import Findings
-from .step_trial import check_step
 
-SIDE = 8  # of the images that image losses are tried on
+FEW, SMALL = 2, 16  # samples, and side of lq in pixels, which most steps take as they take more and larger ones
+CPU = torch.device('cpu')
 
 
-def find_in_networks(opt: Mapping[str, Any], is_train: bool) -> Findings:
-    """What does not fit together of networks, weights and losses; options must have passed the other checks."""
-    found = Findings()
+def check_networks(opt: Mapping[str, Any], is_train: bool) -> Distiller | None:
+    """Check that networks, weights and losses fit together, by building them once on the CPU.
+
+    ``opt`` has passed ``check_options`` and ``check_files``. Returns what a training of MiPKDModel trains, else None;
+    raises a ``UserError`` on the first that does not fit.
+    """
     if opt['model_type'] != 'MiPKDModel':
-        return found  # BasicSR's other models have rules of their own
+        return None  # BasicSR's other models have rules of their own
     with torch.random.fork_rng(devices=[]):  # a run draws the same numbers with and without the check
-        student = _network(found, opt, 'g', is_train)
+        student, report = make_network(opt, 'g')
         if is_train:
-            _find_in_training(found, opt, student)
-    return found
+            losses = make_losses(opt['train'])
+            options = read_train_options(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
+            teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
+            options = options.model_copy(update={'precision': 'fp32', 'channels_last': False, 'compile': False})
+            distiller = build_distiller(opt, student, teacher, losses, options, CPU)
+            _check_step(opt, distiller)
+            return distiller
+        check_upscale(opt, 'g', student)
+        if report is None:
+            raise UserError('path.pretrain_network_g: missing; a network without trained weights is not worth a test')
+        if opt['path'].get('pretrain_network_g'):
+            read_run(opt['path']['pretrain_network_g'])
+        check_image(opt, 'g', student)
+        return None
 
 
-def _network(found: Findings, opt: Mapping[str, Any], label: str, is_train: bool) -> nn.Module | None:
-    """A network that gives images of the scale, None where there is none."""
-    network = None
-    with found.catching():
-        network, report = make_network(opt, label)
-        if not is_train:
-            check_upscale(opt, label, network)
-            if report is None:
-                raise UserError('path.pretrain_network_g: missing; a network without trained weights is not worth a '
-                                'test')
-            if opt['path'].get('pretrain_network_g'):
-                read_run(opt['path']['pretrain_network_g'])
-            check_image(opt, label, network)
-    return network
+def _check_step(opt: Mapping[str, Any], distiller: Distiller) -> None:
+    """Try a step on few and small samples or, where that fails, on samples as those of the training."""
+    block, scale, parts = opt['datasets']['train'], opt['scale'], opt['train'].get('accumulate', 1)
+    gt_size, batch = block.get('gt_size'), block['batch_size_per_gpu'] // parts
+    side = gt_size // scale if isinstance(gt_size, int) else SMALL
+    needed = {f'train.{name}_opt': loss.min_batch for name, loss in distiller.losses.items()
+              if isinstance(loss, DistillLoss)}
+    for where, least in needed.items():
+        if batch < least:
+            raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]}'
+                            f'{f" in {parts} parts" if parts > 1 else ""}, but {where} compares the samples of a batch '
+                            f'with each other and needs at least {least}')
+    few, small = min(batch, max([FEW, *needed.values()])), min(side, SMALL)
+    failure = _failure(distiller, few, small, scale)
+    if failure is not None and (few, small) != (batch, side):
+        failure = _failure(distiller, batch, side, scale)
+    distiller.zero_grad(set_to_none=True)
+    if failure is not None:
+        where, reason = failure
+        raise UserError(f'{where}: fails on {batch} lq of {side}x{side} ({reason}); where their number or size is the '
+                        'reason, change datasets.train.batch_size_per_gpu, train.accumulate or datasets.train.gt_size')
 
 
-def _find_in_training(found: Findings, opt: Mapping[str, Any], student: nn.Module | None) -> None:
-    losses: dict[str, nn.Module] | None = None
-    teacher: nn.Module | None = None
-    with found.catching():
-        losses = make_losses(opt['train'])
-        for name, loss in losses.items():
-            if f'{name}_opt' in IMAGE_LOSSES and name != 'perceptual':
-                _check_image_loss(f'train.{name}_opt', opt['train'][f'{name}_opt']['type'], loss)
-    with found.catching():
-        read_train_options(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
-    if losses is None:
-        return
-    asks = False
-    with found.catching():
-        asks = needs_teacher(opt, losses)
-        teacher = make_teacher(opt)[0] if asks else None
-    if student is None or (asks and teacher is None):
-        return
-    with found.catching():
-        views = make_views(opt, student, teacher, losses)
-        for label, network, view in zip('gt', (student, teacher), views, strict=True):
-            if network is not None:
-                check_image(opt, label, network, view)
-        distiller = _distiller(opt, views, losses)
-        check_step(opt, distiller)
-        found.distiller = distiller
-
-
-def _distiller(opt: Mapping[str, Any], views: Sequence[Any], losses: dict[str, nn.Module]) -> Distiller:
+def _failure(distiller: Distiller, batch: int, side: int, scale: int) -> tuple[str, str] | None:
+    """What fails in a step, and why; None where nothing does. A ``UserError`` that names its option passes."""
+    lq, gt = trial_images(batch, side, side), trial_images(batch, side * scale, side * scale)
+    where = ''
     try:
-        student, teacher = views
-        return Distiller(student, teacher, losses, opt['train'].get('mixer_opt'))
-    except UserError as error:
-        raise with_path(error) from None
-    except Exception as error:  # any loss, any failure
-        raise UserError(f'train: the losses refuse these networks ({reason_of(error)})') from None
+        step = distiller.forward_networks(lq, gt, StepRandom(0, 1, CPU))
+        total = torch.zeros(())
+        for name in distiller.losses:
+            where = f'train.{name}_opt'
+            for value in distiller.loss_values(name, step).values():
+                total = total + value.reshape(())
+        where = 'train'
+        total.backward()
+    except Exception as error:  # any network, any loss, any failure
+        if isinstance(error, UserError) and str(error).startswith('train.'):
+            raise
+        return where or _failing_network(distiller, lq), reason_of(error)
+    return None
 
 
-def _check_image_loss(where: str, kind: str, loss: nn.Module) -> None:
-    """Check that an image loss makes a finite number of two images."""
+def _failing_network(distiller: Distiller, lq: torch.Tensor) -> str:
+    """The option of the network that fails on lq."""
     try:
-        value = loss(torch.rand(2, 3, SIDE, SIDE, requires_grad=True), torch.rand(2, 3, SIDE, SIDE))
-        value.backward()
-        number = value.item()
-    except Exception as error:  # any loss, any failure
-        raise UserError(f'{where}: {kind} makes no number of two images ({reason_of(error)})') from None
-    if number != number or abs(number) == float('inf'):
-        raise UserError(f'{where}: {kind} makes {shown(number)} of two images')
+        if TEACHER in distiller.views:
+            distiller.teacher_forward(distiller.pad(lq))
+    except Exception:  # any failure
+        return 'network_t'
+    return 'network_g'

@@ -16,26 +16,9 @@ from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, Registry
 
+from ..schema import options as schema
+from ..schema import training
 from ..schema.data import PairedOptions, PairedSRTrainOptions
-from ..schema.options import (
-    DistOptions,
-    LoggerOptions,
-    MetricOptions,
-    PathOptions,
-    TableOptions,
-    TrainingFile,
-    ValidationOptions,
-    WandbOptions,
-)
-from ..schema.removed import REMOVED, UNFIT_DATA
-from ..schema.training import (
-    NAMED_LOSSES,
-    CosineSchedulerOptions,
-    OptimizerOptions,
-    ScheduleOptions,
-    StepsSchedulerOptions,
-    TrainOptions,
-)
 
 HEAD = '''\
 # Options
@@ -58,25 +41,26 @@ An option that nothing reads is a mistake, so a misspelled one is found. This pa
 - `mipkd options page --plugins DIR` prints this page with the networks and losses of your own that a folder has.
 '''
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
-    ('The whole file', TrainingFile, 'Trainings need `train` and `logger`, tests `val`.'),
-    ('`table`', TableOptions, ''),
+    ('The whole file', schema.TrainingFile, 'Trainings need `train` and `logger`, tests `val`.'),
+    ('`table`', schema.TableOptions, ''),
     ('`datasets.train`', PairedSRTrainOptions, ''),
     ('`datasets.val`, `val_<name>`, `test_<name>`', PairedOptions,
      'Trainings measure on `val` and any number of `val_<name>`, tests on `test_<name>` or `val`.'),
-    ('`path`', PathOptions, ''),
-    ('`train`', TrainOptions,
+    ('`path`', schema.PathOptions, ''),
+    ('`train`', training.TrainOptions,
      'Any other `<name>_opt` is a loss as well, of a type of [those below](#losses) or of your own '
      '([baselines.md](baselines.md)). Weight 0 leaves a loss out.'),
-    ('`train.<name>_opt.schedule`', ScheduleOptions,
+    ('`train.<name>_opt.schedule`', training.ScheduleOptions,
      'Any loss may have it: how its weight changes over the training. The log shows losses as weighted.'),
-    ('`train.optim_g`', OptimizerOptions, 'Other arguments of the optimizer in PyTorch are accepted, too.'),
-    ('`train.scheduler` of type `MultiStepLR`', StepsSchedulerOptions, '`MultiStepRestartLR` is another name of it.'),
-    ('`train.scheduler` of type `CosineAnnealingRestartLR`', CosineSchedulerOptions, ''),
-    ('`val`', ValidationOptions, ''),
-    ('`val.metrics.<name>`', MetricOptions, 'Other arguments are those of the metric.'),
-    ('`logger`', LoggerOptions, ''),
-    ('`logger.wandb`', WandbOptions, ''),
-    ('`dist_params`', DistOptions, ''),
+    ('`train.optim_g`', training.OptimizerOptions, 'Other arguments of the optimizer in PyTorch are accepted, too.'),
+    ('`train.scheduler` of type `MultiStepLR`', training.StepsSchedulerOptions,
+     '`MultiStepRestartLR` is another name of it.'),
+    ('`train.scheduler` of type `CosineAnnealingRestartLR`', training.CosineSchedulerOptions, ''),
+    ('`val`', schema.ValidationOptions, ''),
+    ('`val.metrics.<name>`', schema.MetricOptions, 'Other arguments are those of the metric.'),
+    ('`logger`', schema.LoggerOptions, ''),
+    ('`logger.wandb`', schema.WandbOptions, ''),
+    ('`dist_params`', schema.DistOptions, ''),
 )
 
 
@@ -89,12 +73,14 @@ def text_of_page() -> str:
     parts.append(_class_section('train.mixer_opt', FeaturePriorMixer, GIVEN))
     parts.append('## Networks\n\nTypes of `network_g` and `network_t`, besides those of BasicSR.\n')
     parts += [_class_section(name, kind) for name, kind in _ours(ARCH_REGISTRY)]
-    refused = [f'- `{path}`: {why}.' for path, why in REMOVED.items()]
-    refused += [f'- `{name}` of BasicSR\'s datasets: {why}.' for name, why in UNFIT_DATA.items()]
+    refused: dict[str, str] = {}
+    for title, model, _ in SECTIONS:
+        for name, why in getattr(model, 'refused', {}).items():
+            refused.setdefault(name, f'- `{name}` ({title}): {why}.')
     old = [f'- `{name}` of `{kind}` is `{new}` now. {"; ".join(f"`{a}` is `{b}`" for a, b in values.items())}.'
            for (kind, name), (new, values) in RENAMED.items()]
-    parts.append('\n'.join(['## Options that are refused', '', *refused, '', '## Old names, which this version still '
-                            'accepts', '', *old, '']))
+    parts.append('\n'.join(['## Options that are refused', '', *refused.values(), '',
+                            '## Old names, which this version still accepts', '', *old, '']))
     return '\n'.join(parts)
 
 
@@ -108,18 +94,17 @@ def _rows(model: type[BaseModel]) -> list[list[str]]:
     rows = []
     for name, field in model.model_fields.items():
         if field.alias == '<name>_opt':  # losses
-            rows += [[key, 'a mapping or null', '`~`', about] for key, about in NAMED_LOSSES.items()]
+            rows += [[key, 'a mapping or null', '`~`', about] for key, about in training.NAMED_LOSSES.items()]
         else:
             rows.append([field.alias or name, describe(field), _default(field), field.description or ''])
     return rows
 
 
 def _section(title: str, text: str, rows: list[list[str]], level: int = 2) -> str:
-    head = [f'{"#" * level} {title}', '']
-    head += [text, ''] if text else []
-    table = ['| option | value | default | meaning |', '|---|---|---|---|']
-    table += ['| ' + ' | '.join([f'`{name}`', *(_cell(cell) for cell in cells)]) + ' |' for name, *cells in rows]
-    return '\n'.join([*head, *(table if rows else []), ''])
+    lines = [f'{"#" * level} {title}', '', *([text, ''] if text else [])]
+    lines += ['| option | value | default | meaning |', '|---|---|---|---|'] if rows else []
+    lines += [f'| `{name}` | {" | ".join(map(_cell, cells))} |' for name, *cells in rows]
+    return '\n'.join([*lines, ''])
 
 
 def _cell(text: str) -> str:
@@ -135,13 +120,11 @@ def _written(value: Any) -> str:
     if value is None:
         return '`~`'
     if isinstance(value, bool):
-        return '`true`' if value else '`false`'
+        return f'`{str(value).lower()}`'
     if isinstance(value, str):
         return value if ' ' in value or not value.isprintable() else f'`{value}`'
-    if isinstance(value, (tuple, list)):
-        return f'`{shown(list(value))}`'
-    if isinstance(value, (int, float, Mapping)):
-        return f'`{shown(value)}`'
+    if isinstance(value, (tuple, list, int, float, Mapping)):
+        return f'`{shown(list(value) if isinstance(value, tuple) else value)}`'
     name = getattr(value, '__name__', None)
     return f'`{name}`' if isinstance(name, str) else f'a value of class {type(value).__name__}'
 

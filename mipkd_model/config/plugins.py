@@ -12,11 +12,10 @@ import json
 import sys
 import traceback
 from importlib import import_module, invalidate_caches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mipkd_arch.base.errors import UserError, near_miss, printable, reason_of, shown
+from mipkd_arch.base.errors import UserError, printable, reason_of, shown
 from mipkd_arch.registration import register
 from mipkd_arch.staged_views import _VIEWS
 
@@ -27,8 +26,6 @@ from .findings import Findings
 
 WHERE = 'plugins'
 REGISTRIES = (ARCH_REGISTRY, LOSS_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, METRIC_REGISTRY)
-OF_PACKAGES = ('mipkd_arch.', 'mipkd_model.', 'basicsr.')
-"""What these register stays, whichever file has imported it."""
 
 
 class _InUse:
@@ -50,12 +47,7 @@ def entries(opt: dict[str, Any], folders: list[str]) -> list[str]:
 def find_in_plugins(value: Any, where: str = WHERE) -> Findings:
     """Use the folders that the option ``plugins`` names, and no others; find what is wrong with them.
 
-    Args:
-        value: of the option: a folder, a list of folders, or None. Relative ones are so to the current folder.
-        where: name of the option for messages.
-
-    Returns:
-        A line for each mistake. No folder is in use where there is one.
+    ``value`` is a folder, a list of folders, or None; no folder is in use where a mistake is found.
     """
     found, folders = Findings(), []
     for number, item in enumerate(value if isinstance(value, list) else [] if value is None else [value]):
@@ -70,45 +62,26 @@ def find_in_plugins(value: Any, where: str = WHERE) -> Findings:
 
 
 def use(folders: list[str]) -> None:
-    """Use the folders that ``--plugins`` names, and no others, for a command without option file.
-
-    Raises:
-        UserError: on the first mistake.
-    """
+    """Use the folders that ``--plugins`` names, and no others; raises the first mistake as a ``UserError``."""
     find_in_plugins(folders, '--plugins').stop()
 
 
 def use_more(value: Any) -> None:
-    """Use the folders that the option ``plugins`` names, in addition to those in use.
-
-    Raises:
-        UserError: on the first mistake.
-    """
+    """Use the folders that the option ``plugins`` names, in addition to those in use; raises as ``use``."""
     if value is not None:
         find_in_plugins([*map(str, _InUse.folders), *(value if isinstance(value, list) else [value])]).stop()
 
 
-# ---------------------------------------------------------------- folders
-
 def _folder(where: str, value: Any) -> Path:
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f'{where}: {shown(value)} is not a folder; give its path')
     try:
         folder = Path(value).expanduser().resolve()
         files = _files(folder)
-    except NotADirectoryError:
-        raise UserError(f'{where}: {printable(value)} is a file; name the folder that it lies in') from None
-    except PermissionError:
-        raise UserError(f'{where}: {printable(value)} may not be read; check its permissions') from None
-    except (OSError, RuntimeError, ValueError):  # also too long, of an unknown user, or with a NUL
-        raise UserError(f'{where}: {printable(value)} is not there; it is a folder, relative to the one that the '
-                        'command is started in') from None
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f'{where}: {shown(value)} is not a folder that can be read ({reason_of(error)}); give its '
+                        'path, relative to the folder that the command is started in') from None
     if not files:
-        names = [file.name for file in folder.glob('*.py')]
-        near = near_miss(names[0], [f'{Path(names[0]).stem}{ending}' for ending in ENDINGS]) if names else ''
-        held = f'holds {names[0]}, but no' if names else 'holds no'
-        raise UserError(f'{where}: {printable(value)} {held} file {" or ".join(f"*{ending}" for ending in ENDINGS)}'
-                        f'{near}; files with these endings are imported')
+        raise UserError(f'{where}: {printable(value)} has no file {" or ".join(f"*{ending}" for ending in ENDINGS)}; '
+                        'files with these endings are imported')
     return folder
 
 
@@ -120,11 +93,10 @@ def _files(folder: Path) -> list[Path]:
 
 def _package(folder: Path) -> tuple[Path, str]:
     """The folder to search for modules, and what their names begin with; a package is searched from where it lies."""
-    names: list[str] = []
+    prefix = ''
     while (folder / '__init__.py').is_file():
-        names.insert(0, folder.name)
-        folder = folder.parent
-    return folder, ''.join(f'{name}.' for name in names)
+        folder, prefix = folder.parent, f'{folder.name}.{prefix}'
+    return folder, prefix
 
 
 def _maps() -> list[dict[Any, Any]]:
@@ -145,9 +117,7 @@ def _load(found: Findings, folders: list[Path], where: str) -> None:
         for file in _files(folder):
             with found.catching():
                 _import(f'{where}: {printable(str(file))}', f'{prefix}{file.stem}', file)
-    _InUse.registered = tuple(
-        {name for name in known.keys() - names if not str(known[name].__module__).startswith(OF_PACKAGES)}
-        for known, names in zip(_maps(), before, strict=True))
+    _InUse.registered = tuple(known.keys() - names for known, names in zip(_maps(), before, strict=True))
     if found.errors:
         _unload()
 
@@ -157,44 +127,24 @@ def _unload() -> None:
     for known, names in zip(_maps(), _InUse.registered, strict=False):
         for name in names:
             known.pop(name, None)
-    new = {name.partition('.')[0] for name in sys.modules} - _InUse.modules
-    loaded = {name for name in new if (file := getattr(sys.modules.get(name), '__file__', None))
-              and not places.isdisjoint(list(Path(file).resolve().parents)[:2])}
-    for name in [name for name in sys.modules if name.partition('.')[0] in loaded]:
-        del sys.modules[name]
+    new = {name for name in sys.modules if name.partition('.')[0] not in _InUse.modules}
+    own = {name.partition('.')[0] for name in new if (file := getattr(sys.modules[name], '__file__', None))
+           and not places.isdisjoint(list(Path(file).resolve().parents)[:2])}
+    for name in new:
+        if name.partition('.')[0] in own:
+            del sys.modules[name]
     sys.path[:] = [entry for entry in sys.path if entry in _InUse.path or Path(entry) not in places]
     _InUse.folders, _InUse.registered = (), ()
 
 
 def _import(where: str, name: str, file: Path) -> None:
-    if not file.stem.isidentifier():
-        raise UserError(f'{where}: its name is none of a Python module; rename it with letters, digits and _')
     try:
-        spec = find_spec(name)
-    except Exception:  # a package around it cannot be imported, which the import itself reports
-        spec = None
-    if spec is not None and spec.origin is not None and Path(spec.origin).resolve() != file.resolve():
-        raise UserError(f'{where}: the name is taken by {printable(spec.origin)}; rename one of them')
-    try:
-        import_module(name)
+        module = import_module(name)
     except (Exception, SystemExit) as error:  # whatever a file of the user's does
-        raise UserError(f'{where}: {_line_of(error, file)}{_reason(error)}') from None
-
-
-def _line_of(error: BaseException, file: Path) -> str:
-    """The line to blame, and its file where that is another one of the folder."""
-    if isinstance(error, SyntaxError) and error.filename:
-        blamed, line = Path(error.filename), error.lineno
-    else:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-                  if Path(frame.filename).is_relative_to(file.parent)]
-        if not frames:
-            return ''
-        blamed, line = Path(frames[-1].filename), frames[-1].lineno
-    return f'{"" if blamed == file else f"{printable(str(blamed))}: "}line {line}: '
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return 'ends the program; a file that is imported must not'
-    return f'cannot be imported ({type(error).__name__}: {reason_of(error)})'
+                  if Path(frame.filename).is_relative_to(file.parent)]  # none of a mistake in the syntax, which says it
+        line = f'{Path(frames[-1].filename).name}, line {frames[-1].lineno}: ' if frames else ''
+        raise UserError(f'{where}: cannot be imported ({printable(line)}{type(error).__name__}: {reason_of(error)})'
+                        ) from None
+    if module.__file__ is None or Path(module.__file__).resolve() != file.resolve():
+        raise UserError(f'{where}: the name is taken by {printable(str(module.__file__))}; rename one of them')

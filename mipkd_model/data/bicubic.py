@@ -1,7 +1,6 @@
-"""Bicubic resizing as MATLAB's ``imresize`` does it, to the last bit.
+"""Bicubic resizing as MATLAB's ``imresize`` does it, to the last bit: published figures rest on LR that MATLAB made.
 
-Every published super-resolution figure rests on LR images that MATLAB made. Three of its behaviors are in use, which
-differ in the type of the input and in what happens at the border:
+Three of its behaviors are in use, which differ in the type of the input and in what happens at the border:
 
 ======= ======== ======== ==================================== ===========================
 variant input    border   rounding                             found in
@@ -119,10 +118,9 @@ def _resize_float(rows: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np
 def _resize_uint8(rows: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """As ``_resize_float``, rounded half up to uint8, but computed fast.
 
-    A float32 matrix product gives all values with a known bound of error. Where a value lies closer than that to the
-    point between two roundings, and only there, it is computed again in float64 in the order of the taps. Factors of
-    2, 3 and 4 have no need of that, for their weights are round numbers: multiples of 2**-14 leave float32 exact, and
-    multiples of 1/81 leave no value closer than 1/162 to that point.
+    A float32 matrix product gives all values with a known bound of error. A value closer than that to the point between
+    two roundings is computed again in float64 in the order of the taps. Factors of 2, 3 and 4 do not need that: weights
+    that are multiples of 2**-14 leave float32 exact, and multiples of 1/81 no value closer than 1/162 to that point.
     """
     count, columns = len(index), rows.shape[1]
     out = np.empty((count, columns), np.uint8)

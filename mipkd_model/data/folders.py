@@ -1,15 +1,15 @@
-"""Which files of a folder are its images, and what else is in it."""
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+"""Which files of a folder are its images, what they are named, and what else is in it."""
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from mipkd_arch.base.errors import printable, shown
 
 from . import DataError
-from .names import normalized
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff', '.webp')
 SYSTEM_FILES = ('thumbs.db', 'desktop.ini', '__macosx')
+MAX_BYTES = 200  # of a name: file systems allow 255, and saved images get a suffix
 
 
 def is_hidden(name: str) -> bool:
@@ -20,6 +20,18 @@ def is_hidden(name: str) -> bool:
 def is_image(name: str) -> bool:
     """Whether a file has the name of an image."""
     return not is_hidden(name) and Path(name).suffix.lower() in SUFFIXES
+
+
+def check_name(name: str, where: object) -> str:
+    """Return a name in the Unicode form in which all are compared: macOS separates letters from their accents.
+
+    Raises:
+        DataError: it cannot be the name of a file in the folder it is meant for.
+    """
+    if name.isprintable() and name.strip('. ') and not {'/', '\\'} & set(name) and len(name.encode()) <= MAX_BYTES:
+        return unicodedata.normalize('NFC', name)
+    raise DataError(f'{where}: {shown(name)} is not a valid name for an image, which is printable, of at most '
+                    f'{MAX_BYTES} bytes and without / and \\; rename it')
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -38,43 +50,32 @@ def image_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def name_faults(files: Iterable[Path], by_name: dict[str, Path]) -> Iterator[str]:
-    """Faults of the names of image files: unprintable ones, and two that differ in the suffix only.
-
-    Fills ``by_name`` with the file of each normalized name, in the order of the files.
-    """
+def by_name(files: Iterable[Path], faults: list[str]) -> dict[str, Path]:
+    """Image files by their names, in the order of the files; what is wrong with names is added to ``faults``."""
+    found: dict[str, Path] = {}
     for file in files:
-        if not file.name.isprintable():
-            yield f'{file.parent}: {shown(file.name)} is not a valid name for an image; rename it'
+        try:
+            earlier = found.setdefault(check_name(file.stem, file.parent), file)
+        except DataError as error:
+            faults.append(str(error))
             continue
-        earlier = by_name.setdefault(normalized(file.stem), file)
         if earlier is not file:
-            other = earlier.name if earlier.parent == file.parent else earlier
-            form = '' if earlier.stem == file.stem else ', in another Unicode form'
-            yield f'{file}: has the name of {other}{form}; rename or remove one of them'
+            faults.append(f'{file}: has the name of {earlier}, the suffix and the Unicode form aside; rename or remove '
+                          'one of them')
+    return found
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """As ``image_files``; two images whose names differ in the suffix only are a ``DataError``."""
-    files = image_files(folder)
-    for fault in name_faults(files, {}):
-        raise DataError(fault)
-    return files
+def list_images(folder: str | Path) -> dict[str, Path]:
+    """Image files of a folder by their names; a ``DataError`` as of ``image_files``, or for two of the same name."""
+    faults: list[str] = []
+    found = by_name(image_files(folder), faults)
+    if faults:
+        raise DataError(faults[0])
+    return found
 
 
-def left_out(folder: str | Path, is_taken: Callable[[str], bool] = is_image) -> str:
-    """What of a folder is not an image, as '3 other files (.jfif, .txt) and 1 folder'; empty if there is nothing else.
-
-    ``is_taken`` says whether a file of that name is read as an image.
-    """
-    others = [path for path in Path(folder).iterdir() if not is_hidden(path.name)]
-    folders = sum(path.is_dir() for path in others)
-    suffixes = Counter(path.suffix.lower() or 'without a suffix' for path in others
-                       if not path.is_dir() and not is_taken(path.name))
-    parts = []
-    if suffixes:
-        kinds = printable(', '.join(sorted(suffixes)[:8]))
-        parts.append(f'{suffixes.total()} other file{"s" * (suffixes.total() > 1)} ({kinds})')
-    if folders:
-        parts.append(f'{folders} folder{"s" * (folders > 1)}')
-    return ' and '.join(parts)
+def left_out(folder: str | Path) -> str:
+    """What of a folder is not an image, as '3 other files or folders, such as a.jfif'; empty if there is nothing."""
+    others = sorted(path.name for path in Path(folder).iterdir()
+                    if not is_hidden(path.name) and (path.is_dir() or not is_image(path.name)))
+    return f'{len(others)} other files or folders, such as {printable(others[0])}' if others else ''

@@ -7,28 +7,18 @@ import numpy as np
 import torch
 from torch.utils import data
 
-from mipkd_arch.base.errors import UserError, near_miss
-
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from . import DataError
-from .stores import check_pair, lq_names, open_store
-
-OPTIONS = ('dataroot_gt', 'dataroot_lq', 'gt_size', 'use_hflip', 'use_rot', 'name', 'type', 'phase', 'scale',
-           'batch_size_per_gpu', 'num_worker_per_gpu', 'use_shuffle', 'pin_memory', 'persistent_workers',
-           'prefetch_mode', 'num_prefetch_queue')
-"""Of a block of the option file; the later ones are read by BasicSR."""
+from .stores import open_store, paired
 
 
 class Sample(NamedTuple):
     """Key of an item: which image, and what decides its crop, flips and rotation."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index
-    """Of the image."""
-    seed: int
-    """The run's ``manual_seed``."""
-    position: int
-    """Of the sample in the whole training, over all processes."""
+    index: int  # type: ignore[assignment]  # of the image; hides tuple.index
+    seed: int  # the run's manual_seed
+    position: int  # of the sample in the whole training, over all processes
 
 
 class Crop(NamedTuple):
@@ -44,10 +34,8 @@ class Crop(NamedTuple):
 def draw_crop(number: int, height: int, width: int, side: int, use_hflip: bool = True, use_rot: bool = True) -> Crop:
     """Read a crop off the digits of a large random number.
 
-    Args:
-        number: random, of 128 bits: far more than the digits need, so that none is preferred measurably.
-        height, width, side: of the lq image, and of the square crop, in pixels.
-        use_hflip, use_rot: as in BasicSR: mirror left and right; mirror up and down, and transpose.
+    The number has 128 bits, far more than the digits need, so that none is preferred measurably. ``height``, ``width``
+    and ``side`` are of the lq image, and of the square crop, in pixels; ``use_hflip`` and ``use_rot`` as in BasicSR.
     """
     number, top = divmod(number, height - side + 1)
     number, left = divmod(number, width - side + 1)
@@ -66,39 +54,25 @@ class PairedSRDataset(data.Dataset):
     Items are dicts: ``lq`` uint8 (3, h, w), ``gt`` uint8 (3, h * scale, w * scale), ``lq_path``, ``gt_path``.
 
     Args:
-        opt: the option file's block for this dataset:
-            dataroot_gt, dataroot_lq: raw LMDBs, PNG LMDBs of BasicSR, or folders of images, in any combination;
-                lq images are named as their gt images or with ``x<scale>`` behind.
-            scale: gt size over lq size, set by BasicSR from the top level.
-            phase: 'train', 'val' or 'test', set by BasicSR.
-            gt_size: side of the gt crop in pixels, a multiple of scale (training only).
-            use_hflip: flip at random. Default: true.
-            use_rot: rotate by multiples of 90 degrees at random. Default: true.
+        opt: the option file's block for this dataset (``schema.data``), with scale and phase, which BasicSR adds.
+            dataroot_gt and dataroot_lq may be raw LMDBs, PNG LMDBs of BasicSR, or folders of images, in any
+            combination; lq images are named as their gt images or with ``x<scale>`` behind.
 
     Raises:
-        UserError: an option is wrong.
         DataError: the stores are not complete, not pairs, or have an image smaller than a crop.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__()
         self.opt, self.scale, self.train = opt, opt['scale'], opt['phase'] == 'train'
-        size = opt.get('gt_size')
-        for key in opt:
-            if key not in OPTIONS:
-                raise UserError(f'datasets: PairedSRDataset has no option {key!r}{near_miss(key, OPTIONS)}; allowed '
-                                f'are {", ".join(OPTIONS)}')
-        if self.train and (not isinstance(size, int) or size <= 0 or size % self.scale):
-            raise UserError(f'datasets.train.gt_size: {size!r} is not a multiple of scale {self.scale}')
         self.gt, self.lq = open_store(opt['dataroot_gt']), open_store(opt['dataroot_lq'])
-        self.pairs = list(lq_names(self.gt.shapes, self.lq.shapes, self.scale,
-                                   f'{self.gt.path} and {self.lq.path}').items())
-        for gt_name, lq_name in self.pairs:
-            shape = self.gt.shapes[gt_name]
-            check_pair(lq_name, shape, self.lq.shapes[lq_name], self.scale, self.lq.path)
-            if self.train and min(self.lq.shapes[lq_name][:2]) * self.scale < size:
-                raise DataError(f'{self.gt.path}: image {gt_name!r} is {shape[1]}x{shape[0]}, smaller than gt_size '
-                                f'{size}; set a smaller one, or pack with --min-side {size} to leave such images out')
+        self.pairs = paired(self.gt, self.lq, self.scale)
+        for name, _ in self.pairs if self.train else ():
+            height, width, _ = self.gt.shapes[name]
+            if min(height, width) // self.scale * self.scale < opt['gt_size']:
+                raise DataError(f'{self.gt.path}: image {name!r} is {width}x{height}, smaller than gt_size '
+                                f'{opt["gt_size"]}; set a smaller one, or leave such images out by --min-side '
+                                f'{opt["gt_size"]} of mipkd data pack')
         self._rng: np.random.Generator | None = None
         self._rng_seed: int | None = None
 

@@ -1,8 +1,7 @@
 """What ranks exchange so that they train one network: the first weights, and the gradients of each step.
 
-``DistributedDataParallel`` is not used: it exchanges gradients during the backward pass, for which it has to find the
-unused weights of each step: here the route through the networks is drawn in each step. One all-reduce of all gradients
-after the backward pass has the same size in every step; with a few million weights, overlapping would gain little.
+``DistributedDataParallel`` is not used: it would have to find the unused weights of each step, whose route through the
+networks is drawn. With a few million weights, exchanging them during the backward pass would gain little.
 """
 from __future__ import annotations
 
@@ -15,11 +14,7 @@ NORM_STATISTICS = ('running_mean', 'running_var')
 
 
 def broadcast_parameters(module: nn.Module) -> None:
-    """Give all ranks the weights and buffers of rank 0.
-
-    Raises:
-        UserError: the ranks have built different modules.
-    """
+    """Give all ranks the weights and buffers of rank 0; a UserError where they have built different modules."""
     tensors = [*module.parameters(), *module.buffers()]
     check_same({'network_g and its mixers': [(tuple(x.shape), str(x.dtype), x.requires_grad) for x in tensors]})
     with torch.no_grad():
@@ -30,11 +25,7 @@ def broadcast_parameters(module: nn.Module) -> None:
 
 
 class GradientAllReduce:
-    """Averages gradients, losses, and the running statistics of batch norms over all ranks.
-
-    Args:
-        module: with the same weights on each rank.
-    """
+    """Averages gradients, losses, and the running statistics of batch norms over all ranks."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -44,14 +35,7 @@ class GradientAllReduce:
     def __call__(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Replace the gradients by their means. A weight without a gradient on all ranks stays without one.
 
-        Args:
-            losses: scalars by name.
-
-        Returns:
-            Means of the losses, the same on each rank.
-
-        Raises:
-            UserError: the ranks have losses of different names.
+        Returns the means of the scalar losses, by name; a UserError where the ranks have losses of different names.
         """
         weights = [p for p in self.module.parameters() if p.requires_grad]
         # On the CPU, since the host knows which weights have a gradient, and would wait for the GPU in each step.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mipkd_arch.base.errors import UserError
 
@@ -14,8 +14,7 @@ COMMANDS = {'pytorch': 'torchrun sets them: torchrun --nproc_per_node 2 basicsr/
             'slurm': 'srun sets them: srun --ntasks 2 python basicsr/train.py -opt FILE --launcher slurm'}
 
 
-@dataclass(frozen=True)
-class RankInfo:
+class RankInfo(NamedTuple):
     """Place of a process in a distributed run; the default is a process without others."""
     rank: int = 0
     world_size: int = 1
@@ -25,19 +24,16 @@ class RankInfo:
 
     def as_env(self) -> dict[str, str]:
         """The variables that torchrun would set."""
-        return {name.upper(): str(value) for name, value in vars(self).items()}
+        return {name.upper(): str(value) for name, value in self._asdict().items()}
 
 
 def read_launcher_env(launcher: str | None, env: Mapping[str, str], port: int | None = None) -> RankInfo:
-    """Read the place of this process.
+    """Read the place of this process; a UserError where a variable is missing, or contradicts the launcher.
 
     Args:
         launcher: 'none', 'pytorch' or 'slurm'. None uses the variables of torchrun if they are set, since processes
             that do not know of each other would all write the same folder.
         port: of the rendezvous under SLURM, unless MASTER_PORT is set; None: ``PORT``.
-
-    Raises:
-        UserError: a variable is missing or not a number, or contradicts the launcher.
     """
     started = 'RANK' in env and 'WORLD_SIZE' in env
     if launcher == 'none' and started and env['WORLD_SIZE'] != '1':
@@ -46,20 +42,17 @@ def read_launcher_env(launcher: str | None, env: Mapping[str, str], port: int | 
     launcher = launcher or ('pytorch' if started else 'none')
     if launcher == 'none':
         return RankInfo()
-    values = {name: env.get(name, '') for name in (*RANKS[launcher], 'MASTER_PORT', 'MASTER_ADDR')}
+    values = {name: env.get(name, '') for name in (*RANKS[launcher], 'MASTER_PORT')}
+    address = env.get('MASTER_ADDR', '')
     if launcher == 'slurm':
-        nodes = next((env[name] for name in NODES if env.get(name)), '')
-        values['MASTER_ADDR'] = values['MASTER_ADDR'] or first_host(nodes)
+        address = address or first_host(next((env[name] for name in NODES if env.get(name)), ''))
         values['MASTER_PORT'] = values['MASTER_PORT'] or str(port or PORT)
-    if missing := [name for name, value in values.items() if not value]:
-        raise UserError(f'--launcher {launcher}: {", ".join(missing)} not set in the environment; {COMMANDS[launcher]}')
-    address = values.pop('MASTER_ADDR')
-    for name, value in values.items():
-        if not value.isdecimal():
-            raise UserError(f'{name}: {value!r} in the environment is not an integer of at least 0; let torchrun or '
-                            'srun set it')
-    rank, world_size, local_rank, listens = map(int, values.values())
-    return RankInfo(rank, world_size, local_rank, address, listens)
+    wrong = [name for name, value in values.items() if not value.isdecimal()] + ['MASTER_ADDR'] * (not address)
+    if wrong:
+        raise UserError(f'--launcher {launcher}: {", ".join(wrong)} not set in the environment, or not to an integer; '
+                        f'{COMMANDS[launcher]}')
+    rank, world_size, local_rank, master_port = map(int, values.values())
+    return RankInfo(rank, world_size, local_rank, address, master_port)
 
 
 def first_host(nodes: str) -> str:

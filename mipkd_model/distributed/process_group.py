@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed.elastic.multiprocessing.errors import record
 
 from mipkd_arch.base import cli, errors
 from mipkd_arch.base.errors import UserError, reason_of
@@ -34,10 +33,7 @@ def init(launcher: str | None, dist_params: Mapping[str, Any]) -> None:
     """Join the other ranks of a distributed run; before options are checked, so that one rank reports mistakes.
 
     The one group is gloo for objects and tensors on the CPU, and NCCL for tensors on GPUs, unless
-    ``dist_params.backend`` is gloo.
-
-    Raises:
-        UserError: the environment is not that of the launcher, or the ranks do not find each other.
+    ``dist_params.backend`` is gloo. A UserError where the ranks do not find each other.
     """
     info = read_launcher_env(launcher, os.environ, dist_params.get('port'))
     if info.world_size == 1:
@@ -54,11 +50,7 @@ def init(launcher: str | None, dist_params: Mapping[str, Any]) -> None:
 
 
 def set_up(opt: dict[str, Any]) -> None:
-    """Set ``dist``, ``rank`` and ``world_size`` of the options, and select the GPU of this rank.
-
-    Raises:
-        UserError: this machine has fewer GPUs than ranks.
-    """
+    """Set ``dist``, ``rank`` and ``world_size`` of the options, and select the GPU of this rank."""
     opt.update(dist=distributed.is_initialized(), rank=0, world_size=1)
     if not opt['dist']:
         return
@@ -77,11 +69,9 @@ def set_up(opt: dict[str, Any]) -> None:
 def exit_status(function: Callable[..., object], *args: object) -> int:
     """As ``mipkd_arch.base.cli.exit_status``; in a distributed run, the line of a failure begins with the rank.
 
-    Other ranks notice a failure when they next wait for this one, and end with a line of their own. torchrun's summary
-    has the traceback of any other exception.
+    Other ranks notice a failure when they next wait for this one, and end with a line of their own.
     """
-    call = record(cli.exit_status) if distributed.is_torchelastic_launched() else cli.exit_status
-    return call(_run, function, *args) or 0
+    return cli.exit_status(_run, function, *args)
 
 
 def _run(function: Callable[..., object], *args: object) -> None:
@@ -136,20 +126,21 @@ def collective() -> Iterator[None]:
     The first rank that fails reports its mistake, and no rank ends before, since torchrun would end that one, too.
     Collectives inside must come first, where no rank can have failed. A process without others raises as usual.
     """
-    failure = None
+    line = None
     try:
         yield
     except Exception as error:
         if not distributed.is_initialized():
             raise
-        failure = error
-    failed = [rank for rank, fails in enumerate(all_gather_object(failure is not None)) if fails]
+        rank = distributed.get_rank()
+        label = f'rank {rank} of {distributed.get_world_size()}: ' if rank else ''
+        found = _line_of(error)
+        line = f'error: {label}{found}' if found else ''.join(traceback.format_exception(error))
+    failed = [rank for rank, fails in enumerate(all_gather_object(line is not None)) if fails]
     if not failed:
         return
-    if failure is not None and distributed.get_rank() == failed[0]:
-        label = f'rank {failed[0]} of {distributed.get_world_size()}: ' if failed[0] else ''
-        line = _line_of(failure)
-        say(f'error: {label}{line}' if line else ''.join(traceback.format_exception(failure)))
+    if line is not None and distributed.get_rank() == failed[0]:
+        say(line)
     all_gather_object(None)
     sys.exit(1)
 

@@ -14,12 +14,9 @@ from .metrics import OURS, Image, Metrics, Scores, score, usual_metrics
 class ImageCheck(NamedTuple):
     """What identifies a pair of images."""
 
-    digest: str
-    """SHA-256 of the image's name, sizes and pixels."""
-    bicubic: Scores
-    """Values of the metrics for lq upsampled by MATLAB's bicubic."""
-    psnr_y: float | None
-    """PSNR of that on Y, without a border of ``scale`` pixels; None without gt."""
+    digest: str  # SHA-256 of the image's name, sizes and pixels
+    bicubic: Scores  # values of the metrics for lq upsampled by MATLAB's bicubic
+    psnr_y: float | None  # PSNR of that on Y, without a border of scale pixels; None without gt
 
 
 def check_image(name: str, lq: Image, gt: Image | None, metrics: Metrics, scale: int) -> ImageCheck:
@@ -32,8 +29,7 @@ def check_image(name: str, lq: Image, gt: Image | None, metrics: Metrics, scale:
         return ImageCheck(digest.hexdigest(), {}, None)
     wanted = {key: block for key, block in metrics.items() if block['type'] in OURS}
     values = score(imresize(lq, size=gt.shape[:2]), gt, {**wanted, '': usual_metrics(scale)['psnr']})
-    psnr_y = values.pop('')
-    return ImageCheck(digest.hexdigest(), values, psnr_y)
+    return ImageCheck(digest.hexdigest(), values, values.pop(''))
 
 
 def check_dataset(name: str, checks: list[ImageCheck], scale: int) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A network's output on every image of a dataset, measured."""
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class EvaluationSettings:
     self_ensemble: bool = False
 
     @classmethod
-    def of(cls, opt: dict[str, Any]) -> 'EvaluationSettings':
+    def of(cls, opt: dict[str, Any]) -> EvaluationSettings:
         val = opt.get('val') or {}
         pad = val.get('tile_pad')
         return cls(opt['scale'], val.get('metrics') or {}, val.get('tile'), TILE_PAD if pad is None else pad,
@@ -86,22 +87,16 @@ def evaluate(restore: Restore, dataset: Any, settings: EvaluationSettings, devic
     Raises:
         UserError: an output has not the size of gt, or an image does not fit into memory.
     """
-    measure = partial(_measure, settings=settings, check=check, save_as=save_as)
     rank, world_size = get_dist_info()
-    pending: dict[int, Future[ImageResult]] = {}
+    ahead = 0 if device.type == 'cpu' else MAX_PENDING * world_size  # measuring would take cores from the network
+    pending = {}
     with ThreadPoolExecutor(THREADS) as pool, torch.no_grad(), _full_float32():
-        # On a CPU, measuring in parallel would take cores from the network.
-        submit: Callable[..., Future[ImageResult]] = _run_now if device.type == 'cpu' else pool.submit
         for index in progress(range(rank, len(dataset), world_size)):
             item = dataset[index]
-            with _naming_memory_errors(item, 'super-resolve', settings):
-                lq = item['lq'].to(device)
-                output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
-                finite, image = bool(output.isfinite().all()), to_uint8(output.nan_to_num())
-            pending[index] = submit(measure, item, image, finite)
-            oldest = index - MAX_PENDING * world_size
-            if oldest in pending:
-                pending[oldest].result()
+            image, finite = _super_resolve(restore, item, settings, device)
+            pending[index] = pool.submit(_measure, item, image, finite, settings, check, save_as)
+            if index - ahead in pending:
+                pending[index - ahead].result()
         results = {index: future.result() for index, future in pending.items()}
     if world_size > 1:
         shares: list[Any] = [None] * world_size
@@ -110,39 +105,36 @@ def evaluate(restore: Restore, dataset: Any, settings: EvaluationSettings, devic
     return [results[index] for index in range(len(dataset))]
 
 
-def _measure(item: dict[str, Any], image: Image, finite: bool, settings: EvaluationSettings, check: bool,
-             save_as: Callable[[str], str] | None) -> ImageResult:
-    with _naming_memory_errors(item, 'measure', settings):
-        lq_name = Path(item['lq_path']).stem
-        name = Path(item['gt_path']).stem if 'gt' in item else lq_name
-        lq, gt = to_uint8(item['lq']), to_uint8(item['gt']) if 'gt' in item else None
-        file = save_as(lq_name) if save_as else None
-        if file:
-            with atomic_write(file) as temporary:
-                temporary.write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
-        if gt is not None and image.shape != gt.shape:
-            raise UserError(f'{name}: the output has {image.shape[1]}x{image.shape[0]} pixels, but gt {gt.shape[1]}x'
-                            f'{gt.shape[0]}; set scale: {settings.scale} to that of network and data')
-        failed: dict[str, str] = {}
-        scores = score(image, gt, settings.metrics, failed)
-        if not finite:
-            scores = dict.fromkeys(scores, float('nan'))
-        found = check_image(name, lq, gt, settings.metrics, settings.scale) if check else None
-    return ImageResult(name, lq_name, scores, found, file, failed)
-
-
-def _naming_memory_errors(item: dict[str, Any], action: str, settings: EvaluationSettings
-                          ) -> AbstractContextManager[None]:
+def _super_resolve(restore: Restore, item: dict[str, Any], settings: EvaluationSettings, device: torch.device
+                   ) -> tuple[Image, bool]:
+    """The output (H, W, 3) of an item's lq, and whether all of it is finite."""
     height, width = item['lq'].shape[-2:]
     remedy = f'set val.tile lower than {settings.tile}' if settings.tile else f'set val.tile: {TILE}, the side of tiles'
-    return on_no_memory(lambda asked: f'{Path(item["lq_path"]).stem}: not enough memory to {action} this image of '
-                                      f'{width}x{height} pixels at x{settings.scale}{asked}; {remedy}')
+    with on_no_memory(lambda asked: f'{Path(item["lq_path"]).stem}: not enough memory to super-resolve this image of '
+                                    f'{width}x{height} pixels at x{settings.scale}{asked}; {remedy}'):
+        lq = item['lq'].to(device)
+        output = restore((lq.float() / 255 if lq.dtype == torch.uint8 else lq)[None])[0]
+        return to_uint8(output.nan_to_num()), bool(output.isfinite().all())
 
 
-def _run_now(function: Callable[..., ImageResult], *args: Any) -> 'Future[ImageResult]':
-    future: Future[ImageResult] = Future()
-    future.set_result(function(*args))
-    return future
+def _measure(item: dict[str, Any], image: Image, finite: bool, settings: EvaluationSettings, check: bool,
+             save_as: Callable[[str], str] | None) -> ImageResult:
+    lq_name = Path(item['lq_path']).stem
+    name = Path(item['gt_path']).stem if 'gt' in item else lq_name
+    lq, gt = to_uint8(item['lq']), to_uint8(item['gt']) if 'gt' in item else None
+    file = save_as(lq_name) if save_as else None
+    if file:
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
+    if gt is not None and image.shape != gt.shape:
+        raise UserError(f'{name}: the output has {image.shape[1]}x{image.shape[0]} pixels, but gt {gt.shape[1]}x'
+                        f'{gt.shape[0]}; set scale: {settings.scale} to that of network and data')
+    failed: dict[str, str] = {}
+    scores = score(image, gt, settings.metrics, failed)
+    if not finite:
+        scores = dict.fromkeys(scores, float('nan'))
+    found = check_image(name, lq, gt, settings.metrics, settings.scale) if check else None
+    return ImageResult(name, lq_name, scores, found, file, failed)
 
 
 @contextmanager
@@ -158,28 +150,12 @@ def _full_float32() -> Iterator[None]:
 
 
 def mean_scores(scores: list[Scores]) -> Scores:
-    """Means by metric over the images that have a value.
+    """Means by metric over the images that have a value; nan makes the mean nan.
 
-    Infinite values, such as PSNR of a black image that is restored exactly, are left out unless all are infinite; nan
-    makes the mean nan.
+    Infinite values, such as PSNR of a black image that is restored exactly, are left out unless all are infinite.
     """
     means = {}
     for name in dict.fromkeys(name for values in scores for name in values):
         found = [values[name] for values in scores if name in values]
         means[name] = float(np.mean([value for value in found if not np.isinf(value)] or found))
     return means
-
-
-def compared_means(scores: list[Scores], bicubic: list[Scores], name: str) -> tuple[float, float, int] | None:
-    """Means of a network and of bicubic by a metric, over the images on which neither is infinite.
-
-    Returns:
-        Both means, and how many images are left out; None where no image remains.
-    """
-    pairs = [(ours[name], theirs[name]) for ours, theirs in zip(scores, bicubic, strict=True)
-             if name in ours and name in theirs]
-    kept = [pair for pair in pairs if not np.isinf(pair).any()]
-    if not kept:
-        return None
-    network_mean, bicubic_mean = map(float, np.mean(kept, 0))
-    return network_mean, bicubic_mean, len(pairs) - len(kept)

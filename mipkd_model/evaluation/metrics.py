@@ -1,11 +1,5 @@
-"""PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast; other metrics are computed by BasicSR.
-
-Both share one conversion to Y (three look-ups per pixel); the window of SSIM is separable, and SSIM needs only the sum
-of the two variances: four filtered images instead of five.
-"""
+"""PSNR and SSIM, equal to BasicSR's to 1e-6 and several times as fast; other metrics are computed by BasicSR."""
 import inspect
-import math
-import warnings
 from typing import Any
 
 import cv2
@@ -24,8 +18,7 @@ Plane = NDArray[Any]  # float64
 Metrics = dict[str, dict[str, Any]]
 """Block ``val.metrics``: by name ``type``, ``crop_border`` in gt pixels, ``test_y_channel`` (default: false), or the
 arguments of another metric of BasicSR's registry, and ``better`` ('higher' or 'lower')."""
-Scores = dict[str, float]
-"""Values by the names of metrics."""
+Scores = dict[str, float]  # by the names of metrics
 
 # BT.601 in limited range, for R, G, B in [0, 1], as in BasicSR's rgb2ycbcr.
 _UNIT = (np.arange(256, dtype=np.float32) / 255).astype(np.float64)
@@ -37,10 +30,7 @@ C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
 
 
 def to_y(image: Image) -> Plane:
-    """Y of YCbCr (H, W) in [16, 235], rounded to float32 only as in BasicSR's ``to_y_channel``.
-
-    The image is RGB (H, W, 3), or gray (H, W, 1), which is its own Y.
-    """
+    """Y of YCbCr (H, W) in [16, 235] of RGB (H, W, 3), rounded as in BasicSR's ``to_y_channel``; gray is its own Y."""
     if image.shape[2] == 1:
         return image[..., 0].astype(np.float64)
     y = (cv2.transform(cv2.LUT(np.ascontiguousarray(image), _TERMS), _SUM) + 16) / 255
@@ -56,7 +46,8 @@ def psnr(image: Plane, gt: Plane) -> float:
 def ssim(image: Plane, gt: Plane) -> float:
     """Structural similarity (Wang et al. 2004) of images (H, W) or (H, W, C) in [0, 255], the mean over channels.
 
-    The window is Gaussian, 11x11 with sigma 1.5, at all positions where it fits.
+    The window is Gaussian, 11x11 with sigma 1.5, at all positions where it fits. It is separable, and only the sum of
+    the two variances is needed: four filtered images instead of five.
     """
     if image.ndim == 3:
         return float(np.mean([ssim(*planes) for planes in zip(cv2.split(image), cv2.split(gt), strict=True)]))
@@ -72,8 +63,7 @@ def _filtered(plane: Plane) -> Plane:
     return cv2.sepFilter2D(plane, -1, _GAUSSIAN, _GAUSSIAN)[reach:-reach, reach:-reach]
 
 
-OURS = {'calculate_psnr': psnr, 'calculate_ssim': ssim}
-"""By BasicSR's names."""
+OURS = {'calculate_psnr': psnr, 'calculate_ssim': ssim}  # by BasicSR's names
 
 
 def usual_metrics(border: int, on_y: bool = True) -> Metrics:
@@ -96,7 +86,7 @@ def score(image: Image, gt: Image | None, metrics: Metrics, failed: dict[str, st
         UserError: ``crop_border`` leaves nothing of the image.
     """
     values: Scores = {}
-    planes: dict[tuple[int, bool], list[Plane]] = {}
+    planes: dict[tuple[int, bool], list[Plane]] = {}  # both metrics share the conversion to Y
     for name, block in metrics.items():
         if gt is None and needs_gt(block):
             continue
@@ -129,10 +119,8 @@ def _plane(image: Image, border: int, on_y: bool, name: str) -> Plane:
 def _value_of_registry(image: Image, gt: Image | None, block: dict[str, Any]) -> float:
     options = {key: value for key, value in block.items() if key != 'better'}
     # BGR as BasicSR's metrics expect it; copies, since some of them write into their input.
-    pair = {'img': image[..., ::-1].copy(), **({} if gt is None else {'img2': gt[..., ::-1].copy()})}
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # NumPy's, on the way to a nan that is reported below
-        value = float(calculate_metric(pair, options))
-    if math.isnan(value):
+    pair = {key: x[..., ::-1].copy() for key, x in (('img', image), ('img2', gt)) if x is not None}
+    value = float(calculate_metric(pair, options))
+    if np.isnan(value):
         raise ValueError('it gives nan')
     return value

@@ -1,81 +1,60 @@
 """Where weights and results come from: checkpoint, training run, option file, versions, device."""
-import glob
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from mipkd_arch.base.checkpoint import read_checkpoint, weights_key
 
 from ..base.files import file_sha256, write_json
-from ..training.identity import differences
 from ..version import __version__
 from .records import RecordError, read_json, writable
 from .training_log import seconds_per_iteration
 
 PACKAGES = ('torch', 'basicsr', 'numpy', 'opencv-python', 'opencv-python-headless')
 RUN_FORMAT = 'mipkd run 1'
+RUN = RUN_FORMAT, 'description of a run', 'mipkd train writes them'
 RUN_FILE = 'run.json'
+Origin = tuple[dict[str, Any] | None, dict[str, Any] | None]
+"""Where weights come from: the fields ``checkpoint`` and ``training`` of ``Record``."""
 
 
-class Provenance(NamedTuple):
-    """Where the weights that are measured come from: the fields of these names of ``Record``."""
+def origin_of_test(opt: dict[str, Any]) -> Origin:
+    """Origin of the weights that a test loads.
 
-    checkpoint: dict[str, Any] | None
-    training: dict[str, Any] | None
-
-    @classmethod
-    def of_test(cls, opt: dict[str, Any]) -> 'Provenance':
-        """Of the weights that a test loads.
-
-        Raises:
-            UserError: the run.json next to the weights is not readable.
-        """
-        file, key = opt['path'].get('pretrain_network_g'), opt['path'].get('param_key_g')
-        if file is None:
-            file = opt['network_g'].get('file')
-            return cls(_checkpoint(file, None) if file else None, None)
-        return cls(_checkpoint(file, key or weights_key(read_checkpoint(file))), read_run(file))
-
-    @classmethod
-    def of_training(cls, opt: dict[str, Any], iteration: int) -> 'Provenance':
-        """Of the weights of the current training: their file, if this iteration is saved. Empty on ranks above 0."""
-        if opt.get('rank'):
-            return cls(None, None)
-        last = ['net_g_latest.pth'] if iteration == int(opt['train']['total_iter']) else []
-        files = [Path(opt['path'].get('models', ''), name) for name in (f'net_g_{iteration}.pth', *last)]
-        key = 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'
-        return cls(next((_checkpoint(file, key) for file in files if file.is_file()), None),
-                   read_description(opt['path'].get('log', '')))
-
-    def doubts(self, opt: dict[str, Any]) -> Iterator[str]:
-        """Why the weights of a test may not be the intended ones, a line each."""
-        run, table, file = self.training, opt.get('table') or {}, opt['path'].get('pretrain_network_g')
-        if run is None:
-            return
-        for name, value in (run.get('table') or {}).items():
-            if name in table and table[name] != value:
-                yield (f'table.{name}: found {table[name]}, but {file} is of the run {run["name"]} with table.{name}: '
-                       f'{value}; its results will be in the row of {table[name]}')
-        folder = _run_folder(file)
-        for other in sorted(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'), reverse=True):
-            archived = read_description(other)
-            changed = archived and differences(_decisive(archived), _decisive(run))
-            if changed:
-                path, then, now = changed[0]
-                yield (f'{file}: is of the newest run of that name, with {path}: {now}; {other} has an older run, with '
-                       f'{path}: {then}; check which one you mean')
-                return
+    Raises:
+        UserError: the run.json next to the weights is not readable.
+    """
+    file, key = opt['path'].get('pretrain_network_g'), opt['path'].get('param_key_g')
+    if file is None:
+        file = opt['network_g'].get('file')
+        return _checkpoint(file, None) if file else None, None
+    return _checkpoint(file, key or weights_key(read_checkpoint(file))), read_run(file)
 
 
-def _decisive(run: dict[str, Any]) -> dict[str, Any]:
-    """What determines the weights of a run, by option paths."""
-    return {'train.total_iter': run.get('total_iter'), 'manual_seed': run.get('seed'), **(run.get('options') or {})}
+def origin_of_training(opt: dict[str, Any], iteration: int) -> Origin:
+    """Origin of the weights of the current training: their file, if this iteration is saved. Empty on ranks above 0."""
+    if opt.get('rank'):
+        return None, None
+    last = ['net_g_latest.pth'] if iteration == int(opt['train']['total_iter']) else []
+    files = [Path(opt['path'].get('models', ''), name) for name in (f'net_g_{iteration}.pth', *last)]
+    key = 'params_ema' if opt['train'].get('ema_decay', 0) > 0 else 'params'
+    return (next((_checkpoint(file, key) for file in files if file.is_file()), None),
+            read_description(opt['path'].get('log', '')))
+
+
+def doubts(opt: dict[str, Any], run: dict[str, Any] | None) -> Iterator[str]:
+    """Options ``table`` that are not those of the run that made the weights, a line each."""
+    table, file = opt.get('table') or {}, opt['path'].get('pretrain_network_g')
+    for name, value in ((run or {}).get('table') or {}).items():
+        if name in table and table[name] != value:
+            yield (f'table.{name}: found {table[name]}, but {file} is of a run with table.{name}: {value}; '
+                   f'its results will be in the row of {table[name]}')
 
 
 def _checkpoint(file: str | Path, key: str | None) -> dict[str, Any]:
@@ -84,8 +63,7 @@ def _checkpoint(file: str | Path, key: str | None) -> dict[str, Any]:
 
 def relative(file: str) -> str:
     """A path relative to the working directory, if it is inside."""
-    here = Path.cwd()
-    return str(Path(file).relative_to(here)) if here in Path(file).parents else file
+    return str(Path(file).relative_to(Path.cwd())) if Path.cwd() in Path(file).parents else file
 
 
 def versions(device: torch.device) -> dict[str, str | None]:
@@ -138,23 +116,14 @@ def read_run(checkpoint: str | Path) -> dict[str, Any] | None:
     Raises:
         RecordError: run.json is not of this package.
     """
-    folder = _run_folder(checkpoint)
+    folder = Path(checkpoint).expanduser().absolute().parent.parent
     if not (folder / RUN_FILE).is_file():
         return None
-    return {**_read(folder), 'seconds_per_iteration': seconds_per_iteration(folder)}
+    return {**read_json(folder / RUN_FILE, *RUN), 'seconds_per_iteration': seconds_per_iteration(folder)}
 
 
 def read_description(folder: str | Path) -> dict[str, Any] | None:
     """run.json of a training's folder; None if it is missing or damaged."""
-    try:
-        return _read(Path(folder))
-    except RecordError:
-        return None
-
-
-def _run_folder(checkpoint: str | Path) -> Path:
-    return Path(checkpoint).expanduser().absolute().parent.parent
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    return read_json(folder / RUN_FILE, RUN_FORMAT, 'description of a run', 'mipkd train writes them')
+    with suppress(RecordError):
+        return read_json(Path(folder, RUN_FILE), *RUN)
+    return None

@@ -1,8 +1,7 @@
 """Records of evaluations, a JSON file per dataset: the results, and where they come from. Imports no torch.
 
 A test writes ``results/<name>/records/<dataset>.json``, validation during training
-``experiments/<name>/records/<dataset>_<iteration>.json``. Paths in a record are relative to the working directory of
-the command, as in option files.
+``experiments/<name>/records/<dataset>_<iteration>.json``.
 """
 import json
 import math
@@ -14,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 
 from ..base.files import file_sha256, write_json
 
@@ -45,17 +44,13 @@ class Record:
     seed: int | None  # manual_seed of the training of the weights; None if unknown
     iteration: int | None  # of the current training; None in a test
     command: str  # repeats the evaluation
-    option_file: dict[str, Any]
-    """``file``, ``sha256`` (both None if unknown), ``changed``: entries of --force_yml."""
-    checkpoint: dict[str, Any] | None
-    """``file``, ``sha256``, ``key`` of the weights; None if they were not read from, or saved in, a file."""
+    option_file: dict[str, Any]  # file, sha256 (both None if unknown), changed: entries of --force_yml
+    checkpoint: dict[str, Any] | None  # file, sha256, key of the weights; None if they are not in a file
     training: dict[str, Any] | None  # run.json of the training of the checkpoint; None if there is none
     network: dict[str, Any]  # type and arguments
     parameters: int
-    dataset: dict[str, Any]
-    """``name``, ``gt`` (None if there is none), ``lq``, and ``sha256``, ``check``, ``good`` of ``check_dataset``."""
-    protocol: dict[str, Any]
-    """``metrics`` (the block ``val.metrics``), ``self_ensemble``, ``tile``, ``tile_pad`` (lq pixels), ``precision``."""
+    dataset: dict[str, Any]  # name, gt (None if there is none), lq; sha256, check, good of check_dataset
+    protocol: dict[str, Any]  # metrics (the block val.metrics), self_ensemble, tile, tile_pad (lq pixels), precision
     mean: dict[str, float]  # by metric, over the images that have a value; see mean_scores
     bicubic: dict[str, float]  # the same of bicubic
     images: dict[str, ImageRecord] = field(repr=False)  # by name of the gt image, in the order of the dataset
@@ -74,11 +69,7 @@ def write_record(record: Record, file: Path) -> Path:
 
 
 def read_record(file: Path) -> Record:
-    """Read a record.
-
-    Raises:
-        RecordError: the file is missing or not a record, or a field is missing or has another type.
-    """
+    """Read a record; a RecordError names the field that is missing or has another type."""
     content = read_json(file, FORMAT, 'record of an evaluation', 'mipkd test writes them')
     try:
         return _ADAPTER.validate_python(content)
@@ -89,17 +80,13 @@ def read_record(file: Path) -> Record:
 
 
 def record_files(folder: Path) -> list[Path]:
-    """Files of all records in a folder at any depth, sorted, without those of runs that BasicSR has archived."""
+    """Files of all records in a folder at any depth, sorted, without those of archived runs."""
     inside = {*folder.glob(f'**/{FOLDER}/*.json'), *(folder.glob('*.json') if folder.name == FOLDER else ())}
     return [file for file in sorted(inside) if '_archived_' not in str(file.relative_to(folder))]
 
 
 def find_records(paths: Iterable[str | Path]) -> dict[Path, Record]:
-    """Read records by file; a folder stands for all ``records/*.json`` in it, see ``record_files``.
-
-    Raises:
-        RecordError: a path does not exist, a folder has no record, or a file is not a record.
-    """
+    """Read records by file; a folder stands for its ``record_files``. RecordError where a path has none."""
     files: dict[Path, None] = {}
     for path in map(Path, paths):
         found = record_files(path) if path.is_dir() else [path]
@@ -111,20 +98,13 @@ def find_records(paths: Iterable[str | Path]) -> dict[Path, Record]:
 
 
 def read_json(file: Path, format_: str, what: str, source: str) -> dict[str, Any]:
-    """Read a JSON file that has this ``format`` as a dict; ``what`` and ``source``, which writes it, are for errors.
-
-    Raises:
-        RecordError: it does not exist or has another format.
-    """
-    if not file.is_file():
-        raise RecordError(f'{file}: no such {what}; {source}')
+    """Read a JSON file that has this ``format`` as a dict; ``what`` and ``source``, which writes it, are for errors."""
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
     except (ValueError, OSError, RecursionError) as error:
-        raise RecordError(f'{file}: cannot be read as JSON ({reason_of(error)}); {source}') from None
-    found = content.pop('format', None) if isinstance(content, dict) else None
-    if found != format_:
-        raise RecordError(f'{file}: is not a {what} ({source}): found format {shown(found)}, but expected {format_!r}')
+        raise RecordError(f'{file}: is not a {what} ({reason_of(error)}); {source}') from None
+    if not isinstance(content, dict) or content.pop('format', None) != format_:
+        raise RecordError(f'{file}: is not a {what} of format {format_!r}; {source}')
     return content
 
 

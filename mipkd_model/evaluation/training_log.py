@@ -17,12 +17,9 @@ LOSS = re.compile(r'(\S+): (-?(?:\d\.\d+e[+-]\d+|inf)|nan) ')  # without the fin
 @dataclass(frozen=True)
 class TrainingLog:
     """What a run has logged, as arrays (N,) with NaN where a line lacks a value."""
-    iterations: NDArray[np.int64]
-    """In ascending order."""
-    losses: dict[str, NDArray[np.float64]]
-    """By name, such as ``l_pix``."""
-    seconds: NDArray[np.float64]
-    """Seconds per iteration, which BasicSR averages over up to 200 iterations."""
+    iterations: NDArray[np.int64]  # in ascending order
+    losses: dict[str, NDArray[np.float64]]  # by name, such as l_pix
+    seconds: NDArray[np.float64]  # per iteration, which BasicSR averages over up to 200 iterations
 
 
 def read_log(folder: str | Path) -> TrainingLog:
@@ -30,19 +27,19 @@ def read_log(folder: str | Path) -> TrainingLog:
 
     A resumed run starts from an earlier iteration: from there on its lines replace those logged before.
     """
-    rows: list[tuple[int, float, dict[str, str]]] = []
+    rows: dict[int, tuple[float, dict[str, str]]] = {}
     for file in sorted(Path(folder).glob(PATTERN), key=lambda file: (file.stem[-TIME:], file.name)):
         for match in map(LINE.search, file.read_text(encoding='utf-8', errors='replace').splitlines()):
             if match:
                 iteration = int(match['iteration'].replace(',', ''))
-                while rows and rows[-1][0] >= iteration:
-                    rows.pop()
-                rows.append((iteration, float(match['seconds'] or 'nan'), dict(LOSS.findall(match['losses']))))
-    names = dict.fromkeys(name for *_, losses in rows for name in losses)
+                while rows and next(reversed(rows)) >= iteration:
+                    rows.popitem()
+                rows[iteration] = float(match['seconds'] or 'nan'), dict(LOSS.findall(match['losses']))
+    names = dict.fromkeys(name for _, losses in rows.values() for name in losses)
     return TrainingLog(
-        iterations=np.array([iteration for iteration, *_ in rows], np.int64),
-        losses={name: np.array([float(losses.get(name, 'nan')) for *_, losses in rows]) for name in names},
-        seconds=np.array([seconds for _, seconds, _ in rows], np.float64))
+        iterations=np.array(list(rows), np.int64),
+        losses={name: np.array([float(losses.get(name, 'nan')) for _, losses in rows.values()]) for name in names},
+        seconds=np.array([seconds for seconds, _ in rows.values()], np.float64))
 
 
 def seconds_per_iteration(folder: str | Path) -> float | None:

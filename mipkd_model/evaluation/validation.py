@@ -1,5 +1,4 @@
 """Validation as BasicSR's pipelines ask for it: a network and a dataset in, a record out."""
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,19 +21,13 @@ from ..training.compiling import eagerly
 from .dataset_check import ImageCheck, check_dataset
 from .evaluate import EvaluationSettings, ImageResult, evaluate, mean_scores
 from .metrics import Metrics
-from .provenance import Provenance, device_name, now, relative, versions
+from .provenance import Origin, device_name, doubts, now, origin_of_test, origin_of_training, relative, versions
 from .records import FOLDER, ImageRecord, Record, write_record
-from .teacher_score import TeacherScores, warn_if_above_teacher, warn_if_below_bicubic
+from .teacher_score import TeacherScores, student_warnings
 
 
 class Validator:
-    """Measures the network of a training or a test, writes the records and logs them.
-
-    Args:
-        opt: all options.
-        network: what is measured; in a training the moving average of the student where there is one.
-        device: where the network is.
-        teacher_scores: of ``measure_teacher``.
+    """Measures the network of a training, the moving average where there is one, or of a test; writes and logs records.
 
     Attributes:
         best: the best value of each metric so far, by dataset and metric, as BasicSR keeps it: 'better' ('higher' or
@@ -49,13 +42,13 @@ class Validator:
         self.best: dict[str, dict[str, dict[str, Any]]] = {}
         self.records: dict[str, Record] = {}
         self._checks: dict[str, list[ImageCheck]] = {}
-        self._warned_of_teacher = False
+        self._warned = False
         with eagerly():
             self.size_multiple = size_multiple(network)
-        self._provenance = Provenance(None, None)
+        self._origin: Origin = (None, None)
         if not opt['is_train']:
-            self._provenance = Provenance.of_test(opt)  # now, since the file may change while the test runs
-            for line in self._provenance.doubts(opt):
+            self._origin = origin_of_test(opt)  # now, since the file may change while the test runs
+            for line in doubts(opt, self._origin[1]):
                 get_root_logger().warning(line)
 
     def restore(self, lq: torch.Tensor) -> torch.Tensor:
@@ -82,19 +75,15 @@ class Validator:
                  ) -> None:
         """Measure the network on a dataset; write the record and log the means. All ranks call it; rank 0 writes.
 
-        Args:
-            dataset: see ``evaluate``.
-            iteration: of the training; None in a test. It is measured once; the second call, which BasicSR makes at the
-                end of a training, adds the checkpoint to the record.
-            tb_logger: TensorBoard's writer, or None.
-            save_img: save the outputs.
+        An ``iteration`` of the training (None in a test) is measured once; the second call, which BasicSR makes at the
+        end of a training, adds the checkpoint to the record. ``dataset`` is as for ``evaluate``.
         """
         start, opt, name = time.perf_counter(), self.opt, dataset.opt['name']
-        provenance = Provenance.of_training(opt, iteration) if iteration is not None else self._provenance
+        origin = self._origin if iteration is None else origin_of_training(opt, iteration)
         last = self.records.get(name)
         if last and last.iteration == iteration is not None:
-            if last.checkpoint is None and provenance.checkpoint:  # it has been saved since
-                self._write(replace(last, checkpoint=provenance.checkpoint))
+            if last.checkpoint is None and origin[0]:  # it has been saved since
+                self._write(replace(last, checkpoint=origin[0]))
             return
         suffix = iteration if iteration is not None else opt['val'].get('suffix') or opt['name']
         folder = osp.join(opt['path'].get('visualization', ''), name)
@@ -112,23 +101,24 @@ class Validator:
             self._checks[name] = [result.check for result in results if result.check]
         if not any(result.scores for result in results):
             return
-        record = self._record(dataset, results, provenance, iteration, time.perf_counter() - start)
+        record = self._record(dataset, results, origin, iteration, time.perf_counter() - start)
         self.records[name] = record
         self._write(record)
         if opt['rank'] == 0:
             self._log(record, tb_logger)
 
-    def _record(self, dataset: Any, results: list[ImageResult], provenance: Provenance, iteration: int | None,
-                seconds: float) -> Record:
+    def _record(self, dataset: Any, results: list[ImageResult], origin: Origin, iteration: int | None, seconds: float
+                ) -> Record:
         opt, data, settings = self.opt, dataset.opt, self.settings
+        checkpoint, training = origin
         checks, table = self._checks[data['name']], opt.get('table') or {}
         option_file = dict(opt.get('option_file') or {'file': None, 'sha256': None, 'changed': [], 'command': ''})
         return Record(
             name=opt['name'], pair=table.get('pair', opt['network_g']['type']), method=table.get('method', opt['name']),
             scale=opt['scale'], iteration=iteration,
-            seed=opt['manual_seed'] if iteration is not None else (provenance.training or {}).get('seed'),
-            command=option_file.pop('command'), option_file=option_file, checkpoint=provenance.checkpoint,
-            training=provenance.training, network=dict(opt['network_g']),
+            seed=opt['manual_seed'] if iteration is not None else (training or {}).get('seed'),
+            command=option_file.pop('command'), option_file=option_file, checkpoint=checkpoint,
+            training=training, network=dict(opt['network_g']),
             parameters=sum(p.numel() for p in self.network.parameters()),
             dataset={'name': data['name'], 'gt': data.get('dataroot_gt') and str(data['dataroot_gt']),
                      'lq': str(data.get('dataroot_lq')), **check_dataset(data['name'], checks, opt['scale'])},
@@ -149,25 +139,23 @@ class Validator:
 
     def _log(self, record: Record, tb_logger: Any) -> None:
         """Log the means of a record, and warn of a wrong dataset, a student above its teacher or below bicubic."""
-        name, logger = record.dataset['name'], get_root_logger()
+        name, iteration, logger = record.dataset['name'], record.iteration, get_root_logger()
         if record.dataset['good'] is False:
             logger.warning(record.dataset['check'])
         lines = [f'Validation {name}']
         for metric, value in record.mean.items():
             lines.append(f'\t # {metric}: {value:.4f}')
-            if record.iteration is not None:
-                best = self._update_best(name, metric, value, record.iteration)
+            if iteration is not None:
+                best = self._update_best(name, metric, value, iteration)
                 lines[-1] += f'\tBest: {best["val"]:.4f} @ {best["iter"]} iter'
-            if (count := images_in_mean(record, metric)) < len(record.images):
-                lines[-1] += f'\t(mean of {count} of {len(record.images)} images)'
             if tb_logger:
-                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, record.iteration)
+                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, iteration)
         logger.info('\n'.join(lines) + '\n')
-        if record.iteration is None:
-            return
-        self._warned_of_teacher = self._warned_of_teacher or warn_if_above_teacher(record, self.teacher_scores)
-        if record.iteration == int(self.opt['train']['total_iter']):
-            warn_if_below_bicubic(record)
+        if iteration is not None:
+            at_end = iteration == int(self.opt['train']['total_iter'])
+            for line in student_warnings(record, {} if self._warned else self.teacher_scores, at_end):
+                logger.warning(line)
+                self._warned = True
 
     def _update_best(self, dataset: str, metric: str, value: float, iteration: int) -> dict[str, Any]:
         better = self.settings.metrics[metric].get('better', 'higher')
@@ -178,23 +166,13 @@ class Validator:
         return best
 
 
-def not_measured(results: list[ImageResult], metrics: Metrics) -> list[str]:
-    """What is not measured, or not on all images, and why: a line each."""
+def not_measured(results: list[ImageResult], metrics: Metrics) -> Iterator[str]:
+    """Which metrics have no value on some images, and why, a line each."""
     if not metrics:
-        return ['nothing is measured, since val.metrics is missing.']
-    lines = []
-    without_gt = [name for name in metrics if any(name not in {**result.scores, **result.failed} for result in results)]
-    if without_gt:
-        lines.append(f'{", ".join(without_gt)}: not measured, since images have no gt.')
+        yield 'nothing is measured, since val.metrics is missing.'
     for name in metrics:
-        failed = [result for result in results if name in result.failed]
-        if failed:
-            lines.append(f'{name}: no value for {len(failed)} of {len(results)} images, the first {failed[0].name} '
-                         f'({failed[0].failed[name]}); the mean is that of the others.')
-    return lines
-
-
-def images_in_mean(record: Record, metric: str) -> int:
-    """How many images the mean of a metric is over; see ``mean_scores``."""
-    values = [image.scores[metric] for image in record.images.values() if metric in image.scores]
-    return sum(not math.isinf(value) for value in values) or len(values)
+        missing = [result for result in results if name not in result.scores]
+        if missing:
+            first = missing[0]
+            yield (f'{name}: no value for {len(missing)} of {len(results)} images, the first {first.name} '
+                   f'({first.failed.get(name, "it has no gt")}); the mean is that of the others.')

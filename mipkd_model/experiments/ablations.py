@@ -1,16 +1,13 @@
 """The ablations of MiPKD: which variants are compared, and what is published of their order."""
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Ablation:
+class Ablation(NamedTuple):
     """Variants of MiPKD that differ in one respect."""
     title: str
-    """The respect."""
     variants: dict[str, str]
     """Label of each variant by its method, a name in ``METHODS`` or ``VARIANTS``; in the order of a table."""
-    published: str
-    """The order that is stated about MiPKD (arXiv 2404.02573), in a sentence. The numbers are not known."""
+    published: str  # the order that is stated about MiPKD (arXiv 2404.02573), in a sentence. The numbers are not known.
 
 
 ABLATIONS = {

@@ -117,19 +117,17 @@ def blocks_of(method: str) -> Blocks:
     """
     blocks: Blocks = {}
     parts, known = method.split('+'), {**METHODS, **VARIANTS}
-    if TEACHER in parts:
-        raise UserError(f'METHOD: {method!r} is not trained; the option file that measures a teacher is written by '
-                        f'METHOD {TEACHER} with --test')
     for part in parts:
+        if part == TEACHER:
+            raise UserError(f'METHOD: {method!r} is not trained; the option file that measures a teacher is written '
+                            f'by METHOD {TEACHER} with --test')
         if part not in known:
             raise UserError(f'METHOD: {part!r} is not known{near_miss(part, [*known, TEACHER])}; allowed are '
                             f'{", ".join(map(repr, METHODS))}, {TEACHER!r} with --test, and variants of MiPKD '
                             '(mipkd options list)')
-        if parts.count(part) > 1:
-            raise UserError(f'METHOD: {method!r} names {part} twice; once is enough')
         for name, block in known[part].items():
-            if blocks.setdefault(name, block) != block:
-                raise UserError(f'METHOD: {method!r} gives {name} twice, with different options; take one of them')
+            if blocks.setdefault(name, block) != block or parts.count(part) > 1:
+                raise UserError(f'METHOD: {method!r} gives {name} twice; take one of them')
     return blocks
 
 

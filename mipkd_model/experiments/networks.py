@@ -1,23 +1,18 @@
 """The teachers, students and pairs that are compared."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..networks.catalog import FOLDER, OFFICIAL, OfficialWeights
+from ..networks.catalog import FOLDER, OFFICIAL
 
 SCALES = (2, 3, 4)
 
 
-@dataclass(frozen=True)
-class Student:
+class Student(NamedTuple):
     """A student of any scale."""
-    about: str
-    """What it is and how large, in a few words."""
-    block: dict[str, Any]
-    """Its block in an option file, ``upscale`` being filled in for the scale."""
-    parameters: dict[int, int]
-    """How many it has, by scale."""
+    about: str  # what it is and how large, in a few words
+    block: dict[str, Any]  # its block in an option file, ``upscale`` being filled in for the scale
+    parameters: dict[int, int]  # how many it has, by scale
 
 
 def _counts(x2: int, x3: int, x4: int) -> dict[int, int]:
@@ -69,14 +64,9 @@ def teacher_key(teacher: str, scale: int) -> str:
     return f'{TEACHERS[teacher]}{scale}'
 
 
-def teacher_weights(teacher: str, scale: int) -> OfficialWeights:
-    """The published weights of a teacher."""
-    return OFFICIAL[teacher_key(teacher, scale)]
-
-
 def teacher_block(teacher: str, scale: int) -> tuple[dict[str, Any], str | None]:
     """The option block of a teacher, and the path of weights to load into it, None where the block names them."""
-    official = teacher_weights(teacher, scale)
+    official = OFFICIAL[teacher_key(teacher, scale)]
     path, block = f'{FOLDER}/{official.file}', official.network
     if block['type'] == 'SpandrelNetwork':
         return {**block, 'file': path}, None

@@ -1,22 +1,25 @@
 """The option files of a run: of its training, and of the test of the trained student or of the teacher as it is."""
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mipkd_arch.base.errors import command
+import yaml
+
+from mipkd_arch.base.errors import UserError, command, printable
 
 from . import methods
-from .dataset import Dataset
-from .methods import FEATURE_LOSSES, Blocks, blocks_of, needs_teacher
+from .custom import Dataset, Teacher
+from .methods import FEATURE_LOSSES, blocks_of, needs_teacher
 from .networks import NAMED_CUTS, STUDENTS, student_block, teacher_key
-from .option_text import option_text
 from .runs import Run
-from .teacher import Teacher
 
 COMMENTS = {
     'num_gpu': 'all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU',
     'table': 'where the results stand in tables',
-    'train.precision': 'mixed precision: bf16 where the hardware has it, else fp32; or one of bf16, tf32, fp32',
+    'train.precision': 'mixed precision: bf16 where the hardware has it, else fp32; bf16, tf32, fp32 (docs/speed.md)',
+    'train.cuts_g': 'features are taken after the head, and after these blocks or this number of even stages',
     'train.compile': "torch.compile for the networks' blocks",
     'train.accumulate': 'gradient accumulation: parts that a batch is split into, for less memory',
     'train.grad_clip': 'gradient clipping: largest norm of the gradient',
@@ -30,26 +33,15 @@ COMMENTS = {
     'dist_params.backend': 'nccl on GPUs, gloo on CPUs',
     'dist_params.port': 'for SLURM alone',
 }
-LINES_ABOVE = {
-    'train.precision': ['How steps are computed, not what; docs/speed.md says what each is worth.'],
-    'train.cuts_g': [
-        'Features are taken after the head and after every stage. A stage ends after each block that is named here; a',
-        'number instead of names cuts into that many even stages, for student and teacher of different depth or '
-        'family.'],
-}
-WHY_FROM_SCRATCH = [
-    "From scratch, so that no other run has to come first. The paper's family of work starts the x4 EDSR student from",
-    'its x2 student, as options/train_MiPKD_EDSR_x4.yml does.']
-WHY_FROM_X2 = [
-    "The paper's family of work starts the x4 EDSR student from its x2 student (strict_load_g: false takes all weights",
-    'of equal shape, that is all but the last step of the upsampler).']
-TABLE = ('  mipkd table pairs', '      its figures with those of other runs')
+FROM_X2 = "all weights of equal shape are taken from the x2 student, as in the paper's family of work"
 READINGS = [
-    "Sizes and schedule follow the paper's family of work; docs/mipkd.md says which settings are published and which",
-    "are this project's reading. Another student, teacher or method: mipkd options list, or edit the blocks."]
-CUSTOM_READINGS = [
-    "Sizes, patches and learning rates follow the paper's family of work; milestones, average of the weights and the",
-    'validations follow from the number of iterations. docs/options.md describes every option.']
+    "Settings follow the paper's family of work, the schedule in proportion to total_iter; docs/mipkd.md says what is",
+    'published and what is our reading, docs/options.md describes every option. Other runs: mipkd options list.']
+TOTAL_ITER = 250_000
+"""Iterations of the paper's family of work."""
+COLUMN = 23
+"""Characters of an option before the two spaces and the comment behind it."""
+PLAIN = re.compile(r'(?![\d._]+e[-+]?\d)[\w/][\w./+-]*( [\w./~+-]+)*', re.I)  # 1e4 is a number to some readers
 
 
 def text_of_training(run: Run, file: str | Path) -> str:
@@ -58,30 +50,66 @@ def text_of_training(run: Run, file: str | Path) -> str:
     Raises:
         UserError: the run is a teacher's, which is not trained.
     """
-    blocks = blocks_of(run.method)
-    has_teacher, patch = needs_teacher(blocks), run.data.patch
-    comments = {**COMMENTS, 'datasets.train.gt_size': f'LR patches of {patch}x{patch}',
+    blocks, scale = blocks_of(run.method), run.pair.scale
+    has_teacher = needs_teacher(blocks)
+    comments = {**COMMENTS, 'datasets.train.gt_size': f'LR patches of {run.data.patch}x{run.data.patch}',
                 'network_g': _student_comment(run), 'network_t': f'{_teacher_comment(run.teacher)}, frozen'}
-    why = WHY_FROM_SCRATCH if run.is_entry else WHY_FROM_X2 if run.start else []
-    lines_above = {**LINES_ABOVE, 'path.pretrain_network_g': why, f'train.{next(iter(blocks))}': ['']}
-    header = [f'{run.row} for x{run.pair.scale}.', f'Student: {STUDENTS[run.pair.student].about}.',
-              f'Teacher: {run.teacher.about if has_teacher else "none"}.', '',
-              *_steps_of_training(run, Path(file), has_teacher), '', *(CUSTOM_READINGS if run.is_custom else READINGS),
-              _written_by(run, run.name)]
-    return option_text(_training_options(run, blocks, has_teacher), header, comments, lines_above)
+    if run.start:
+        comments['path.strict_load_g'] = FROM_X2
+    networks = {'network_g': student_block(run.pair.student, scale)}
+    paths: dict[str, Any] = {'pretrain_network_g': run.start.student_file if run.start else None,
+                             'strict_load_g': run.start is None}
+    if has_teacher:
+        networks['network_t'] = run.teacher.block
+        if run.teacher.weights:
+            paths.update(pretrain_network_t=run.teacher.weights, strict_load_t=True)
+        paths['ignore_resume_networks'] = 'network_t'
+    cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
+    schedule = schedule_of(run.custom.total_iter or TOTAL_ITER)
+    save_freq = schedule['save_freq']
+    options = {
+        **_common_options(run, run.name),
+        'datasets': {
+            'train': {**_dataset(run.data), 'gt_size': run.data.patch * scale, 'use_hflip': True, 'use_rot': True,
+                      'num_worker_per_gpu': 4, 'batch_size_per_gpu': 16, 'pin_memory': True},
+            'val': _dataset(run.test_sets[0])},
+        **networks,
+        'path': {**paths, 'resume_state': None},
+        'train': {
+            'ema_decay': schedule['ema_decay'], 'precision': 'auto', 'channels_last': True, 'compile': False,
+            'accumulate': 1, 'grad_clip': None, 'nonfinite': 'skip',
+            **({} if FEATURE_LOSSES.isdisjoint(blocks) else {'cuts_g': cuts, 'cuts_t': cuts}),
+            'optim_g': {'type': 'Adam', 'lr': 1e-4, 'weight_decay': 0, 'betas': [0.9, 0.99]},
+            'scheduler': {'type': 'MultiStepLR', 'milestones': schedule['milestones'], 'gamma': 0.1},
+            'total_iter': schedule['total_iter'], 'warmup_iter': -1, **blocks},
+        'val': {'val_freq': save_freq, 'save_img': False, **({'check_teacher': True} if has_teacher else {}),
+                'metrics': _metrics(scale)},
+        'logger': {'print_freq': schedule['print_freq'], 'save_checkpoint_freq': save_freq, 'keep_states': 3,
+                   'use_tb_logger': True, 'wandb': {'project': None, 'resume_id': None}},
+        'dist_params': {'backend': 'auto', 'port': 29500}}
+    return _option_text(options, _header(run, Path(file), False), comments)
+
+
+def schedule_of(total_iter: int) -> dict[str, Any]:
+    """What follows from the iterations of a training: the published schedule in proportion.
+
+    The learning rate falls after 2/5 and 4/5 of the run. The average of the weights extends over at most a tenth of
+    it. There are ten validations and checkpoints, more in long runs.
+    """
+    save_freq = min(5000, -(-total_iter // 10))
+    return {'total_iter': total_iter, 'print_freq': min(100, -(-total_iter // 100)),
+            'save_freq': float(save_freq) if save_freq % 1000 == 0 else save_freq,  # a float prints as 5e3
+            'milestones': sorted({max(1, total_iter * fifths // 5) for fifths in (2, 4)}),
+            'ema_decay': round(1 - 1 / min(1000, max(10, total_iter // 10)), 4)}
 
 
 def text_of_test(run: Run, file: str | Path) -> str:
     """The option file of a run's test; ``file`` is where it will lie, for the commands in its header."""
     comments = dict(COMMENTS)
     if run.is_teacher:
-        block = run.teacher.block
-        paths: dict[str, Any] = {'pretrain_network_g': run.teacher.weights}
+        block, weights = run.teacher.block, run.teacher.weights
+        paths = {'pretrain_network_g': weights, 'strict_load_g': True} if weights else {'pretrain_network_g': None}
         comments['network_g'] = _teacher_comment(run.teacher)
-        if run.teacher.weights:
-            paths['strict_load_g'] = True
-        else:
-            comments['path.pretrain_network_g'] = 'network_g.file has the weights'
     else:
         block = student_block(run.pair.student, run.pair.scale)
         paths = {'pretrain_network_g': run.student_file, 'strict_load_g': True, 'param_key_g': 'params_ema'}
@@ -93,58 +121,15 @@ def text_of_test(run: Run, file: str | Path) -> str:
         'path': paths,
         'val': {'save_img': False, 'self_ensemble': False, 'tile': None, 'tile_pad': 16,
                 'metrics': _metrics(run.pair.scale)}}
-    return option_text(options, [*_header_of_test(run, Path(file)), _written_by(run, run.test_name)], comments, {})
-
-
-def write_command(name: str, file: Path | None = None) -> str:
-    """The command that writes the option file of a training or test, into ``options`` or to ``file``."""
-    out = [] if file is None or file == Path('options', f'{name}.yml') else ['--out', file]
-    return command('mipkd', 'options', 'write', '--name', name, *out)
-
-
-def _training_options(run: Run, blocks: Blocks, has_teacher: bool) -> dict[str, Any]:
-    schedule, scale = run.schedule, run.pair.scale
-    save_freq = float(schedule.save_freq) if schedule.save_freq % 1000 == 0 else schedule.save_freq
-    networks = {'network_g': student_block(run.pair.student, scale)}
-    paths: dict[str, Any] = {'pretrain_network_g': run.start.student_file if run.start else None,
-                             'strict_load_g': run.start is None}
-    if has_teacher:
-        networks['network_t'] = run.teacher.block
-        if run.teacher.weights:
-            paths.update(pretrain_network_t=run.teacher.weights, strict_load_t=True)
-        paths['ignore_resume_networks'] = 'network_t'
-    return {
-        **_common_options(run, run.name),
-        'datasets': {
-            'train': {**_dataset(run.data), 'gt_size': run.data.patch * scale, 'use_hflip': True, 'use_rot': True,
-                      'num_worker_per_gpu': 4, 'batch_size_per_gpu': 16, 'pin_memory': True},
-            'val': _dataset(run.test_sets[0])},
-        **networks,
-        'path': {**paths, 'resume_state': None},
-        'train': {
-            'ema_decay': schedule.ema_decay, 'precision': 'auto', 'channels_last': True, 'compile': False,
-            'accumulate': 1, 'grad_clip': None, 'nonfinite': 'skip', **_cuts(run, blocks),
-            'optim_g': {'type': 'Adam', 'lr': 1e-4, 'weight_decay': 0, 'betas': [0.9, 0.99]},
-            'scheduler': {'type': 'MultiStepLR', 'milestones': schedule.milestones, 'gamma': 0.1},
-            'total_iter': schedule.total_iter, 'warmup_iter': -1, **blocks},
-        'val': {'val_freq': save_freq, 'save_img': False, **({'check_teacher': True} if has_teacher else {}),
-                'metrics': _metrics(scale)},
-        'logger': {'print_freq': schedule.print_freq, 'save_checkpoint_freq': save_freq, 'keep_states': 3,
-                   'use_tb_logger': True, 'wandb': {'project': None, 'resume_id': None}},
-        'dist_params': {'backend': 'auto', 'port': 29500}}
-
-
-def _cuts(run: Run, blocks: Blocks) -> dict[str, Any]:
-    if FEATURE_LOSSES.isdisjoint(blocks):
-        return {}
-    cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
-    return {'cuts_g': cuts, 'cuts_t': cuts}
+    return _option_text(options, _header(run, Path(file), True), comments)
 
 
 def _common_options(run: Run, name: str) -> dict[str, Any]:
+    teacher = run.custom.teacher  # tables call the pair by it
+    title = f'{teacher.label}-{run.pair.student}' if teacher else run.pair.title
     plugins = {'plugins': list(run.custom.plugins)} if run.custom.plugins else {}
     return {'name': name, 'model_type': 'MiPKDModel', 'scale': run.pair.scale, 'num_gpu': 'auto', 'manual_seed': 0,
-            **plugins, 'table': {'pair': run.title, 'method': run.row}}
+            **plugins, 'table': {'pair': title, 'method': run.row}}
 
 
 def _dataset(data: Dataset) -> dict[str, Any]:
@@ -167,43 +152,80 @@ def _teacher_comment(teacher: Teacher) -> str:
     return f'the teacher: {teacher.parameters / 1e6:.2f}M parameters{assumed}'
 
 
-def _written_by(run: Run, name: str) -> str:
-    return f'This file was written by: {run.custom.command or write_command(name)}'
-
-
-def _start(script: str, file: Path) -> str:
-    return f'  {command("mipkd", script, "-opt", file)}'
-
-
-def _note(run: Run, what: str, name: str, file: Path) -> str:
-    """Explains the command above it, which needs the option file of that name."""
-    return f'      {what}' + ('' if run.is_custom else f'; file written by: {write_command(name, file)}')
-
-
-def _steps_of_training(run: Run, file: Path, has_teacher: bool) -> Iterator[str]:
-    """What to type, from nothing to a table, with an explanation below a command that needs one."""
-    if run.start:
-        start = file.with_name(f'{run.start.name}.yml')
-        yield from (_start('train', start), _note(run, 'the x2 student', run.start.name, start))
-    fetched = {'DIV2K': not run.custom.data, 'benchmark sets': not run.custom.val,
-               'published weights': has_teacher and not run.custom.teacher}
-    if any(fetched.values()):
-        yield f'  {command("mipkd", "data", "all", "-opt", file)}'
-        yield f'      {", ".join(name for name, is_fetched in fetched.items() if is_fetched)}'
-    test = file.with_name(f'{run.test_name}.yml')
-    yield from (_start('train', file), _start('test', test), _note(run, 'PSNR and SSIM', run.test_name, test), *TABLE)
-
-
-def _header_of_test(run: Run, file: Path) -> Iterator[str]:
-    pair = run.pair
+def _header(run: Run, file: Path, is_test: bool) -> Iterator[str]:
+    """What the file is of, and the commands from nothing to a table."""
+    pair, custom = run.pair, run.custom
+    has_teacher = run.is_teacher or needs_teacher(blocks_of(run.method))
+    yield f'{"Test of " if is_test else ""}{run.row} for x{pair.scale}.'
+    if not run.is_teacher:
+        yield f'Student: {STUDENTS[pair.student].about}.'
+    yield from (f'Teacher: {run.teacher.about if has_teacher else "none"}.', '')
+    train, test = (file.with_name(f'{name}.yml') for name in (run.name, run.test_name))
+    steps: list[tuple[object, ...]] = []
     if run.is_teacher:
-        yield from (f'Test of the teacher for x{pair.scale}.', f'Teacher: {run.teacher.about}.', '')
-        if not run.custom.teacher:
-            yield f'  mipkd teacher get {teacher_key(pair.teacher, pair.scale)}'
+        steps += [] if custom.teacher else [('teacher', 'get', teacher_key(pair.teacher, pair.scale))]
+        steps += [] if custom.val else [('data', 'benchmark')]
     else:
-        train = file.with_name(f'{run.name}.yml')
-        yield from (f'Test of {run.row} for x{pair.scale}.', f'Student: {STUDENTS[pair.student].about}.', '',
-                    _start('train', train), _note(run, 'the student', run.name, train))
-    if not run.custom.val:
-        yield from ('  mipkd data benchmark', f'      {", ".join(data.name for data in run.test_sets)}')
-    yield from (_start('test', file), *TABLE, '')
+        steps += [('train', '-opt', file.with_name(f'{run.start.name}.yml'))] if run.start else []
+        has_all = custom.data and custom.val and (custom.teacher or not has_teacher)
+        steps += [] if has_all else [('data', 'all', '-opt', train)]
+        steps += [('train', '-opt', train)]
+    for step in (*steps, ('test', '-opt', test), ('table', 'pairs')):
+        yield f'  {command("mipkd", *step)}'
+    yield ''
+    if not is_test:
+        yield from READINGS
+    name = run.test_name if is_test else run.name
+    yield f'This file was written by: {custom.command or command("mipkd", "options", "write", "--name", name)}'
+    if not run.is_custom:
+        yield 'The files of the other commands are written in the same way, by their names.'
+
+
+def _option_text(options: Mapping[str, Any], header: Iterable[str], comments: Mapping[str, str]) -> str:
+    """Options as YAML with comments: lines at the beginning, and what stands behind an option by its path."""
+    lines = [f'# {printable(line)}'.rstrip() for line in header]
+    return '\n'.join([*lines, *_lines(options, '', comments), ''])
+
+
+def _lines(options: Mapping[str, Any], parent: str, comments: Mapping[str, str]) -> Iterator[str]:
+    indent = '  ' * parent.count('.')
+    for name, value in options.items():
+        path = f'{parent}{name}'
+        is_mapping = isinstance(value, Mapping)
+        if is_mapping and not parent:
+            yield ''
+        line = f'{indent}{name}:' if is_mapping else f'{indent}{name}: {yaml_value(value)}'
+        yield f'{line:<{COLUMN}}  # {comments[path]}' if path in comments else line
+        if is_mapping:
+            yield from _lines(value, f'{path}.', comments)
+
+
+def yaml_value(value: Any) -> str:
+    """A value as YAML in one line, which BasicSR's reader and this package's understand alike."""
+    if isinstance(value, str):
+        is_plain = PLAIN.fullmatch(value) and value != 'None' and yaml.safe_load(value) == value
+        return value if is_plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f'[{", ".join(map(yaml_value, value))}]'
+    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 1e3:
+        mantissa, exponent = f'{value:e}'.split('e')
+        return f'!!float {float(mantissa):g}e{int(exponent)}'  # without the tag 1e-4 is a string to PyYAML
+    return '~' if value is None else str(value).lower()
+
+
+def write_option_files(texts: Mapping[Path, str]) -> None:
+    """Write option files, those that are there already with the same content included; all or, if one differs, none.
+
+    Raises:
+        UserError: another file is there, or nothing can be written there.
+    """
+    try:
+        for file, text in texts.items():
+            if file.exists() and file.read_bytes() != text.encode():
+                raise UserError(f'{file}: exists already with other content and is left alone; remove it first, or '
+                                'write elsewhere with --out')
+        for file, text in texts.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text.encode())
+    except OSError as error:
+        raise UserError(f'{file}: cannot be written ({error.strerror}); write elsewhere with --out') from None

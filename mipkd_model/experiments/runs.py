@@ -3,27 +3,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mipkd_arch.base.errors import UserError, near_miss
 
-from .custom import CustomParts
-from .dataset import Dataset, benchmark, div2k
+from ..networks.catalog import OFFICIAL
+from .custom import CustomParts, Dataset, Teacher
 from .methods import METHODS, TEACHER, blocks_of
-from .networks import PAIRS, SCALES, STUDENTS, TEACHERS
-from .schedule import PUBLISHED, Schedule
-from .teacher import Teacher, published_teacher
+from .networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS, teacher_block, teacher_key
 
 SETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
 """What students are measured on; during the training, on the first."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A teacher, a student and a scale."""
+class Pair(NamedTuple):
+    """A teacher, a student and a scale, by their names in ``TEACHERS`` and ``STUDENTS``."""
     teacher: str
-    """A name in ``TEACHERS``."""
     student: str
-    """A name in ``STUDENTS``."""
     scale: int
 
     @property
@@ -55,12 +51,9 @@ def parse_pair(name: str) -> Pair:
 class Run:
     """A pair trained by a method, or, with the method ``TEACHER``, a pair's teacher, which is only tested."""
     pair: Pair
-    method: str
-    """A name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``."""
-    is_entry: bool = False
-    """Whether it is the one that the README starts with, which waits for no other run."""
-    custom: CustomParts = CustomParts()
-    """Parts of a user's own; a run with any waits for no other, either."""
+    method: str  # a name in ``METHODS`` or ``VARIANTS``, several joined by ``+``, or ``TEACHER``
+    is_entry: bool = False  # whether it is the one that the README starts with, which waits for no other run
+    custom: CustomParts = CustomParts()  # parts of a user's own; a run with any waits for no other, either
 
     def __post_init__(self) -> None:
         if not self.is_teacher:
@@ -79,23 +72,13 @@ class Run:
     @property
     def name(self) -> str:
         """Of the training, and of its option file."""
-        return f'train_{self._stem}'
+        stem = 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
+        return f'train_{stem}{self.custom.suffix}'
 
     @property
     def test_name(self) -> str:
         """Of the test, and of its option file."""
-        return f'test_{self._stem}'
-
-    @property
-    def _stem(self) -> str:
-        stem = 'MiPKD_x4' if self.is_entry else f'{self.method}_{self.pair.name}'
-        return stem + self.custom.suffix
-
-    @property
-    def title(self) -> str:
-        """What tables call the pair."""
-        teacher = self.custom.teacher
-        return f'{teacher.label}-{self.pair.student}' if teacher else self.pair.title
+        return self.name.replace('train_', 'test_', 1)
 
     @property
     def row(self) -> str:
@@ -113,40 +96,36 @@ class Run:
         is_edsr = STUDENTS[self.pair.student].block['type'] == 'EDSRStudent'
         if not is_edsr or self.pair.scale != 4 or self.is_entry or self.is_custom:
             return None
-        return replace(self, pair=replace(self.pair, scale=2))
+        return replace(self, pair=self.pair._replace(scale=2))
 
     @property
     def teacher(self) -> Teacher:
         """The network that it learns from."""
-        return self.custom.teacher or published_teacher(self.pair.teacher, self.pair.scale)
+        if self.custom.teacher:
+            return self.custom.teacher
+        name, scale = self.pair.teacher, self.pair.scale
+        parameters = TEACHER_PARAMETERS.get(name, {}).get(scale)
+        return Teacher(OFFICIAL[teacher_key(name, scale)].about, *teacher_block(name, scale), parameters)
 
     @property
     def data(self) -> Dataset:
         """What it is trained on."""
-        return self.custom.data or div2k(self.pair.scale)
+        folder = 'datasets/DIV2K/train'
+        return self.custom.data or Dataset('DIV2K', f'{folder}_HR.lmdb', f'{folder}_LRx{self.pair.scale}.lmdb')
 
     @property
     def test_sets(self) -> list[Dataset]:
         """What the trained student is measured on; the first one also during the training."""
-        if self.custom.val:
-            return [self.custom.val]
-        return [benchmark(name, self.pair.scale) for name in SETS]
-
-    @property
-    def schedule(self) -> Schedule:
-        """How long it trains."""
-        return Schedule(self.custom.total_iter or PUBLISHED)
+        folder = 'datasets/benchmark'
+        return [self.custom.val] if self.custom.val else [
+            Dataset(name, f'{folder}/{name}/HR', f'{folder}/{name}/LR_bicubic/X{self.pair.scale}') for name in SETS]
 
 
 ENTRY = Run(Pair('EDSR', 'EDSR', 4), 'MiPKD', is_entry=True)
 
 
 def parse_run(name: str) -> Run:
-    """The run whose training or test has that name: ``train_`` or ``test_<METHOD>_<PAIR>``, or one of ``ENTRY``.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The run whose training or test has that name: ``train_`` or ``test_<METHOD>_<PAIR>``, or one of ``ENTRY``."""
     if name in (ENTRY.name, ENTRY.test_name):
         return ENTRY
     phase, _, rest = name.partition('_')

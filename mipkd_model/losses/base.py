@@ -106,9 +106,6 @@ class DistillLoss(nn.Module):
             UserError: the loss does not fit this pair.
         """
 
-    def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
-        raise TypeError(f'{type(self).__name__} must define forward(step)')
-
 
 def feature_std(feature: torch.Tensor) -> torch.Tensor:
     """Standard deviation of features (N, C, H, W) over all elements: 0-dim, float32, above 0, without gradient."""

@@ -31,10 +31,7 @@ class CrossKDLoss(DistillLoss):
     with the student's features F_S^k (N, C_S, H, W) at position k, a trained 1x1 convolution W to the teacher's width,
     the standard deviations u of both networks' features there (over the batch), and T_k the frozen teacher from
     position k on, with the teacher's own shallow features for its global skip. The gradient reaches the student
-    through the teacher.
-
-    Differs from the original: that is made for detectors whose heads have equal widths, so it needs neither W nor u.
-    Weight and position for super-resolution are not published.
+    through the teacher. The original, for detectors whose heads have equal widths, needs neither W nor u.
     """
 
     def __init__(self, *, loss_weight: LossWeight = 1., position: Annotated[Position | None, Field(

@@ -65,9 +65,8 @@ class CSDLoss(DistillLoss):
     of student and teacher (N, 3, H, W) in [0, 1], and as negatives B_n the bicubically upsampled inputs of n other
     images of the batch.
 
-    Differs from the original: there the student is a narrow part of the teacher and shares its weights, here both are
-    networks of their own, and the teacher is frozen. Images are normalized as VGG19 was trained. The default weight is
-    the original's 200, which is for a pixel loss in a range of 255.
+    Images are normalized as VGG19 was trained. The default weight is the original's 200, which is for a pixel loss in a
+    range of 255. docs/baselines.md says what the original does otherwise.
     """
     needs_features = False
     min_batch = 2  # negatives are other images of the batch

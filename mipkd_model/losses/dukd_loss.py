@@ -35,11 +35,6 @@ def change(images: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
     return images
 
 
-def undo(images: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
-    """Take back ``change(images, names)``: the changes in reverse, for a flip and a transpose do not commute."""
-    return change(images, names[::-1])
-
-
 def random_crops(images: torch.Tensor, height: int, width: int, numbers: Sequence[random.Random]) -> torch.Tensor:
     """Crop each of the images (N, C, H, W) at random, from a generator each: (N, C, height, width)."""
     rows, columns = images.shape[-2] - height, images.shape[-1] - width
@@ -83,8 +78,6 @@ class DUKDLoss(DistillLoss):
         self.zoom_out = zoom_out
         self.consistency = consistency
         self.consistency_prob = consistency_prob
-        if not zoom_in and not zoom_out:
-            raise UserError('dukd_opt.zoom_in and zoom_out: are both false, which leaves no loss')
 
     def bind(self, views: Mapping[str, StagedView]) -> None:
         if self.zoom_out and views[STUDENT].upscale == 1:
@@ -98,7 +91,8 @@ class DUKDLoss(DistillLoss):
             lq = random_crops(step.gt, height, width, step.rng.numbers_of_samples('dukd', len(step.gt)))
             numbers = step.rng.numbers('dukd')
             names = [name for name in CHANGES if self.consistency and numbers.random() < self.consistency_prob]
-            image = undo(step.student_forward(change(lq, names)), names)
+            # Taken back in reverse, for a flip and a transpose do not commute.
+            image = change(step.student_forward(change(lq, names)), names[::-1])
             losses['l_zoom_in'] = self.loss_weight * F.l1_loss(image, step.teacher_forward(lq))
         if self.zoom_out:
             scale = step.views[STUDENT].upscale

@@ -29,10 +29,8 @@ class FitNetLoss(DistillLoss):
     mean of absolute or squared differences. The second variant, which the papers of MiPKD's authors compare with, has
     no regressor: it compares one plane (N, 1, H, W) of each network.
 
-    Differs from the original: several positions instead of one, trained together with the pixel loss instead of
-    before it. Features are divided by their standard deviation u over the batch, since EDSR and RCAN carry features
-    in a range of 255 and SwinIR in one of 1, so that one weight serves all. The papers of MiPKD's authors give the
-    weight 10 for the second variant, in a unit that is not published (docs/baselines.md).
+    Features are divided by their standard deviation u over the batch, since EDSR and RCAN carry features in a range of
+    255 and SwinIR in one of 1, so that one weight serves all. docs/baselines.md says what the original does otherwise.
     """
 
     def __init__(self, *, loss_weight: LossWeight = 0.1, variant: Annotated[Literal['regressor', 'channel_mean'], Field(

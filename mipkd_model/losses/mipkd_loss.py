@@ -1,6 +1,7 @@
 """Losses of MiPKD (arXiv 2404.02573): feature prior and block prior."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -121,7 +122,7 @@ class BlockPriorLoss(DistillLoss):
     def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
         views = step.views
         if self.recompute:
-            views = {**views, TEACHER: views[TEACHER].with_activation_checkpointing()}
+            views = {**views, TEACHER: replace(views[TEACHER], activation_checkpointing=True)}
         stages = len(views[STUDENT].stages)
         length = stages if self.assembly == 'chain' else stages + 1
         route = step.rng.route(length, self.student_prob, STUDENT, TEACHER)

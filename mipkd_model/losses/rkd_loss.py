@@ -8,7 +8,6 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from mipkd_arch.base.arguments import checked
-from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
@@ -65,8 +64,6 @@ class RKDLoss(DistillLoss):
         self.loss_weight = loss_weight
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
-        if not distance_weight and not angle_weight:
-            raise UserError('rkd_opt.distance_weight and angle_weight: are both 0, which leaves no loss')
 
     def forward(self, step: DistillStep) -> dict[str, torch.Tensor]:
         terms = []

@@ -20,12 +20,7 @@ class WeightSchedule(ScheduleOptions):
 
     @classmethod
     def of(cls, block: Mapping[str, Any], path: str, total_iter: int) -> WeightSchedule:
-        """The schedule of an option block, ``start`` and ``end`` in iterations.
-
-        Args:
-            block: options by the names of the fields.
-            path: of the block, for messages.
-            total_iter: iterations of the training.
+        """The schedule of the option block at ``path``, ``start`` and ``end`` in iterations.
 
         Raises:
             UserError: an option is wrong, or ``end`` is not after ``start``.

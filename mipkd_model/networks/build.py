@@ -4,7 +4,6 @@ Nothing here logs: BasicSR's logger must not be asked for before the pipeline ha
 """
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -16,16 +15,12 @@ from torch import nn
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import check_record, load_recorded
-from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, trial_images
+from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, tolerance, trial_images
 from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, staged_view
-from mipkd_arch.view_check import check_view
 
 from basicsr.utils.registry import ARCH_REGISTRY, Registry
 
 from ..base.weights import load_weights
-from .machine import limited_size
-
-MAX_LISTED = 4
 
 
 def build_from_options(where: str, block: Mapping[str, Any], registry: Registry) -> Any:
@@ -33,12 +28,12 @@ def build_from_options(where: str, block: Mapping[str, Any], registry: Registry)
     arguments = deepcopy(dict(block))
     kind = registry.get(arguments.pop('type'))
     try:
-        with limited_size(where):
-            return kind(**arguments)
+        return kind(**arguments)
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {kind.__name__} refuses these options ({reason_of(error)})') from None
+        raise UserError(f'{where}: {kind.__name__} refuses these options: {", ".join(arguments)} '
+                        f'({reason_of(error)})') from None
 
 
 def with_path(error: UserError) -> UserError:
@@ -47,17 +42,10 @@ def with_path(error: UserError) -> UserError:
 
 
 def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | None]:
-    """Build ``network_<label>`` and load ``path.pretrain_network_<label>`` where there is one.
-
-    Args:
-        opt: all options.
-        label: 'g' or 't'.
+    """Build ``network_<label>``, 'g' or 't', and load ``path.pretrain_network_<label>`` where there is one.
 
     Returns:
         The network, on the CPU, and a sentence on what was loaded, or None.
-
-    Raises:
-        UserError: the network cannot be built, or the weights do not fit it.
     """
     block, paths = opt[f'network_{label}'], opt['path']
     network = build_from_options(f'network_{label}', block, ARCH_REGISTRY)
@@ -69,10 +57,10 @@ def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | N
         check_record(f'network_{label}', block, checkpoint, path)
     missing, unused = load_weights(network, path, strict=strict, param_key=paths.get(f'param_key_{label}'),
                                    checkpoint=checkpoint)
-    report = f'weights of {path}'
-    if missing:
-        report += f', but {len(missing)} keep their initial values ({", ".join(missing[:MAX_LISTED])}, ...)'
-    return network, report + (f'; {len(unused)} of the file are not used' if unused else '')
+    if not strict:
+        return network, (f'weights of {path}; {len(missing)} of the network keep their initial values, and '
+                         f'{len(unused)} of the file are not used')
+    return network, f'weights of {path}'
 
 
 def load_network(file: str, param_key: str | None = None) -> nn.Module:
@@ -96,6 +84,10 @@ def load_network(file: str, param_key: str | None = None) -> nn.Module:
 
 def make_teacher(opt: Mapping[str, Any]) -> tuple[nn.Module, str]:
     """Build the teacher: trained, frozen, in eval mode. Returns it with the report of ``make_network``."""
+    block, path = opt['network_t'], opt['path'].get('pretrain_network_t')
+    if path is not None and getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False):
+        raise UserError(f'path.pretrain_network_t: {path}: {block["type"]} brings its weights by network_t.file; set '
+                        'this to null')
     teacher, report = make_network(opt, 't')
     if report is None:
         raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
@@ -103,39 +95,23 @@ def make_teacher(opt: Mapping[str, Any]) -> tuple[nn.Module, str]:
 
 
 def check_upscale(opt: Mapping[str, Any], label: str, network: nn.Module, upscale: int | None = None) -> None:
-    """Check that ``network_<label>`` has the option file's scale.
-
-    Args:
-        opt: all options.
-        upscale: the network's factor; None: that of its view or of a probe.
-
-    Raises:
-        UserError: it has another.
-    """
+    """Check that ``network_<label>``, whose factor is found out where it is None, has the option file's scale."""
     where, scale = f'network_{label}', opt['scale']
     if upscale is None:
         try:
             upscale = staged_view(network).upscale if has_view(network) else probe_network(network).upscale
         except UserError as error:
             raise UserError(f'{where}: {error}') from None
-    if upscale == scale:
-        return
-    parameters = inspect.signature(type(network)).parameters
-    option = 'scale' if 'scale' in parameters and 'upscale' not in parameters else 'upscale'
-    made = f', which {type(network).__name__} makes,' if opt[where].get(option) == scale else ''
-    raise UserError(f'{where}.{option}: {upscale}{made} is not the scale: {scale} of the option file')
+    if upscale != scale:
+        option = 'scale' if 'scale' in opt[where] else 'upscale'
+        raise UserError(f'{where}.{option}: {upscale} is not the scale: {scale} of the option file, by which '
+                        f'{type(network).__name__} must super-resolve')
 
 
 def check_image(opt: Mapping[str, Any], label: str, network: nn.Module, view: StagedView | None = None) -> None:
     """Check that ``network_<label>`` makes of an RGB image one that is ``scale`` times as large, and so does its view.
 
-    Args:
-        opt: all options.
-        network: on any device.
-        view: of the network, cut as it is used; None leaves the comparison out.
-
-    Raises:
-        UserError: it does not, or fails; or network and view make different images.
+    The view is cut as it is used; None leaves the comparison out. Any difference or failure is a ``UserError``.
     """
     where, kind = f'network_{label}', type(network).__name__
     multiple = size_multiple(network) if view is None else view.size_multiple
@@ -143,23 +119,48 @@ def check_image(opt: Mapping[str, Any], label: str, network: nn.Module, view: St
     height = side + -side % multiple
     width = height + multiple
     lq = trial_images(1, height, width, like=network)
-    try:
-        with in_eval_mode(network):
-            output = network(lq.clone())
-            shape = tuple(output.shape)
-    except UserError:
-        raise
-    except Exception as error:  # any network, any failure
-        raise UserError(f'{where}: {kind} fails on an image of {width}x{height} ({reason_of(error)})') from None
-    expected = (1, 3, height * opt['scale'], width * opt['scale'])
-    if shape != expected:
-        raise UserError(f'{where}: {kind} makes {shape} of an RGB image {tuple(lq.shape)}; at scale: '
-                        f'{opt["scale"]} it must be {expected}')
-    if not torch.isfinite(output).all():
-        raise UserError(f'{where}: {kind} makes values that are not finite of an image; correct its sizes or its '
-                        'weights')
-    if view is not None and has_view(network):
+    with in_eval_mode(network):
         try:
-            check_view(view, network, lq, output)
-        except StagedViewError as error:
-            raise StagedViewError(f'{where}: {error}') from None
+            output = network(lq.clone())
+        except UserError:
+            raise
+        except Exception as error:  # any network, any failure
+            raise UserError(f'{where}: {kind} fails on an image of {width}x{height} ({reason_of(error)})') from None
+        expected = (1, 3, height * opt['scale'], width * opt['scale'])
+        if output.shape != expected:
+            raise UserError(f'{where}: {kind} makes {tuple(output.shape)} of an RGB image {tuple(lq.shape)}; at scale: '
+                            f'{opt["scale"]} it must be {expected}')
+        if not torch.isfinite(output).all():
+            raise UserError(f'{where}: {kind} makes values that are not finite of an image; correct its sizes or its '
+                            'weights')
+        if view is None or not has_view(network):
+            return
+        try:
+            mistake = _mistake_of_view(view, network, lq, output)
+        except Exception as error:  # any view, any failure
+            mistake = f'fails where the network does not ({reason_of(error)}); fix the function that makes it'
+    if mistake:
+        raise StagedViewError(f'{where}: the staged view of {type(view.network).__name__} {mistake}')
+
+
+def _mistake_of_view(view: StagedView, network: nn.Module, lq: torch.Tensor, output: torch.Tensor) -> str | None:
+    """How a view differs from its network in the image (N, 3, H', W') of lq (N, 3, H, W), or in what it declares."""
+    passed = view.forward_features(lq)
+    feature = passed.features[0]
+    for name, block in view.blocks.items():
+        block_input, before = feature, feature.clone()
+        feature = block(feature)
+        if not torch.equal(block_input, before):
+            return f'has a block, {name}, that writes into its input, which losses use; let it work on a copy'
+    expected = (len(lq), view.num_feat, *lq.shape[-2:])
+    for name, feature in zip(['the head', *(stage[-1] for stage in view.stages)], passed.features, strict=True):
+        if feature.shape != expected:
+            return (f'has features {tuple(feature.shape)} after {name} for an lq {tuple(lq.shape)}; with num_feat: '
+                    f'{view.num_feat} they must be {expected}')
+    if passed.output.shape != output.shape:
+        return f'makes {tuple(passed.output.shape)} where the network makes {tuple(output.shape)}; fix its tail'
+    difference = (passed.output - output).abs().max()
+    if not difference <= max(tolerance(output), (network(lq.clone()) - output).abs().max()):  # some are never the same
+        return (f'does not match the network: their images differ by up to {difference.item():.3g}; compare head, '
+                'blocks and tail with its forward')
+    return None

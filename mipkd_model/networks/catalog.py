@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, command, near_miss
@@ -133,7 +133,5 @@ def how_to_get_weights(path: str | PurePath) -> str:
     if run is None:
         return 'Correct the path; it is relative to the folder the command is started in'
     file = f'options/{run[1]}.yml'
-    if Path(file).is_file():
-        return f'Train it first: {command("mipkd", "train", "-opt", file)}'
-    return ('Train it first; its option file is written by: '
+    return (f'Train it first: {command("mipkd", "train", "-opt", file)}; where that file is missing, it is written by: '
             f'{command("mipkd", "options", "write", "--name", run[1], "--out", file)}')

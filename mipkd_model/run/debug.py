@@ -22,5 +22,5 @@ def set_up_debug(opt: dict[str, Any]) -> None:
 
 def debug_note(name: str) -> str:
     """A line on the debug mode for a run of that name; empty where it is none."""
-    return (f'name: {name} runs in debug mode, as all names that begin with debug_: it prints each iteration, saves '
-            f'and validates every {FREQ}, and writes nothing for TensorBoard' if is_debug(name) else '')
+    return (f'name: {name} runs in debug mode: it prints each iteration, saves and validates every {FREQ}, and writes '
+            'nothing for TensorBoard' if is_debug(name) else '')

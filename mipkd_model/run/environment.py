@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import cv2
@@ -34,7 +34,8 @@ def report() -> str:
         'GPUs': lambda: ', '.join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or 'none',
         'CPU': lambda: f'{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, '
                        f'{torch.get_num_threads()} threads of torch, {cv2.getNumThreads()} of OpenCV',
-        'packages': lambda: ', '.join(filter(None, map(_package, PACKAGES))),
+        'packages': lambda: ', '.join(f'{one.name} {one.version}' for name in PACKAGES
+                                      for one in distributions(name=name)),
         'command': lambda: shlex.join([Path(sys.argv[0]).name or 'python', *sys.argv[1:]]), 'folder': os.getcwd,
         'variables': lambda: ', '.join(f'{name}={value}' for name, value in sorted(os.environ.items())
                                        if name.startswith(VARIABLES))}
@@ -50,27 +51,18 @@ def _found(find: Callable[[], object]) -> str:
 
 def anonymous(text: str) -> str:
     """A text in which home folders are ``~``."""
-    home = os.path.expanduser('~').rstrip('/')
-    own = rf'{re.escape(home)}(?![\w.-])|' if home not in ('', '~') else ''  # unknown, or the root of all
-    return re.sub(rf'{own}(?<![\w.])/(?:home|Users)/[^/\s:\'"]+', '~', text)
+    home = os.path.expanduser('~').rstrip('/') or '~'
+    return re.sub(rf'{re.escape(home)}(?![\w.-])|(?<![\w.])/(?:home|Users)/[^/\s:\'"]+', '~', text)
 
 
 def commit_of(folder: Path) -> str:
-    """', commit 0123456789ab', 'with changes' where files differ from it; empty without git or a repository of it."""
-    def git(*args: str) -> str:
-        return subprocess.run(['git', *args], cwd=folder, capture_output=True, check=True, text=True, timeout=5,
-                              env={**os.environ, 'GIT_OPTIONAL_LOCKS': '0'}).stdout.strip()
+    """', commit 0123456789ab' of a repository, 'with changes' where files differ from it; empty without one."""
+    command = ['git', 'describe', '--always', '--exclude=*', '--abbrev=12', '--dirty= with changes']
     try:
         # A copy that was installed may lie inside the repository of another project.
-        git('ls-files', '--error-unmatch', 'mipkd_model/__init__.py')
-        changed = git('status', '--porcelain', '--untracked-files=no')
-        return f', commit {git("rev-parse", "--short=12", "HEAD")}{" with changes" if changed else ""}'
+        subprocess.run(['git', 'ls-files', '--error-unmatch', 'mipkd_model/__init__.py'], cwd=folder, check=True,
+                       capture_output=True, timeout=5)
+        found = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True, timeout=5)
+        return f', commit {found.stdout.strip()}'
     except (OSError, subprocess.SubprocessError):
-        return ''
-
-
-def _package(name: str) -> str:
-    try:
-        return f'{name} {version(name)}'
-    except PackageNotFoundError:
         return ''

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +14,7 @@ from mipkd_arch.base.errors import UserError
 
 from basicsr.utils.dist_util import master_only
 
-from ..base.files import atomic_write
-from ..base.locks import lock
+from ..base.files import atomic_write, lock
 from .states import states_in
 
 LOCK = '.running'
@@ -28,7 +28,8 @@ def make_exp_dirs(opt: dict[str, Any]) -> None:
     """As BasicSR's: a folder that exists keeps all its files, under another name.
 
     Raises:
-        UserError: another run uses it, or it cannot be made.
+        UserError: another run uses it.
+        OSError: it cannot be made.
     """
     root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     mkdir_and_rename(root)
@@ -41,7 +42,7 @@ def make_missing(paths: dict[str, Any]) -> None:
     """Make those of a run's folders that do not exist."""
     for key in ('models', 'training_states', 'log', 'visualization'):
         if key in paths:
-            _make(Path(paths[key]))
+            os.makedirs(paths[key], exist_ok=True)
 
 
 @master_only
@@ -53,17 +54,12 @@ def mkdir_and_rename(folder: str | os.PathLike) -> None:
             occupy(folder)
             clear_remains(folder, folder / 'models', folder / 'training_states')
             release(folder)
-        new, number = folder.with_name(f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}'), 1
-        while os.path.lexists(new):
-            number += 1
-            new = new.with_name(f'{new.name.removesuffix(f"_{number - 1}")}_{number}')
+        name = f'{folder.name}{ARCHIVED}{time.strftime("%Y%m%d_%H%M%S")}'
+        names = chain([name], (f'{name}_{number}' for number in count(2)))
+        new = next(path for path in map(folder.with_name, names) if not os.path.lexists(path))
         print(f'{folder}: {_content(folder)} and is moved to {new.name} now.', flush=True)
-        try:
-            folder.rename(new)
-        except OSError as error:
-            raise UserError(f'{folder}: exists, and cannot be renamed ({error.strerror}); give the run another name, '
-                            'or check the permissions of the folder') from None
-    _make(folder)
+        folder.rename(new)
+    folder.mkdir(parents=True)
 
 
 def _content(folder: Path) -> str:
@@ -80,24 +76,14 @@ def note_of_move(opt: dict[str, Any]) -> str:
             'resume it give --auto_resume, to keep it in place choose another name')
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{folder}: cannot be made ({error.strerror}); check free space and permissions') from None
-
-
 def occupy(folder: str | os.PathLike) -> None:
     """Claim an experiment's folder for this process until it ends, in whatever way.
 
     Raises:
-        UserError: another process has it, or it cannot be written to.
+        UserError: another process has it.
+        OSError: it cannot be written to.
     """
-    try:
-        file = open(Path(folder, LOCK), 'a+')
-    except OSError as error:
-        raise UserError(f'{folder}: cannot be written to ({error.strerror}); check free space and '
-                        'permissions') from None
+    file = open(Path(folder, LOCK), 'a+')
     if not lock(file):
         file.close()
         raise UserError(f'{folder}: another process is training in it; wait until it ends, stop it, or give this run '

@@ -4,10 +4,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
+
 import basicsr.utils.logger
 from basicsr.utils.dist_util import get_dist_info
 
-from .debug import is_debug
+from ..evaluation.provenance import device_name
+from ..schema.training import active_losses
+from ..training.precision import uses_bf16
 
 FILE_ONLY = {'build_dataset', 'build_dataloader', 'build_network', 'build_loss', 'build_model'}
 """Functions of BasicSR that repeat what other lines of the log tell."""
@@ -16,28 +20,7 @@ UNTRUE = 'Multiple validation datasets are *only* supported by SRModel.'
 
 
 class ForFile(str):
-    """A text for the log's file, instead of which the screen shows ``screen``, or, if that is empty, nothing."""
-    screen = ''
-
-    @classmethod
-    def of(cls, text: str, screen: str) -> ForFile:
-        """Such a text with another one for the screen."""
-        made = cls(text)
-        made.screen = screen
-        return made
-
-
-class _Screen(logging.StreamHandler):
-    """Standard error, without what is meant for the file."""
-
-    def filter(self, record: logging.LogRecord) -> Any:
-        hidden = isinstance(record.msg, ForFile) and not record.msg.screen
-        return not (hidden or record.levelno == logging.INFO and record.funcName in FILE_ONLY)
-
-    def format(self, record: logging.LogRecord) -> str:
-        if isinstance(record.msg, ForFile):
-            record = logging.makeLogRecord({**vars(record), 'msg': record.msg.screen})
-        return super().format(record)
+    """A text that is in the log's file, and not on the screen."""
 
 
 def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
@@ -50,7 +33,9 @@ def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
     known[logger_name] = True
     logger.propagate = False
     logger.addFilter(lambda record: record.msg != UNTRUE)
-    handlers: list[logging.Handler] = [_Screen()]
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    handlers[0].addFilter(lambda record: not isinstance(record.msg, ForFile) and (
+        record.levelno > logging.INFO or record.funcName not in FILE_ONLY))
     if get_dist_info()[0] != 0:
         logger.setLevel(logging.ERROR)
     elif log_file is not None:
@@ -62,11 +47,41 @@ def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
     return logger
 
 
-class MessageLogger(basicsr.utils.logger.MessageLogger):
+def message_logger(opt: dict[str, Any], start_iter: int = 1, tb_logger: Any = None) -> Any:
     """BasicSR's, but its estimate of the time left counts the iteration that was made, too."""
+    logger = basicsr.utils.logger.MessageLogger(opt, start_iter, tb_logger)
+    logger.max_iters += 1
+    return logger
 
-    def __init__(self, opt: dict[str, Any], start_iter: int = 1, tb_logger: Any = None) -> None:
-        super().__init__(opt, start_iter, tb_logger)
-        self.max_iters = int(opt['train']['total_iter']) + 1
-        # It shows five letters of the name, and writes nothing for TensorBoard if 'debug' is in them.
-        self.exp_name = opt['name'][:5] if is_debug(opt['name']) else opt['name'][:5].replace('debug', 'debu')
+
+def summary(opt: dict[str, Any]) -> str:
+    """Name, folder, losses, length, schedule and device of a run, a line each.
+
+    Args:
+        opt: all options, complete; those of BasicSR's other models may lack any of them.
+    """
+    table, device = opt.get('table') or {}, torch.device('cuda' if opt['num_gpu'] else 'cpu')
+    method = ', '.join(str(table[name]) for name in ('method', 'pair') if name in table)
+    kind = ('training' if opt['is_train'] else 'test') + (f' ({method}, x{opt["scale"]})' if method else '')
+    lines = [f'{opt["name"]}: {kind} in {opt["path"]["log"]}, whose log has all options and the environment']
+    precision = 'fp32'
+    if opt['is_train']:
+        lines += _training_lines(opt)
+        precision = opt['train'].get('precision', 'auto')
+        if precision != 'tf32':
+            precision = 'bf16' if uses_bf16(precision, device) else 'fp32'
+    return '\n'.join([*lines, f'  device: {device_name(device)}, {precision}'])
+
+
+def _training_lines(opt: dict[str, Any]) -> list[str]:
+    train, data = opt['train'], opt['datasets']['train']
+    losses = [f'{name.removesuffix("_opt")} {block["type"]} x {block.get("loss_weight", 1)}'
+              for name, block in active_losses(train).items()]
+    start = f', from iteration {opt["start_iter"]:,} on' if opt.get('start_iter') else ''
+    size = f' of {data["gt_size"]}x{data["gt_size"]}' if data.get('gt_size') else ''
+    ranks = f' on each of {opt["world_size"]} ranks' if opt['world_size'] > 1 else ''
+    lines = [f'  losses: {", ".join(losses)}', f'  length: {int(train["total_iter"]):,} iterations{start} of '
+             f'{data.get("batch_size_per_gpu")} crops{size}{ranks}']
+    blocks = [', '.join(str(value) if name == 'type' else f'{name} {value}' for name, value in train[key].items())
+              for key in ('optim_g', 'scheduler') if train.get(key)]
+    return [*lines, f'  schedule: {"; ".join(blocks)}']

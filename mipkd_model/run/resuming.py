@@ -17,14 +17,19 @@ def resume_from_state(opt: dict[str, Any]) -> None:
     """Find the state that a run resumes from, and set ``path.resume_state`` and ``start_iter``; without one, nothing.
 
     Only the state is read on resuming, so ``path.pretrain_network_g`` becomes null. A run that was given no
-    ``manual_seed`` has drawn one, which is in its states.
+    ``manual_seed`` has drawn one, which is in its states. BasicSR's own models resume as BasicSR does it.
 
     Raises:
         UserError: the state cannot be read, or is of a run with other options.
     """
     path, found = opt['path'], None
     if opt['model_type'] != 'MiPKDModel':
-        _resume_basicsr_model(opt)
+        if opt['auto_resume']:
+            newest = newest_before(path['training_states'])
+            path['resume_state'] = newest and str(newest)
+        if path.get('resume_state'):
+            opt['start_iter'] = read_any_state(opt)['iter']
+            check_resume(opt, opt['start_iter'])
         return
     if opt['auto_resume']:
         found = newest_state(path['training_states'], lambda text: _print(opt, text))
@@ -41,17 +46,6 @@ def resume_from_state(opt: dict[str, Any]) -> None:
     check_same_run(opt, state, file)
     path.update(resume_state=str(file), pretrain_network_g=None)
     opt['start_iter'] = state['iter']
-
-
-def _resume_basicsr_model(opt: dict[str, Any]) -> None:
-    """As BasicSR's ``load_resume_state`` finds the states of its own models, which have no checksum."""
-    path = opt['path']
-    if opt['auto_resume']:
-        newest = newest_before(path['training_states'])
-        path['resume_state'] = newest and str(newest)
-    if path.get('resume_state'):
-        opt['start_iter'] = read_any_state(opt)['iter']
-        check_resume(opt, opt['start_iter'])
 
 
 def read_any_state(opt: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,22 +71,19 @@ def check_same_run(opt: Mapping[str, Any], state: Mapping[str, Any], file: str |
     """
     now, total = identity(opt), opt['train']['total_iter']
     unseen = unseen_changes(state['identity'], now, state['iter']) if state['iter'] <= total else set()
-    for path, before, given in differences(state['identity'], now):
+    for path, *values in differences(state['identity'], now):
         if path not in unseen:
-            raise UserError(f'{path}: {_shown(given)}, but {file} is of a run with {_shown(before)}. Set it back (the '
-                            "option file is in the experiment's folder), or start another run, with another name, from "
-                            f'the weights models/net_g_{state["iter"]}.pth by path.pretrain_network_g')
+            before, given = ('null' if value is None else shown(value) for value in values)
+            raise UserError(f'{path}: {given}, but {file} is of a run with {before}. Set it back (the option file is '
+                            "in the experiment's folder), or start another run, with another name, from the weights "
+                            f'models/net_g_{state["iter"]}.pth by path.pretrain_network_g')
     if state['iter'] > total:
         raise UserError(f'train.total_iter: {total}, but {file} is of iteration {state["iter"]}; '
                         'give a larger number to continue training')
 
 
 def check_same_samples(expected: Mapping[str, Any] | None, found: Mapping[str, Any], where: str) -> None:
-    """Check that the training data are those of the state; ``None`` is not compared.
-
-    Raises:
-        UserError: they are not, so the samples that are left would not be those that were left.
-    """
+    """Raise a UserError where the training data are not those of the state; ``None`` is not compared."""
     if expected is not None and expected != found:
         raise UserError(f'{where}: holds {found["images"]} images, which are not the {expected["images"]} that the run '
                         'was trained on until now; give it the same data, or start another run')
@@ -101,7 +92,3 @@ def check_same_samples(expected: Mapping[str, Any] | None, found: Mapping[str, A
 def _print(opt: Mapping[str, Any], text: str) -> None:
     if opt['rank'] == 0:
         print(f'--auto_resume: {text}', flush=True)
-
-
-def _shown(value: Any) -> str:
-    return 'null' if value is None else shown(value)

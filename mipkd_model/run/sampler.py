@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ class TrainingOrder(Sampler[Sample]):
     """Keys of the samples that one rank reads in iterations ``start_iter`` to ``total_iter``.
 
     The sequence runs through all images in passes, each shuffled on its own, or in their order without ``shuffle``;
-    batches are cut from it without regard to passes, so nothing is dropped. Of each iteration's samples, rank r takes
-    the r-th part, of ``batch_size``.
+    batches are cut from it without regard to passes. Of each iteration's samples, rank r takes the r-th part, of
+    ``batch_size``.
     """
 
     def __init__(self, num_images: int, batch_size: int, total_iter: int, start_iter: int = 0, seed: int = 0,
@@ -57,7 +56,6 @@ class TrainingOrder(Sampler[Sample]):
                 yield Sample(images[index], self.seed, position)
 
     def _images(self, number: int) -> Sequence[int]:
-        """Indices of the images of a pass, in its order."""
         if not self.shuffle:
             return range(self.num_images)
         generator = torch.Generator().manual_seed(seed_of('order', self.seed, number))
@@ -89,8 +87,8 @@ def samples_of(dataset: Any) -> dict[str, Any]:
 class Prefetcher:
     """In place of BasicSR's ``CPUPrefetcher`` and ``CUDAPrefetcher``, which start all workers twice.
 
-    The latter also copies batches on a stream of its own and does not tell PyTorch's allocator, which may reuse their
-    memory during the step. MiPKDModel's own copies from pinned memory do not wait either.
+    The latter also copies batches on a stream of its own without telling PyTorch's allocator, which may reuse their
+    memory during the step.
     """
 
     def __init__(self, loader: DataLoader, opt: dict[str, Any] | None = None) -> None:
@@ -124,10 +122,8 @@ def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> 
                 dataset = SeededDataset(dataset)
             train_loader = build_dataloader(dataset, block, sampler=order, **common)
             train_loader.worker_init_fn = outlast_signals  # instead of seeding them: each sample has a seed
-            count = total_iter * batch_size * opt['world_size']
             logger.info(f'Training on {len(dataset)} images: {total_iter} iterations of {batch_size} x '
-                        f'{opt["world_size"]} samples, {math.ceil(count / len(dataset))} passes over the images; '
-                        'the log counts all of them as epoch 0.')
+                        f'{opt["world_size"]} samples; the log counts all passes over the images as epoch 0.')
         else:
             val_loaders.append(build_dataloader(dataset, block, sampler=None, **common))
             logger.info(f'Validation on {len(dataset)} images of {block["name"]}.')

@@ -1,6 +1,6 @@
 """Checkpoints and training states of a run, and how it resumes from them."""
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import network_record
 
 from basicsr.utils import get_root_logger
@@ -26,8 +26,7 @@ from .states import newest_before, write_state
 KEEP_STATES = 3
 """Default of ``logger.keep_states``."""
 CHECKPOINT_KEYS = {'net_g': 'params', 'net_g_ema': 'params_ema'}
-GROUP_VALUES = {'params', 'lr', 'initial_lr'}
-SCHEDULE_VALUES = {'last_epoch', '_step_count', '_last_lr', 'base_lrs'}
+VALUES = {'params', 'lr', 'initial_lr', 'last_epoch', '_step_count', '_last_lr', 'base_lrs'}
 """What a group of an optimizer, and a schedule, have that is not an option."""
 
 
@@ -39,19 +38,10 @@ class Saver:
     again after, with the best values; a run that ended in between starts with that validation.
 
     Args:
-        opt: all options.
         networks: what is saved, by name: 'net_g', 'net_g_ema' where there is an average, and ``Distiller.parts``.
-        optimizers: of the training.
-        schedulers: of the learning rate.
         guard: its count of consecutive skipped steps is saved.
         validator: its best values and the teacher's scores are saved.
         identity: of the run, see ``training.identity``.
-
-    Attributes:
-        iteration (int): the last one that was trained.
-        saved (int | None): iteration of the newest state.
-        validation_pending (bool): the newest state was written before the validation of its iteration.
-        resumed_at (int | None): iteration of the state that this process has loaded.
     """
 
     def __init__(self, opt: dict[str, Any], networks: dict[str, nn.Module], optimizers: Sequence[Optimizer],
@@ -59,9 +49,10 @@ class Saver:
                  identity: dict[str, Any]) -> None:
         self.opt, self.networks, self.optimizers, self.schedulers = opt, networks, optimizers, schedulers
         self.guard, self.validator, self.identity = guard, validator, identity
-        self.iteration, self.validation_pending = 0, False
-        self.saved: int | None = None
-        self.resumed_at: int | None = None
+        self.iteration = 0  # the last one that was trained
+        self.validation_pending = False  # the newest state was written before the validation of its iteration
+        self.saved: int | None = None  # iteration of the newest state
+        self.resumed_at: int | None = None  # iteration of the state that this process has loaded
 
     def begin_iteration(self) -> None:
         """Finish the iteration before: write its state again after its validation, and stop where a signal came."""
@@ -72,8 +63,7 @@ class Saver:
     def save(self, iteration: int) -> None:
         """Save state and checkpoint; ``iteration`` -1 is the end of the run.
 
-        Raises:
-            UserError: weights are not finite, or a file cannot be written.
+        Raises a UserError where weights are not finite, or a file cannot be written.
         """
         self.guard.check_weights(iteration)
         if iteration == -1:
@@ -81,7 +71,7 @@ class Saver:
         else:
             frequency = (self.opt.get('val') or {}).get('val_freq') or float('inf')
             self.iteration, self.validation_pending = iteration, iteration % frequency == 0
-        if iteration != -1 or self.saved != self.iteration:
+        if self.saved != self.iteration or iteration != -1:
             self._write_state()
         self.save_checkpoint(iteration)
         if iteration == -1 and any_rank(asked_to_stop() is not None):
@@ -109,11 +99,7 @@ class Saver:
                 **network_record(self.opt['network_g'], self.opt['scale'])}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Load what ``state`` gave.
-
-        Raises:
-            UserError: it does not fit this run.
-        """
+        """Load what ``state`` gave; a UserError where it does not fit this run."""
         try:
             self._load(state)
         except Exception as error:  # of any part of a state
@@ -123,13 +109,11 @@ class Saver:
     def _load(self, state: dict[str, Any]) -> None:
         for saved, optimizer in zip(state['optimizers'], self.optimizers, strict=True):
             for group, own in zip(saved['param_groups'], optimizer.param_groups, strict=True):
-                _keep_options(group, own, GROUP_VALUES)
-                _check_numbers([group['lr'], group['initial_lr']])
+                _keep_options(group, own)
             optimizer.load_state_dict(saved)
             adopt_layout(optimizer)
         for saved, scheduler in zip(state['schedulers'], self.schedulers, strict=True):
-            _keep_options(saved, scheduler.state_dict(), SCHEDULE_VALUES)
-            _check_numbers([saved['last_epoch'], *saved['_last_lr'], *saved['base_lrs']])
+            _keep_options(saved, scheduler.state_dict())
             scheduler.load_state_dict(saved)
         if self.networks.keys() != state['weights'].keys():
             raise KeyError(f'it has {", ".join(state["weights"])}; the run has {", ".join(self.networks)}')
@@ -160,9 +144,9 @@ class Saver:
         try:
             yield
         except UserError as error:
-            newest = newest_before(self.opt['path'].get('training_states'))
-            kept = f'the newest state is {newest}' if newest else 'there is no state'
-            raise UserError(f'{error} The run stops at iteration {self.iteration}; {kept}') from None
+            newest = newest_before(self.opt['path'].get('training_states')) or 'none'
+            raise UserError(f'{error} The run stops at iteration {self.iteration}; the newest state is '
+                            f'{newest}') from None
 
     def _stop(self) -> NoReturn:
         number = asked_to_stop() or signal.SIGTERM  # it may have been another process that was asked
@@ -170,17 +154,10 @@ class Saver:
             self.save(self.iteration)
             self._finish_validation()
         get_root_logger().warning(f'Stopped after iteration {self.iteration}, which is saved; the same command with '
-                                  '--auto_resume resumes from there.' if self.iteration else
-                                  'Stopped before the first iteration.')
+                                  '--auto_resume resumes from there.')
         raise Stopped(number)
 
 
-def _keep_options(saved: dict[str, Any], own: dict[str, Any], values: set[str]) -> None:
-    """Replace all but ``values`` by what the option file says, which the identity has found to be the same."""
-    saved.update({name: value for name, value in own.items() if name not in values})
-
-
-def _check_numbers(numbers: Iterable[Any]) -> None:
-    for number in numbers:
-        if type(number) not in (int, float) or not 0 <= number < float('inf'):
-            raise ValueError(f'{shown(number)} is not a number of at least 0')
+def _keep_options(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """Replace options by those of the option file, which the identity has found to be the same."""
+    saved.update({name: value for name, value in own.items() if name not in VALUES})

@@ -4,6 +4,7 @@ Then a run may resume with it: with one more period, or milestones that are stil
 """
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,10 +15,9 @@ from ..losses.schedule import WeightSchedule
 
 SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
               'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
-PATH = 'train.scheduler.'
+RATES = 'train.scheduler.'
 WARM_UP = 'train.warmup_iter'
-WEIGHT = re.compile(r'train\.(\w+_opt)\.schedule\.(\w+)')
-CONSTANT = WeightSchedule.model_construct(start_factor=1., end_factor=1.)
+BLOCK = re.compile(rf'{RATES}|{WARM_UP}|train\.\w+_opt\.schedule\.')
 
 
 def unseen_changes(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
@@ -30,26 +30,21 @@ def unseen_changes(before: Mapping[str, Any], now: Mapping[str, Any], iterations
     """
     changed = {path for path in {**before, **now} if before.get(path) != now.get(path)}
     same: set[str] = set()
-    rates = {path for path in changed if path.startswith(PATH) or path == WARM_UP}
-    try:
-        if rates and _rates(before, iterations) == _rates(now, iterations):
-            same |= rates
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError):
-        pass  # no schedule, or not as long
-    was, is_now = _weight_schedules(before), _weight_schedules(now)
-    for name in {match[1] for path in changed if (match := WEIGHT.fullmatch(path))}:
-        pair = was.get(name, CONSTANT), is_now.get(name, CONSTANT)
-        try:
-            if all(pair[0].factor(step) == pair[1].factor(step) for step in range(1, iterations + 1)):
-                same |= {path for path in changed if path.startswith(f'train.{name}.schedule.')}
-        except (ArithmeticError, KeyError, TypeError):
-            continue  # no schedule
+    for block in {match[0] for path in changed if (match := BLOCK.match(path))}:
+        with suppress(Exception):  # no schedule, or not as long
+            if _values(before, block, iterations) == _values(now, block, iterations):
+                same |= {path for path in changed if path.startswith(block)}
     return same
 
 
-def _rates(identity: Mapping[str, Any], iterations: int) -> list[float]:
-    block = {path.removeprefix(PATH): value for path, value in identity.items() if path.startswith(PATH)}
-    return learning_rates(block, identity.get(WARM_UP, -1), iterations)
+def _values(identity: Mapping[str, Any], block: str, iterations: int) -> list[float]:
+    """Learning rates, or factors of a loss's weight, of all steps."""
+    name = RATES if block == WARM_UP else block
+    options = {path.removeprefix(name): value for path, value in identity.items() if path.startswith(name)}
+    if name == RATES:
+        return learning_rates(options, identity.get(WARM_UP, -1), iterations)
+    schedule = WeightSchedule.model_construct(**(options or {'start_factor': 1., 'end_factor': 1.}))
+    return [schedule.factor(step) for step in range(1, iterations + 1)]
 
 
 def learning_rates(block: Mapping[str, Any], warm_up: int, iterations: int) -> list[float]:
@@ -72,12 +67,3 @@ def learning_rates(block: Mapping[str, Any], warm_up: int, iterations: int) -> l
             group['lr'] = group['initial_lr'] / warm_up * (step + 1)
         rates.append(group['lr'])
     return rates
-
-
-def _weight_schedules(identity: Mapping[str, Any]) -> dict[str, WeightSchedule]:
-    blocks: dict[str, dict[str, Any]] = {}
-    for path, value in identity.items():
-        if (match := WEIGHT.fullmatch(path)) and match[2] in WeightSchedule.model_fields:
-            blocks.setdefault(match[1], {})[match[2]] = value
-    # Not validated, for an identity may be from any file.
-    return {name: WeightSchedule.model_construct(**block) for name, block in blocks.items()}

@@ -9,9 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import queues
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 from mipkd_arch.base.errors import reason_of
 from mipkd_arch.base.failures import failure_of_machine
@@ -29,22 +28,14 @@ class Stopped(SystemExit):
         super().__init__(128 + number)
 
 
-@dataclass
-class _Request:
-    """The signal that arrived, and whether somebody will save before the run is left."""
-    number: int | None = None
-    time: float = 0.0
-    can_wait: bool = False
-
-
-_request = _Request()
+_request = SimpleNamespace(number=None, time=0.0, can_wait=False)
+"""The signal that arrived, and whether somebody will save before the run is left."""
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Handle ``SIGNALS`` inside; one that is ignored, as under nohup, stays so."""
-    global _request
-    _request = _Request()
+    _request.number, _request.can_wait = None, False
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -80,7 +71,7 @@ def outlast_signals(worker: int | None = None) -> None:
 
     A terminal, torchrun or SLURM signals all processes, but without workers an iteration could not be finished.
     """
-    # Python's own hook only prints the error of a batch that cannot be sent, and the training waits without end.
+    # A private hook, in Python 3.10 to 3.14: by itself it only prints the error, and the training waits without end.
     queues.Queue._on_queue_feeder_error = staticmethod(_end_with_reason)  # type: ignore[attr-defined]
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)

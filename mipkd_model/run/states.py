@@ -16,10 +16,8 @@ FORMAT = 'mipkd state 1'
 FOOTER = b'\nmipkd state sha256 '
 FOOTER_SIZE = len(FOOTER) + 64 + 1
 NAME = re.compile(r'(\d+)\.state')
-KEYS = {'iter', 'epoch', 'optimizers', 'schedulers', 'weights', 'identity', 'best', 'validated', 'consecutive_skips',
-        'teacher_scores', 'samples'}
-FORMER_KEYS = {'row': 'consecutive_skips'}
-"""Names that the first version wrote, and what they are called now."""
+NEEDED = {'iter', 'optimizers', 'schedulers', 'weights', 'identity', 'best', 'validated', 'consecutive_skips'}
+FORMER_KEYS = {'row': 'consecutive_skips'}  # of the first version
 
 
 class StateError(WeightsError):
@@ -36,19 +34,14 @@ def states_in(folder: str | Path) -> dict[int, Path]:
 
 def newest_before(folder: str | Path | None, iteration: float = float('inf')) -> Path | None:
     """File of the newest state in a folder that is older than an iteration."""
-    states = states_in(folder) if folder else {}
-    return next((file for saved, file in states.items() if saved < iteration), None)
+    return next((file for saved, file in (states_in(folder) if folder else {}).items() if saved < iteration), None)
 
 
 def write_state(state: dict[str, Any], folder: str | Path, keep: int) -> Path:
     """Write ``<iter>.state`` with its checksum, and remove older states.
 
     The content is what ``torch.save`` writes, so that ``torch.load`` reads the file; the checksum is a line behind it.
-
-    Args:
-        state: plain data and tensors; ``iter`` is the iteration.
-        folder: of the states.
-        keep: number of states that stay: this one and the newest before it. Later ones are not touched.
+    ``keep`` states stay: this one and the newest before it. Later ones are not touched.
 
     Raises:
         UserError: it cannot be written; the states that were there stay.
@@ -77,20 +70,18 @@ def read_state(file: str | Path) -> dict[str, Any]:
     if footer != _footer(content):
         raise StateError(f'{file}: is damaged, its content does not have the checksum that was saved with it')
     state = load_plain(io.BytesIO(content), file)
-    if not isinstance(state, dict) or state.get('format') != FORMAT:
+    if state.get('format') != FORMAT:
         raise StateError(f'{file}: is not of the format {FORMAT!r}, which this version reads')
     state = {FORMER_KEYS.get(key, key): value for key, value in state.items()}
-    if missing := KEYS - state.keys():
-        raise StateError(f'{file}: has no {min(missing)}')
+    if missing := sorted(NEEDED - state.keys()):
+        raise StateError(f'{file}: has no {missing[0]}, which a resume needs')
     return state
 
 
 def newest_state(folder: str | Path, report: Callable[[str], Any] = print) -> tuple[Path, dict[str, Any]] | None:
     """File and content of the newest state that can be read; None where there is no state at all.
 
-    Args:
-        folder: of the states.
-        report: gets a sentence on each newer one that is broken.
+    ``report`` gets a sentence on each newer one that is broken.
 
     Raises:
         UserError: there are states, and none can be read.

@@ -5,25 +5,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mipkd_arch.base.option_types import (
-    Block,
-    Count,
-    Doc,
-    FileName,
-    FilePath,
-    Integer,
-    Mapped,
-    Switch,
-    Template,
-)
+from mipkd_arch.base.option_types import Block, Count, Doc, FileName, FilePath, Mapped, Text
 
 
 class DatasetOptions(Block):
     """What all datasets have."""
-    added = frozenset({'phase', 'scale'})
+    refused = {
+        'dataset_enlarge_ratio': 'samples are one endless sequence, without epochs',
+        'use_flip': 'flips are use_hflip, and those up and down and transposes use_rot',
+        'io_backend': 'PairedSRDataset sees by itself whether a path is a folder or an LMDB',
+        'meta_info_file': 'PairedSRDataset takes all images of the folders',
+        'filename_tmpl': 'PairedSRDataset finds lq images by the name of gt, with or without x and scale behind',
+        'phase': 'it follows from the name of the block',
+        'color': 'it gives images of one channel, but networks take RGB (metrics are on Y by test_y_channel: true)',
+        **dict.fromkeys(('mean', 'std'), 'networks take images in [0, 1], and outputs are compared with gt in it'),
+    }
     name: FileName = Field(description='Name of the dataset; each that is measured has its own.')
     type: Annotated[Any, Doc('PairedSRDataset or a dataset of BasicSR')] = Field(description='Class that reads it.')
-    pin_memory: Switch = Field(False, description='Keep batches in pinned memory, for faster copies to a GPU.')
+    pin_memory: bool = Field(False, description='Keep batches in pinned memory, for faster copies to a GPU.')
 
 
 class PairedOptions(DatasetOptions):
@@ -35,30 +34,30 @@ class PairedOptions(DatasetOptions):
 
 class LoaderOptions(Block):
     """How BasicSR's pipeline loads a dataset of training."""
-    use_shuffle: Switch = Field(True, description='Draw images at random; otherwise in their order.')
+    use_shuffle: bool = Field(True, description='Draw images at random; otherwise in their order.')
     batch_size_per_gpu: Count = Field(description='Crops in the batch of one process.')
-    num_worker_per_gpu: Annotated[Integer, Field(ge=0)] = Field(
+    num_worker_per_gpu: Annotated[int, Field(ge=0)] = Field(
         description='Worker processes that load for one training process; 0: itself.')
-    persistent_workers: Switch = Field(False, description='Keep workers between passes over the data.')
+    persistent_workers: bool = Field(False, description='Keep workers between passes over the data.')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(
         None, description='cpu: a thread keeps batches ready. cuda is accepted, and the same as null: batches from '
                           'pinned memory are copied to the GPU ahead in any case.')
-    num_prefetch_queue: Annotated[Integer, Field(ge=1, le=64)] = Field(
+    num_prefetch_queue: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description='Batches that prefetch_mode: cpu keeps.')
 
 
 class PairedSRTrainOptions(LoaderOptions, PairedOptions):
     """``datasets.train`` of type PairedSRDataset."""
     gt_size: Count = Field(description='Side of the crops of gt in pixels, a multiple of scale.')
-    use_hflip: Switch = Field(True, description='Augmentation: flip crops horizontally at random.')
-    use_rot: Switch = Field(True, description='Augmentation: flip crops vertically and transpose them, at random.')
+    use_hflip: bool = Field(True, description='Augmentation: flip crops horizontally at random.')
+    use_rot: bool = Field(True, description='Augmentation: flip crops vertically and transpose them, at random.')
 
 
 class PairedSRMeasuredOptions(PairedOptions):
     """``datasets.val`` and its like of type PairedSRDataset."""
-    dataroot_gt: Annotated[FilePath, Doc('a path', missing=(
-        '; images without gt are upsampled by type: SingleImageDataset, with io_backend: {type: disk}'
-    ))] = Field(description='Folder of images, or an LMDB (*.lmdb).')
+    dataroot_gt: Annotated[FilePath, Doc(
+        'a path (for images without gt set type: SingleImageDataset, with io_backend: {type: disk})')] = Field(
+        description='Folder of images, or an LMDB (*.lmdb).')
 
 
 class _FileOptions(Block):
@@ -69,13 +68,11 @@ class _FileOptions(Block):
 
 class PairedImageOptions(_FileOptions, PairedOptions):
     """BasicSR's PairedImageDataset."""
-    filename_tmpl: Template = Field('{}', description='Name of an lq image, made of that of its gt image.')
+    filename_tmpl: Text = Field('{}', description='Name of an lq image, made of that of its gt image.')
 
 
 class PairedImageTrainOptions(PairedImageOptions, PairedSRTrainOptions):
     """BasicSR's PairedImageDataset in ``datasets.train``."""
-    use_hflip: Switch = Field(description='Augmentation: flip crops horizontally at random.')
-    use_rot: Switch = Field(description='Augmentation: flip crops vertically and transpose them, at random.')
 
 
 class SingleImageOptions(_FileOptions, DatasetOptions):
@@ -95,13 +92,7 @@ class OtherTrainOptions(LoaderOptions, OtherOptions):
 
 
 def dataset_options(kind: str, is_training: bool, is_mipkd: bool) -> type[Block]:
-    """The options of a dataset.
-
-    Args:
-        kind: its ``type``.
-        is_training: it is ``datasets.train``.
-        is_mipkd: it is for MiPKDModel.
-    """
+    """The options of a dataset of that ``type``, in ``datasets.train`` or not, for MiPKDModel or another model."""
     known: dict[str, tuple[type[Block], type[Block]]] = {
         'PairedSRDataset': (PairedSRTrainOptions, PairedSRMeasuredOptions)}
     if is_mipkd:

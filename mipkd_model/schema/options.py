@@ -5,32 +5,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mipkd_arch.base.option_types import (
-    Block,
-    Count,
-    Doc,
-    FileName,
-    FilePath,
-    Integer,
-    Iterations,
-    Mapped,
-    Switch,
-    Text,
-)
+from mipkd_arch.base.option_types import Block, Count, Doc, FileName, FilePath, Iterations, Mapped, Text
 
 
 class OptionFile(Block):
     """What option files of trainings and tests have in common."""
+    refused = {'find_unused_parameters': 'distributed training finds by itself which weights an iteration leaves out'}
     name: FileName = Field(description='Name of the run and of its folder in experiments or results.')
     model_type: Annotated[Any, Doc('MiPKDModel')] = Field(
         description='Class that trains and tests. BasicSR\'s other models run, too; their options are checked as far '
                     'as BasicSR\'s pipeline reads them.')
-    scale: Annotated[Integer, Field(ge=1, le=64)] = Field(
+    scale: Annotated[int, Field(ge=1, le=64)] = Field(
         description='Size of gt over size of lq; 1: images are restored in their own size.')
-    num_gpu: Annotated[Literal['auto'] | Annotated[Integer, Field(ge=0)],
+    num_gpu: Annotated[Literal['auto'] | Annotated[int, Field(ge=0)],
                        Doc('auto or an integer of at least 0')] = Field(
         description='auto: all GPUs, one process for each by torchrun; 0: the CPU.')
-    manual_seed: Annotated[Integer, Field(ge=0, le=2**32 - 1)] | None = Field(
+    manual_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = Field(
         None, description='Random seed of all random choices; null: another one in each run.')
     plugins: Annotated[Any, Doc('a folder or a list of folders')] = Field(
         None, description='Folders of networks, losses, datasets, models and metrics of your own, in files '
@@ -68,16 +58,15 @@ class TableOptions(Block):
 
 class PathOptions(Block):
     """``path``."""
-    added = frozenset({'experiments_root', 'results_root', 'log', 'models', 'training_states', 'visualization'})
     pretrain_network_g: FilePath | None = Field(
         None, description='Weights that the student starts from, or that a test measures.')
-    strict_load_g: Switch = Field(True, description='false: load only the weights of equal name and shape.')
+    strict_load_g: bool = Field(True, description='false: load only the weights of equal name and shape.')
     param_key_g: Text | None = Field(
         None, description='Which weights of the checkpoint; null: params_ema or another average where there is one, '
                           'else params.')
     pretrain_network_t: FilePath | None = Field(
         None, description='Weights of the teacher, needed unless network_t brings its own.')
-    strict_load_t: Switch = Field(True, description='As strict_load_g, for the teacher.')
+    strict_load_t: bool = Field(True, description='As strict_load_g, for the teacher.')
     param_key_t: Text | None = Field(None, description='As param_key_g, for the teacher.')
     resume_state: FilePath | None = Field(
         None, description='Training state to resume from; --auto_resume finds the newest one of the run.')
@@ -87,19 +76,20 @@ class PathOptions(Block):
 
 class ValOptions(Block):
     """``val``, of trainings and tests."""
+    refused = {'window_size': 'images are padded by what the network needs in any case'}
     val_freq: Iterations | None = Field(None, description='Iterations between two validations; trainings need it.')
-    save_img: Switch = Field(False, description='Save the outputs.')
+    save_img: bool = Field(False, description='Save the outputs.')
     suffix: FileName | None = Field(
         None, description='End of the names of saved images; null: the name of the test.')
-    pbar: Switch | None = Field(None, description='Show a progress bar; null: on a terminal only.')
+    pbar: bool | None = Field(None, description='Show a progress bar; null: on a terminal only.')
     metrics: Annotated[Any, Doc('a mapping or null')] = Field(
         None, description='What is measured: metrics by names of your own.')
-    self_ensemble: Switch = Field(
+    self_ensemble: bool = Field(
         False, description='Self-ensemble: the mean over the 8 flips and rotations of each image.')
     tile: Count | None = Field(None, description='Side of the tiles that images are cut into, in lq pixels.')
-    tile_pad: Annotated[Integer, Field(ge=0)] | None = Field(
+    tile_pad: Annotated[int, Field(ge=0)] | None = Field(
         16, description='Overlap: lq pixels that a tile sees beyond its edge.')
-    check_teacher: Switch = Field(
+    check_teacher: bool = Field(
         True, description='Measure the teacher once before the training, and warn if it is worse than bicubic.')
 
 
@@ -113,9 +103,9 @@ class MetricOptions(Block):
     model_config = {'extra': 'allow'}
     type: Annotated[Any, Doc('calculate_psnr, calculate_ssim or another metric of BasicSR')] = Field(
         description='The metric.')
-    crop_border: Annotated[Integer, Field(ge=0)] = Field(
+    crop_border: Annotated[int, Field(ge=0)] = Field(
         0, description='Pixels at each edge that are left out; usually scale.')
-    test_y_channel: Switch = Field(False, description='Measure on Y of YCbCr, as papers do, instead of on RGB.')
+    test_y_channel: bool = Field(False, description='Measure on Y of YCbCr, as papers do, instead of on RGB.')
     better: Literal['higher', 'lower'] = Field('higher', description='Which values are better.')
 
 
@@ -134,12 +124,12 @@ class LoggerOptions(Block):
     gradients: Iterations | None = Field(
         None, description='Iterations between two measurements of each loss\'s gradient at the student: its norm, and '
                           'its cosine with that of the pixel loss, written to gradients.csv. null: none.')
-    use_tb_logger: Switch = Field(False, description='Log to TensorBoard, in tb_logger.')
-    wandb: WandbOptions | None = Field(None, description='Send that log to Weights & Biases.')
+    use_tb_logger: bool = Field(False, description='Log to TensorBoard, in tb_logger.')
+    wandb: Mapped | None = Field(None, description='Send that log to Weights & Biases.')
 
 
 class DistOptions(Block):
     """``dist_params``."""
     backend: Literal['auto', 'nccl', 'gloo'] = Field('auto', description='auto: nccl on GPUs, gloo on CPUs.')
-    port: Annotated[Integer, Field(ge=1, le=65535)] = Field(
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
         29500, description='Port of the first process; for SLURM only.')

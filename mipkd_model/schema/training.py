@@ -8,17 +8,13 @@ from pydantic import Field, model_validator
 
 from mipkd_arch.base.option_types import (
     MAX_ITERATIONS,
-    Ascending,
     Block,
     Count,
     Decay,
     Doc,
-    Integer,
     Iterations,
     Mapped,
     NonNegative,
-    Number,
-    Switch,
     Text,
 )
 
@@ -35,19 +31,21 @@ NAMED_LOSSES = {
 """Losses that have a meaning of their own by their names."""
 PYTORCHS: Any = None
 """Default of an argument that is left to PyTorch; null itself is not allowed there."""
-Rate = Annotated[Number, Field(ge=0, le=100)]
+OfPyTorch = Doc(default='PyTorch\'s')
+Rate = Annotated[float, Field(ge=0, le=100)]
 Cuts = Annotated[Count | list[Text], Doc('an integer of at least 1, or a list of names of blocks')]
 
 
 class LoopOptions(Block):
     """What BasicSR's pipeline reads of ``train``, whatever the model."""
     total_iter: Iterations = Field(description='Iterations of the training.')
-    warmup_iter: Annotated[Integer, Field(ge=-1, le=MAX_ITERATIONS)] = Field(
+    warmup_iter: Annotated[int, Field(ge=-1, le=MAX_ITERATIONS)] = Field(
         -1, description='Iterations of warm-up, in which the learning rate rises from 0; -1: none.')
 
 
 class TrainOptions(LoopOptions):
     """``train``. ``losses`` has the blocks ``*_opt`` but for ``mixer_opt``, by their names as in the file."""
+    refused = {'cuda_graphs': 'support of CUDA graphs was removed'}
     optim_g: Mapped = Field(description='The optimizer.')
     scheduler: Mapped = Field(description='The learning rate scheduler.')
     mixer_lr: Annotated[Rate | None, Doc(default='that of optim_g')] = Field(
@@ -61,13 +59,13 @@ class TrainOptions(LoopOptions):
     precision: Literal['auto', 'bf16', 'tf32', 'fp32'] = Field(
         'auto', description='Mixed precision: number format of convolutions and matrix products. auto: bf16 '
                             '(autocast) where the hardware has it, else fp32; tf32: GPUs only.')
-    channels_last: Switch = Field(
+    channels_last: bool = Field(
         True, description='Channels-last memory format of features, which is faster on most hardware.')
-    compile: Switch = Field(False, description='Compile the blocks of the networks by torch.compile.')
+    compile: bool = Field(False, description='Compile the blocks of the networks by torch.compile.')
     accumulate: Count = Field(
         1, description='Gradient accumulation: equal parts of a batch that are passed one after the other, for less '
                        'memory.')
-    grad_clip: Annotated[Number, Field(gt=0)] | None = Field(
+    grad_clip: Annotated[float, Field(gt=0)] | None = Field(
         None, description='Gradient clipping: largest L2 norm of the gradient.')
     nonfinite: Literal['skip', 'stop'] = Field(
         'skip', description='What happens at an iteration whose loss or gradient is not finite (NaN); 10 of them in a '
@@ -101,32 +99,24 @@ class OptimizerOptions(Block):
     type: Literal['Adam', 'AdamW', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'SGD'] = Field(
         description='The optimizer of PyTorch.')
     lr: Rate = Field(description='Learning rate.')
-    weight_decay: Annotated[NonNegative, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Weight decay.')
+    weight_decay: Annotated[NonNegative, OfPyTorch] = Field(PYTORCHS, description='Weight decay.')
     betas: Annotated[list[Decay], Doc('two numbers of at least 0 and below 1', 'PyTorch\'s')] = Field(
         PYTORCHS, min_length=2, max_length=2,
         description='Decays of the averages of gradient and square; Adam and its kin.')
-    eps: Annotated[NonNegative, Doc(default='PyTorch\'s')] = Field(
-        PYTORCHS, description='Added to the denominator; all but SGD.')
-    momentum: Annotated[Decay, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Momentum; SGD and RMSprop.')
-    amsgrad: Annotated[Switch, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='AMSGrad; Adam and AdamW.')
-    nesterov: Annotated[Switch, Doc(default='PyTorch\'s')] = Field(PYTORCHS, description='Nesterov\'s momentum; SGD.')
-    alpha: Annotated[Decay, Doc(default='PyTorch\'s')] = Field(
-        PYTORCHS, description='Decay of the average of squares; RMSprop.')
-    fused: Switch | None = Field(True, description='Fused kernels: all weights in one pass.')
-    foreach: Switch | None = Field(None, description='Update weights list by list; not together with fused.')
+    momentum: Annotated[Decay, OfPyTorch] = Field(PYTORCHS, description='Momentum; SGD and RMSprop.')
+    fused: bool | None = Field(True, description='Fused kernels: all weights in one pass.')
+    foreach: bool | None = Field(None, description='Update weights list by list; not together with fused.')
 
 
 Weights = list[NonNegative]
-Steps = Annotated[list[Iterations], Ascending, Doc('a list of integers of at least 1, ascending')]
 
 
 class StepsSchedulerOptions(Block):
     """``train.scheduler`` of type MultiStepLR or MultiStepRestartLR."""
     type: Literal['MultiStepLR', 'MultiStepRestartLR'] = Field(description='The scheduler.')
-    milestones: Steps = Field(description='Iterations at which the learning rate falls.')
-    gamma: Annotated[Number, Field(gt=0, le=1)] = Field(0.1, description='Factor by which it falls.')
-    restarts: Annotated[list[Annotated[Integer, Field(ge=0)]], Ascending,
-                        Doc('a list of integers of at least 0, ascending')] = Field(
+    milestones: list[Iterations] = Field(description='Iterations at which the learning rate falls.')
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description='Factor by which it falls.')
+    restarts: list[Annotated[int, Field(ge=0)]] = Field(
         [0], description='Iterations at which the learning rate starts again, times its weight.')
     restart_weights: Weights = Field([1], min_length=1, description='Weights of the restarts, as many as there are.')
 

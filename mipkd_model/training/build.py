@@ -16,7 +16,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 
 from ..losses import DistillLoss
 from ..losses.schedule import WeightSchedule, without_schedule
-from ..networks.build import build_from_options, check_image, check_upscale
+from ..networks.build import build_from_options, check_image, check_upscale, with_path
 from ..schema.training import IMAGE_LOSSES, TrainOptions, active_losses
 from .compiling import check_compiler, compile_blocks
 from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16
@@ -25,11 +25,7 @@ from .precision import check_precision, float32_products, uses_bf16
 
 
 def read_train_options(opt: Mapping[str, Any], device: torch.device) -> TrainOptions:
-    """The block ``train``, checked against the device of the training.
-
-    Raises:
-        UserError: an option is wrong, or not for this device.
-    """
+    """The block ``train``, checked against the device of the training; a UserError where an option is wrong."""
     options = TrainOptions.read(opt['train'], 'train')
     check_precision(options.precision, device)
     if options.compile:
@@ -43,12 +39,8 @@ def make_losses(train_opt: Mapping[str, Any]) -> dict[str, nn.Module]:
     for key, block in active_losses(train_opt).items():
         loss = build_from_options(f'train.{key}', without_schedule(block), LOSS_REGISTRY)
         if (key in IMAGE_LOSSES) == isinstance(loss, DistillLoss):
-            takes = ('compares two images' if key in IMAGE_LOSSES else
-                     f'distills, as ATLoss does, and those of images are {", ".join(IMAGE_LOSSES)}')
-            raise UserError(f'train.{key}.type: {block["type"]!r} does not fit; this option takes a loss that {takes}')
-        if isinstance(loss, DistillLoss) and any(type(other) is type(loss) for other in losses.values()):
-            raise UserError(f'train.{key}.type: {type(loss).__name__} is the type of another loss too; each can be '
-                            'given once')
+            raise UserError(f'train.{key}.type: {block["type"]!r} does not fit; {", ".join(IMAGE_LOSSES)} take losses '
+                            'that compare two images, all other options losses that distill, as ATLoss does')
         losses[key.removesuffix('_opt')] = loss
     if not losses:
         raise UserError('train: has no loss of a weight above 0; give at least one of pixel_opt, kd_opt, '
@@ -64,11 +56,7 @@ def make_schedules(train_opt: Mapping[str, Any], losses: Iterable[str]) -> dict[
 
 
 def needs_teacher(opt: Mapping[str, Any], losses: Mapping[str, nn.Module]) -> bool:
-    """Whether a loss compares with a teacher.
-
-    Raises:
-        UserError: one does, and the options have no ``network_t``.
-    """
+    """Whether a loss compares with a teacher; a UserError where one does, and there is no ``network_t``."""
     names = [name for name, loss in losses.items() if name == 'kd' or isinstance(loss, DistillLoss)]
     if names and opt.get('network_t') is None:
         raise UserError(f'network_t: missing, but train.{names[0]}_opt needs a teacher')
@@ -99,26 +87,18 @@ def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_l
                            'compare images alone take any network') from None
     except StagedViewError as error:
         raise StagedViewError(f'train.cuts_{label}: {error}') from None
-    except UserError as error:
-        raise UserError(f'network_{label}: {error}') from None
     except Exception as error:  # any view, any failure
-        raise StagedViewError(f'network_{label}: the staged view of {type(network).__name__} cannot be made '
-                              f'({reason_of(error)}); fix the function that makes it') from None
+        why = error if isinstance(error, UserError) else f'its staged view cannot be made ({reason_of(error)})'
+        raise StagedViewError(f'network_{label}: {why}') from None
     check_upscale(opt, label, network, view.upscale)
     return view
 
 
 def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
                     options: TrainOptions, device: torch.device) -> Distiller:
-    """Build what is trained, on the device, and set both networks up as the options say a step computes.
+    """Build what is trained, on the device, and set both networks up as ``options`` say a step computes.
 
-    Args:
-        opt: all options.
-        student: on the device.
-        teacher: on the device, frozen; None without one.
-        losses: of ``make_losses``.
-        options: ``precision``, ``channels_last`` and ``compile`` are read.
-        device: of the training.
+    Student and teacher are on the device; the teacher is frozen, and None without one.
     """
     networks = {'g': student, 't': teacher} if teacher is not None else {'g': student}
     bf16 = uses_bf16(options.precision, device)
@@ -131,7 +111,12 @@ def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Modu
         for (label, network), view in zip(networks.items(), views, strict=False):
             check_image(opt, label, network, view)
     train = opt['train']
-    distiller = Distiller(*views, losses, train.get('mixer_opt'), make_schedules(train, losses)).to(device)
+    try:
+        distiller = Distiller(*views, losses, train.get('mixer_opt'), make_schedules(train, losses)).to(device)
+    except UserError as error:
+        raise with_path(error) from None
+    except Exception as error:  # any loss, any failure
+        raise UserError(f'train: the losses refuse these networks ({reason_of(error)})') from None
     for module in (distiller, *networks.values()):
         module.to(memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
     if teacher is not None and bf16:

@@ -23,14 +23,10 @@ def check_compiler(device: torch.device) -> None:
 def compile_blocks(view: StagedView, **arguments: Any) -> None:
     """Compile every block of a view on its own, by ``torch.compile`` with these arguments.
 
-    Names in modules and state dicts stay, blocks of one class share what was compiled, and a stack that is assembled
-    in each step needs nothing more.
-
-    Raises:
-        UserError: the name of a block is no module of the network.
+    Names in modules and state dicts stay, and blocks of one class share what was compiled.
     """
-    # Blocks that differ in a constant, as SwinIR's in their drop path, are compiled apart, and each for the teacher's
-    # forward pass and for the backward pass through it; PyTorch's limit is 8, by a name that changed in 2.7.
+    # Blocks that differ in a constant, as SwinIR's in their drop path, are compiled apart, with and without a backward
+    # pass; PyTorch's limit is 8, by a name that changed in 2.7.
     config = torch._dynamo.config
     limit = 'recompile_limit' if hasattr(config, 'recompile_limit') else 'cache_size_limit'
     setattr(config, limit, max(getattr(config, limit), 4 * len(view.blocks)))

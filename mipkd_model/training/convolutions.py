@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 
 class Float32Conv2d(nn.Conv2d):
@@ -20,17 +21,16 @@ class Float32Conv2d(nn.Conv2d):
 
 
 class FrozenConv2d(nn.Conv2d):
-    """``nn.Conv2d`` without weight gradients, which keeps no input for the backward pass.
+    """``nn.Conv2d`` without weight gradients, which keeps no input for the backward pass, as PyTorch would.
 
-    PyTorch keeps it whether or not the weights are trained, though the gradient of the input needs only the weights
-    and the gradient of the output. Outputs are the same to the last bit, gradients up to rounding.
+    Outputs and gradients are the same to the last bit.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
-            return _FrozenConvolution.apply(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
-                                            self.groups)
-        return super().forward(x)
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return super().forward(x)
+        return _FrozenConvolution.apply(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
+                                        self.groups)
 
 
 class FrozenFloat32Conv2d(Float32Conv2d, FrozenConv2d):
@@ -45,11 +45,8 @@ STORED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.Con
 def keep_ends_in_float32(network: nn.Module) -> None:
     """Let the first and the last 2D convolution of a network run in float32 under autocast, unless there is only one.
 
-    Both work on images. The last one decides by how much an image is off, and a loss such as L1 takes the sign of
-    that: where student and teacher, or student and ground truth, are close to each other, rounding the image to the
-    8 bits of a bfloat16 decides the sign instead. The gradient of the first one is a sum over pixels in the network's
-    own range, often 255, and so most of the gradient's norm. Both together are a few percent of the multiplications.
-    Measured in docs/speed.md.
+    Both work on images: rounded to the 8 bits of a bfloat16, the last one would decide the sign of small differences,
+    and the gradient of the first one is most of the gradient's norm. Measured in docs/speed.md.
     """
     names = [name for name, module in network.named_modules() if type(module) is nn.Conv2d]
     if len(names) > 1:
@@ -66,11 +63,10 @@ def discard_inputs(network: nn.Module) -> None:
 
 
 def store_in_bf16(network: nn.Module) -> None:
-    """Store the weights of a frozen network's convolutions and linear layers in bfloat16, as autocast would cast them.
+    """Store the weights of a frozen network's convolutions and linear layers in bfloat16.
 
-    Autocast caches casts of trained weights only, and casts frozen ones in every forward pass. The values are the
-    same to the last bit. Layers that autocast leaves in float32, and those that compute their weights, stay as they
-    are.
+    Autocast would cast them, to the same bits, in every forward pass. Layers that it leaves in float32, and those that
+    compute their weights, stay as they are.
     """
     for module in network.modules():
         if type(module) in STORED and isinstance(module.weight, nn.Parameter):
@@ -89,22 +85,17 @@ def _replace(network: nn.Module, name: str, kind: type[nn.Conv2d]) -> None:
 
 
 class _FrozenConvolution(torch.autograd.Function):
-    """``F.conv2d`` with the gradient of its input only, the transposed convolution of the output's gradient."""
+    """``F.conv2d`` with the gradient of its input only."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: tuple,
-                padding: tuple, dilation: tuple, groups: int) -> torch.Tensor:
-        output = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *arguments: Any
+                ) -> torch.Tensor:
+        output = F.conv2d(x, weight, bias, *arguments)
         ctx.save_for_backward(weight.to(output.dtype))  # autocast may have cast it
-        ctx.arguments = stride, padding, dilation, groups
-        # Rows and columns at the end that a stride leaves out.
-        ctx.output_padding = [(size + 2 * p - d * (k - 1) - 1) % s for size, k, s, p, d in
-                              zip(x.shape[-2:], weight.shape[-2:], stride, padding, dilation, strict=True)]
+        ctx.shape, ctx.arguments = x.shape, arguments
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        stride, padding, dilation, groups = ctx.arguments
-        weight, = ctx.saved_tensors
-        x = F.conv_transpose2d(gradient, weight, None, stride, padding, ctx.output_padding, groups, dilation)
-        return x, *[None] * 6
+        x = conv2d_input(ctx.shape, ctx.saved_tensors[0], gradient, *ctx.arguments)
+        return x, *[None] * (2 + len(ctx.arguments))

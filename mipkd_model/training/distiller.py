@@ -30,10 +30,6 @@ class Distiller(nn.Module):
             ``DistillLoss``, which are bound to the views here.
         mixer_opt: arguments of ``FeaturePriorMixer``.
         schedules: of the losses whose weight changes over the training, by name.
-
-    Attributes:
-        factors (dict[str, float]): what each loss is multiplied by in the current iteration; 0 leaves it out.
-        calibrated (bool): whether ``calibrate`` has run.
     """
 
     def __init__(self, student_view: StagedView, teacher_view: StagedView | None, losses: dict[str, nn.Module],
@@ -43,7 +39,8 @@ class Distiller(nn.Module):
         self.student = student_view.network
         self.views = {STUDENT: student_view, **({} if teacher_view is None else {TEACHER: teacher_view})}
         self.losses = nn.ModuleDict(losses)
-        self.schedules, self.factors = schedules or {}, dict.fromkeys(losses, 1.)
+        self.schedules = schedules or {}
+        self.factors = dict.fromkeys(losses, 1.)  # of each loss in the current iteration; 0 leaves it out
         self.mixers = nn.ModuleList()
         if teacher_view and any(getattr(loss, 'needs_mixers', False) for loss in losses.values()):
             self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
@@ -65,28 +62,21 @@ class Distiller(nn.Module):
         self.factors.update({name: schedule.factor(iteration) for name, schedule in self.schedules.items()})
 
     def forward(self, lq: torch.Tensor, gt: torch.Tensor, rng: StepRandom) -> dict[str, torch.Tensor]:
-        """Compute the losses of one step.
+        """Compute the losses of one step: scalars by name, weighted; the step's loss is their sum.
 
         Args:
             lq: (N, 3, H, W) in [0, 1].
             gt: (N, 3, upscale * H, upscale * W) in [0, 1].
             rng: the step's random choices.
-
-        Returns:
-            Scalar losses by name, weighted; the step's loss is their sum.
         """
         step = self.forward_networks(lq, gt, rng)
         losses: dict[str, torch.Tensor] = {}
         for name, factor in self.factors.items():
-            if factor == 0:
-                continue
-            values = self.loss_values(name, step)
-            if name in self.schedules:
-                values = {key: factor * value for key, value in values.items()}
+            values = self.loss_values(name, step) if factor != 0 else {}
             if repeated := values.keys() & losses.keys():
                 raise UserError(f'train.{name}_opt: gives {min(repeated)!r}, which another loss gives already; rename '
                                 f'it in {type(self.losses[name]).__name__}.forward')
-            losses.update(values)
+            losses.update({key: factor * value if name in self.schedules else value for key, value in values.items()})
         return losses
 
     def forward_networks(self, lq: torch.Tensor, gt: torch.Tensor, rng: StepRandom) -> DistillStep:
@@ -102,18 +92,15 @@ class Distiller(nn.Module):
     def loss_values(self, name: str, step: DistillStep) -> dict[str, torch.Tensor]:
         """What the loss of that name makes of a step: scalars by name, weighted.
 
-        Image losses get copies, for some write into what they are given.
-
-        Raises:
-            UserError: a ``DistillLoss`` has written into what other losses read, too.
+        Image losses get copies, for some write into what they are given; a ``DistillLoss`` that does so is refused.
         """
         loss = self.losses[name]
         if isinstance(loss, DistillLoss):
             before = step.versions()
             values = loss(step)
             if step.versions() != before:
-                raise UserError(f'train.{name}_opt: {type(loss).__name__} writes into images or features of the step, '
-                                'which other losses read, too; let it compute on copies')
+                raise UserError(f'train.{name}_opt: {type(loss).__name__} writes into images or features of the step; '
+                                'let it compute on copies')
             return values
         if name == 'kd':
             return {'l_kd': loss(step.output.clone(), step.target.clone())}

@@ -14,23 +14,18 @@ def warm_decay(decay: float, step: int) -> float:
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float, skipped: bool | torch.Tensor = False) -> None:
-    """Move ``ema`` towards ``network``: parameters by the average, buffers by copy.
+    """Move ``ema`` towards ``network``: parameters by the average with ``decay`` in [0, 1], buffers by copy.
 
-    Args:
-        ema: of the same class as the network.
-        network: the trained one.
-        decay: in [0, 1]; 0 copies all.
-        skipped: True leaves ``ema`` as it is; a 0-dim bool tensor stays on the device.
+    ``skipped`` leaves ``ema`` as it is; a 0-dim bool tensor stays on the device.
     """
-    averages: list[torch.Tensor] = [*ema.parameters()]
-    weights: list[torch.Tensor] = [*network.parameters()]
-    if not torch.is_tensor(skipped):
-        if skipped:
-            return
-        torch._foreach_lerp_(averages, weights, 1 - decay)
-    else:
-        moves = [*torch._foreach_sub(weights, averages)]
+    averages, weights = tuple(ema.parameters()), tuple(network.parameters())
+    if torch.is_tensor(skipped):
+        moves = torch._foreach_sub(weights, averages)
         torch._foreach_mul_(moves, ~skipped * (1 - decay))
         torch._foreach_add_(averages, moves)
+    elif skipped:
+        return
+    else:
+        torch._foreach_lerp_(averages, weights, 1 - decay)
     for ema_buffer, buffer in zip(ema.buffers(), network.buffers(), strict=True):
         ema_buffer.copy_(torch.where(skipped, ema_buffer, buffer) if torch.is_tensor(skipped) else buffer)

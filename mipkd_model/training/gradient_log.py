@@ -28,13 +28,10 @@ class LossGradient(NamedTuple):
 
 
 def loss_gradients(step: TrainingStep, lq: torch.Tensor, gt: torch.Tensor, iteration: int) -> dict[str, LossGradient]:
-    """The gradient of each loss at the student, from a forward pass of its own.
+    """The gradient of each loss of an iteration at the student, by its name, from a forward pass of its own.
 
-    Weights and ``.grad`` stay as they are, and so do statistics of batch norms. Losses are weighted as in the step,
-    so that the norms say which of them decides where the student goes; arguments as for ``TrainingStep``.
-
-    Returns:
-        By the name of the loss; those that take no part in this iteration are left out.
+    Weights, ``.grad`` and statistics of batch norms stay as they are. Losses are weighted as in the step; arguments
+    are as for ``TrainingStep``.
     """
     distiller = step.distiller
     weights = [weight for weight in distiller.student.parameters() if weight.requires_grad]
@@ -69,25 +66,14 @@ def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
 
 
 def write_gradients(folder: str | Path, iteration: int, found: Mapping[str, LossGradient]) -> None:
-    """Add an iteration to ``gradients.csv`` of a run and to its log; a resumed run replaces what follows its start.
-
-    Args:
-        folder: of the run, as ``experiments/<name>``.
-        iteration: of the training.
-        found: by the name of the loss.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Add an iteration to ``gradients.csv`` of a run's folder and to its log; a resumed run replaces later ones."""
     rows = [row for row in read_gradients(folder) if row[0] < iteration]
     rows += [(iteration, name, gradient.norm, gradient.cosine) for name, gradient in found.items()]
     with atomic_write(Path(folder, NAME)) as temporary, temporary.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         writer.writerows((number, name, f'{norm:.6g}', f'{cosine:.4f}') for number, name, norm, cosine in rows)
-    parts = [f'{name} {gradient.norm:.2e}' + ('' if name == REFERENCE or math.isnan(gradient.cosine)
-                                              else f', cosine {gradient.cosine:+.2f}')
-             for name, gradient in found.items()]
+    parts = [f'{name} {gradient.norm:.2e}, cosine {gradient.cosine:+.2f}' for name, gradient in found.items()]
     get_root_logger().info(f'Gradients at the student, iter {iteration:,}: {"; ".join(parts)}')
 
 

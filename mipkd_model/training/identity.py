@@ -1,5 +1,5 @@
 """The identity of a run: all options that decide its weights, so that a resumed run can be compared with it."""
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .optimizer import IMPLEMENTATIONS
 FREE = {'total_iter', 'precision', 'channels_last', 'compile', 'accumulate', 'nonfinite'}
 FREE_OF_DATA = {'name', 'phase', 'scale', 'dataroot_gt', 'dataroot_lq', 'batch_size_per_gpu', 'num_worker_per_gpu',
                 'pin_memory', 'persistent_workers', 'io_backend', 'prefetch_mode', 'num_prefetch_queue'}
-FREE_OF_LOSSES = {'recompute'}
+FREE_OF_BLOCKS = {*IMPLEMENTATIONS, 'recompute'}
 
 
 def identity(opt: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,8 +26,7 @@ def identity(opt: Mapping[str, Any]) -> dict[str, Any]:
     train, data = opt['train'], opt['datasets']['train']
     found = {
         'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt.get('network_g'),
-        'train': {name: _without(_in_iterations(block, name, train),
-                                 IMPLEMENTATIONS if name == 'optim_g' else FREE_OF_LOSSES)
+        'train': {name: _in_iterations(_without(block, FREE_OF_BLOCKS), name, train)
                   for name, block in train.items() if name not in FREE},
         'datasets.train': _without(data, FREE_OF_DATA),
         'datasets.train.batch_size_per_gpu x processes': data['batch_size_per_gpu'] * opt['world_size']}
@@ -42,12 +41,11 @@ def teacher_sha256(opt: Mapping[str, Any]) -> str | None:
     file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
     if file is None or not (file := Path(file).expanduser()).is_file():
         return None
-    status = file.stat()
-    return _sha256(file, status.st_size, status.st_mtime_ns)
+    return _sha256(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _sha256(file: Path, size: int, changed: int) -> str:
+def _sha256(file: Path, changed: int) -> str:
     return file_sha256(file)
 
 
@@ -82,7 +80,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _without(block: Any, names: Any) -> Any:
+def _without(block: Any, names: Container[str]) -> Any:
     return {name: value for name, value in block.items() if name not in names} if isinstance(block, dict) else block
 
 

@@ -11,13 +11,10 @@ from mipkd_arch.base.errors import UserError
 
 from basicsr.utils import get_root_logger
 
-from ..schema.training import TrainOptions
 from .optimizer import skips_on_device
 
 MAX_CONSECUTIVE = 10
 """Skipped steps one after the other that stop a run: it does not recover."""
-OWN_LINES = 3
-"""The first skipped steps have a line each in the log; later ones share that of their logging interval."""
 SKIPPED, CONSECUTIVE, LONGEST, LAST = range(4)  # places among the counts
 
 
@@ -29,22 +26,20 @@ class NonFiniteGuard:
     loop logs and before it saves, so that is when a run stops, too.
 
     Args:
-        parts: trained modules by their names in a training state.
-        average: the student's moving average, or None.
-        options: ``nonfinite`` is 'skip', which stops a run after ``MAX_CONSECUTIVE`` skipped steps one after the
-            other, or 'stop', which stops it at the first.
+        trained: modules by their names in a training state.
+        saved: the same, and the student's moving average where there is one.
+        stop: whether the first skipped step ends the run, not only ``MAX_CONSECUTIVE`` one after the other.
         device: of the training.
         newest_state: gives the newest training state before an iteration, or None, for messages.
     """
 
-    def __init__(self, parts: dict[str, nn.Module], average: nn.Module | None, options: TrainOptions,
-                 device: torch.device, newest_state: Callable[[float], Path | None] = lambda before: None) -> None:
-        self.modules = parts if average is None else {**parts, 'net_g_ema': average}
-        self.weights = {f'{label}.{name}': weight for label, part in parts.items()
+    def __init__(self, trained: dict[str, nn.Module], saved: dict[str, nn.Module], stop: bool, device: torch.device,
+                 newest_state: Callable[[float], Path | None] = lambda before: None) -> None:
+        self.weights = {f'{label}.{name}': weight for label, part in trained.items()
                         for name, weight in part.named_parameters() if weight.requires_grad}
-        self.options, self.newest_state = options, newest_state
+        self.modules, self.stop, self.newest_state = saved, stop, newest_state
         self.synchronous = device.type == 'cpu'
-        self.skipped = self.reports = 0
+        self.skipped = 0
         self.zero = torch.zeros((), device=device)
         self.counts = torch.zeros(LAST + 1, dtype=torch.long, device=device)
         self.names: list[str] = []
@@ -79,13 +74,9 @@ class NonFiniteGuard:
         return norm
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool | torch.Tensor:
-        """Let the optimizer step, unless the step is skipped.
+        """Let the optimizer step, unless the step is skipped; a UserError where the run stops.
 
-        Returns:
-            Whether it was skipped; a 0-dim bool tensor on the device where that is not read.
-
-        Raises:
-            UserError: the run stops here.
+        Returns whether it was skipped; a 0-dim bool tensor on the device where that is not read.
         """
         if not self.synchronous and skips_on_device(optimizer):
             optimizer.found_inf = self.flag.float()  # type: ignore[attr-defined]
@@ -95,62 +86,50 @@ class NonFiniteGuard:
         skipped = bool(self.flag)
         if not skipped:
             optimizer.step()
-        elif self.synchronous and (self.reports < OWN_LINES or self.options.nonfinite == 'stop'
-                                   or self.consecutive >= MAX_CONSECUTIVE):
+        elif self.synchronous:
             self.report()
         return skipped
 
     def report(self) -> int:
         """Log the steps skipped since the last report; returns how many were skipped since the process started.
 
-        Raises:
-            UserError: there were too many, or one and ``train.nonfinite`` is 'stop'.
+        Raises a UserError where there were too many, or one and ``train.nonfinite`` is 'stop'.
         """
         number, _, longest, last = self.counts.tolist()
         if not number:
             return self.skipped
         self.counts[SKIPPED] = 0
         self.skipped += number
-        self.reports += 1
         what = self._causes()
-        if self.options.nonfinite == 'stop':
+        if self.stop:
             self._stop(f'train.nonfinite: stop: in iteration {last:,} not finite: {what}', last)
         if longest >= MAX_CONSECUTIVE:
             self._stop(f'iteration {last:,}: {longest} steps in a row not finite: {what}', last - longest + 1)
-        get_root_logger().warning(f'{number} step{"s were" if number > 1 else " was"} skipped, the last in iteration '
-                                  f'{last:,}: not finite: {what}. Weights and optimizer are as before.')
+        get_root_logger().warning(f'Skipped steps: {number}, the last in iteration {last:,}: not finite: {what}. '
+                                  'Weights and optimizer are as before.')
         return self.skipped
 
     def _causes(self) -> str:
         """What was not finite in the last skipped step: losses, or else a gradient."""
-        values = self.values.tolist()
+        values = [math.inf if math.isnan(value) else value for value in self.values.tolist()]
         losses = [name for name, value in zip(self.names, values, strict=False) if not math.isfinite(value)]
         if losses:
             return ', '.join(losses)
-        norms = [math.inf if math.isnan(norm) else norm for norm in values[len(self.names):]]
+        norms = values[len(self.names):]
         # The first that is not finite; where only the squares overflow, the largest.
         return f'the gradient of {list(self.weights)[norms.index(max(norms))]}'
 
     def check_weights(self, iteration: int) -> None:
-        """Check before a save that all weights and buffers are finite; ``iteration`` -1 is the end of the run.
-
-        Raises:
-            UserError: they are not, or the run stops as in ``report``.
-        """
+        """Raise a UserError before a save where weights are not finite; ``iteration`` -1 is the end of the run."""
         self.report()
-        values = {f'{label}.{name}': value for label, module in self.modules.items()
-                  for name, value in module.state_dict().items() if value.is_floating_point() and value.numel()}
-        norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(values.values()), float('inf'))])
-        broken = [name for name, finite in zip(values, norms.isfinite().tolist(), strict=True) if not finite]
-        if broken:
-            at = 'at the end' if iteration == -1 else f'iteration {iteration:,}'
-            self._stop(f'{at}: {broken[0]} is not finite, and nothing is saved')
+        at = 'at the end' if iteration == -1 else f'iteration {iteration:,}'
+        for label, module in self.modules.items():
+            for name, value in module.state_dict().items():
+                if not value.isfinite().all():
+                    self._stop(f'{at}: {label}.{name} is not finite, and nothing is saved')
 
     def _stop(self, reason: str, first: float = float('inf')) -> NoReturn:
         """End the run, naming the newest state before ``first``, the first iteration that was not finite."""
-        state = self.newest_state(first)
-        remedy = 'lower train.optim_g.lr' + (' or set train.grad_clip' if self.options.grad_clip is None else '')
-        if self.options.precision != 'fp32':
-            remedy = f'{"resume from it with" if state else "set"} train.precision: fp32, {remedy}'
-        found = f'the newest state before it is {state}' if state else 'there is no state before it'
-        raise UserError(f'{reason}; {found}; {remedy} in another run, or check the data and the teacher')
+        raise UserError(f'{reason}; the newest state before it is {self.newest_state(first) or "none"}; in another run '
+                        'lower train.optim_g.lr, set train.grad_clip or train.precision: fp32, or check the data and '
+                        'the teacher')

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-IMPLEMENTATIONS = ('fused', 'foreach')
-"""Options that select how an optimizer goes through the weights."""
+IMPLEMENTATIONS = ('fused', 'foreach')  # options of how an optimizer goes through the weights
 
 
 def make_optimizer(block: Mapping[str, Any], groups: list) -> torch.optim.Optimizer:
@@ -32,17 +31,11 @@ def parameter_groups(student: nn.Module, distiller: nn.Module, train: Mapping[st
 
 
 def adopt_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Lay a loaded optimizer state out in memory as its weights are, for fused optimizers read both side by side.
-
-    Raises:
-        ValueError: an entry is neither of the shape of its weight nor a number.
-    """
+    """Lay a loaded optimizer state out in memory as its weights are, for fused optimizers read both side by side."""
     for weight, state in optimizer.state.items():
         for name, value in state.items():
             if torch.is_tensor(value) and value.shape == weight.shape:
                 state[name] = torch.empty_like(weight).copy_(value)
-            elif getattr(value, 'shape', ()) != ():
-                raise ValueError(f'{name} of the optimizer is not of the shape of its weight, {list(weight.shape)}')
 
 
 def skips_on_device(optimizer: torch.optim.Optimizer) -> bool:

@@ -7,25 +7,18 @@ import torch
 
 from mipkd_arch.base.errors import UserError
 
-# Caps of oneDNN, in which PyTorch computes convolutions and products on CPUs. With them it emulates bfloat16 at half
-# the speed of float32, or leaves it to loops of PyTorch's own, at a thirtieth. Other values are no cap.
+# Caps of oneDNN, in which PyTorch computes on CPUs; with these bfloat16 is emulated, slower than float32.
 CAPS_WITHOUT_BF16 = ('sse41', 'avx', 'avx2', 'avx2_vnni', 'avx2_vnni_2', 'avx512_core', 'avx512_core_vnni')
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 runs in hardware: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX that oneDNN may use.
-
-    ``ONEDNN_MAX_CPU_ISA``, or ``DNNL_MAX_CPU_ISA``, caps what it uses. bfloat16 of Arm is left out: no step has been
-    timed on it.
-    """
+    """Whether bfloat16 runs in hardware: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX that oneDNN may use."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cap = os.environ.get('ONEDNN_MAX_CPU_ISA') or os.environ.get('DNNL_MAX_CPU_ISA') or ''
     in_use = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-    return in_use and cap.lower() not in CAPS_WITHOUT_BF16 and _cpu_has_bf16()
-
-
-def _cpu_has_bf16() -> bool:
+    if not in_use or cap.lower() in CAPS_WITHOUT_BF16:
+        return False
     if hasattr(torch.cpu, 'get_capabilities'):
         found = torch.cpu.get_capabilities()
         return bool(found.get('avx512_bf16') or found.get('amx_tile'))
@@ -51,10 +44,9 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 @contextmanager
 def float32_products(precision: str, device: torch.device) -> Iterator[None]:
-    """Context of a whole step, backward pass included: the format of float32 convolutions and products on a GPU.
+    """Context of a whole step: float32 convolutions and products on a GPU use TF32 with precision 'tf32' alone.
 
-    It is float32 itself unless the precision is 'tf32', which rounds factors to 10 bits; PyTorch would take TF32 for
-    convolutions by default.
+    PyTorch would take it for convolutions by default.
     """
     if device.type != 'cuda':
         yield

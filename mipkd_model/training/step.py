@@ -13,16 +13,9 @@ from .precision import autocast
 class TrainingStep:
     """Adds the gradients of a batch to those of the trained weights.
 
-    Args:
-        distiller: what is trained.
-        options: ``precision`` and ``accumulate`` are read. With gradient accumulation a batch is passed in that many
-            equal parts: gradients and losses are those of the whole, in the memory of a part, for losses that are
-            means over samples.
-        device: of the batch.
-        seed: the run's ``manual_seed``.
-        rank: of this process.
-        world_size: number of processes. Gradients and losses are means over all, the same in each, and so those of
-            the batch that all have together.
+    With gradient accumulation a batch is passed in ``accumulate`` equal parts: gradients and losses are those of the
+    whole, in the memory of a part, for losses that are means over samples. With several processes they are means over
+    all, the same in each, and so those of the batch that all have together.
     """
 
     def __init__(self, distiller: Distiller, options: TrainOptions, device: torch.device, seed: int, rank: int = 0,
@@ -32,15 +25,12 @@ class TrainingStep:
         self.all_reduce = GradientAllReduce(distiller)
 
     def __call__(self, lq: torch.Tensor, gt: torch.Tensor, iteration: int) -> dict[str, torch.Tensor]:
-        """Run the forward and backward pass.
+        """Run the forward and backward pass. Returns scalar losses by name, detached.
 
         Args:
             lq: (N, 3, H, W) in [0, 1], on the device; N is a multiple of ``accumulate``.
             gt: (N, 3, upscale * H, upscale * W) in [0, 1], on the device.
             iteration: of the training; with the seed it decides the random choices.
-
-        Returns:
-            Scalar losses by name, detached.
         """
         if not self.distiller.calibrated:
             # In a context of its own: weights that autocast casts and caches under no_grad are not the step's.

@@ -1,29 +1,24 @@
 """Downloading large public files: resumed after an interruption, in place only when complete."""
 import hashlib
 import http.client
-import lzma
 import re
 import shutil
-import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError, reason_of, shown
+from mipkd_arch.base.errors import UserError, reason_of
 
 from ..benchmarks import ALIASES, BENCHMARK, DIV2K, MD5
 
 CHUNK = 1 << 20
 WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head)', re.I)
-# What the libraries raise for archives that are damaged, locked or packed in an unknown way, or a full disk.
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError,
-           RuntimeError, LookupError)
+AGAIN = 'start the same command again to resume'
 
 
 class DownloadError(UserError):
@@ -36,26 +31,20 @@ def check_sum(file: Path, known: str, algorithm: str = 'md5') -> None:
     with open(file, 'rb') as content:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
-    found = digest.hexdigest()[:len(known)]
-    if found != known:
-        is_ = 'starts with' if len(known) < 2 * digest.digest_size else 'is'
-        raise DownloadError(f'{file}: is not the published file (its {algorithm.upper()} {is_} {found}, not {known}); '
-                            'remove it and start again')
+    if not digest.hexdigest().startswith(known):
+        raise DownloadError(f'{file}: is not the published file (its {algorithm.upper()} is {digest.hexdigest()}, not '
+                            f'{known}); remove it and start again')
 
 
 def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = None,
           sha256: str | None = None) -> Path:
     """Download ``url`` to the file ``target`` and return that; what an earlier try left is continued.
 
-    Args:
-        url: where it is.
-        target: where it goes.
-        timeout: seconds without an answer.
-        md5, sha256: what the file's checksum must be, or start with.
+    ``timeout`` is in seconds without an answer; ``md5`` and ``sha256`` are what the checksum must be, or start with.
 
     Raises:
-        DownloadError: the server cannot be reached, or stopped early; what came is kept for the next try. Or it sends
-            a web page instead, which is not kept. Or the file is not the published one; it is kept with ``.part``.
+        DownloadError: the server cannot be reached, stopped early or sends a web page; or the file is not the published
+            one. What came of it is kept, for the next try, with ``.part`` behind its name.
     """
     target = Path(target)
     if target.exists():
@@ -72,10 +61,8 @@ def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = N
             total = have + int(length) if length else None
             chunk = reply.read(CHUNK)
             if not have and WEB_PAGE.match(chunk):  # file hosts send one when a quota is used up or a login is needed
-                title = re.search(rb'<title[^>]*>(.*?)</title>', chunk, re.I | re.S)
-                title_text = shown(' '.join(title[1].decode(errors='replace').split())) if title else 'without a title'
-                raise DownloadError(f'{url}: the server sends a web page ({title_text}) instead of the file; try again '
-                                    f'later, or open the address in a browser and put the file into {target.parent}')
+                raise DownloadError(f'{url}: the server sends a web page instead of the file; try again later, or open '
+                                    f'the address in a browser and put the file into {target.parent}')
             with (partial.open('ab' if have else 'wb') as file,
                   tqdm(total=total, initial=have, desc=target.name, unit='B', unit_scale=True) as bar):
                 while chunk:
@@ -88,11 +75,10 @@ def fetch(url: str, target: str | Path, timeout: float = 60, md5: str | None = N
     except DownloadError:  # is a ValueError, too
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise DownloadError(f'{url}: cannot be downloaded ({getattr(error, "reason", error)}); start the same command '
-                            'again to resume') from None
+        raise DownloadError(f'{url}: cannot be downloaded ({getattr(error, "reason", error)}); {AGAIN}') from None
     size = partial.stat().st_size
     if total is not None and size != total:
-        raise DownloadError(f'{url}: only {size} of {total} bytes came; start the same command again to resume')
+        raise DownloadError(f'{url}: only {size} of {total} bytes came; {AGAIN}')
     for algorithm, known in (('md5', md5), ('sha256', sha256)):
         if known:
             check_sum(partial, known, algorithm)
@@ -107,10 +93,10 @@ def _unpacking(archive: Path, target: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         yield partial
-    except DAMAGED as error:
-        shutil.rmtree(partial, ignore_errors=True)
+    except Exception as error:  # the libraries raise many kinds for archives that are damaged, and for a full disk
         if partial.is_file():
             partial.unlink()
+        shutil.rmtree(partial, ignore_errors=True)
         raise DownloadError(f'{archive}: cannot be unpacked ({reason_of(error)}); is there enough space? Otherwise '
                             'remove it and start again') from None
     partial.replace(target)
@@ -125,23 +111,17 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     archive, folder = Path(archive), Path(folder)
     if not folder.exists():
         with _unpacking(archive, folder) as partial:
-            if archive.suffix == '.zip':
-                with zipfile.ZipFile(archive) as file:
-                    file.extractall(partial)  # zipfile keeps members below the folder
-            else:
-                with tarfile.open(archive) as tar:
-                    tar.extractall(partial, filter='data')
+            # Keeps members below the folder; of a zip file, which takes no filter, that is always so.
+            shutil.unpack_archive(archive, partial, filter=None if archive.suffix == '.zip' else 'data')
     return folder
 
 
 def unpack_member(archive: str | Path, member: str, target: str | Path) -> Path:
     """As ``unpack``, of one file of a zip archive, a wheel included, to the file ``target``."""
     archive, target = Path(archive), Path(target)
-    with _unpacking(archive, target) as partial, zipfile.ZipFile(archive) as file:
-        if member not in file.namelist():
-            raise LookupError(f'it has no file {member}')
-        with file.open(member) as content, partial.open('wb') as out:
-            shutil.copyfileobj(content, out, CHUNK)
+    with (_unpacking(archive, target) as partial, zipfile.ZipFile(archive) as file, file.open(member) as content,
+          partial.open('wb') as out):
+        shutil.copyfileobj(content, out, CHUNK)
     return target
 
 

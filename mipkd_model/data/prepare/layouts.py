@@ -13,9 +13,7 @@ OTHER_LR = re.compile('unknown|mild|wild|difficult', re.I)
 
 
 def image_folders(root: str | Path) -> list[Path]:
-    """Folders below ``root``, itself included, that hold images directly; links to folders are followed.
-
-    A folder that can be reached in several ways is found once, by the one without links if there is one.
+    """Folders below ``root``, itself included, that hold images directly, each once; links are followed.
 
     Raises:
         DataError: there is no such root.
@@ -24,18 +22,16 @@ def image_folders(root: str | Path) -> list[Path]:
         raise DataError(f'{root}: no such folder')
     found: list[Path] = []
     seen: set[str] = set()
-    folders, links = [Path(root)], list[Path]()
-    while folders or links:
-        folder = (folders or links).pop()
+    for folder, names, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen or not os.access(folder, os.R_OK | os.X_OK):
+        if real in seen:
+            names.clear()
             continue
         seen.add(real)
-        entries = sorted((path for path in folder.iterdir() if not is_hidden(path.name)), reverse=True)
-        if any(is_image(path.name) and not path.is_dir() for path in entries):
-            found.append(folder)
-        for path in filter(Path.is_dir, entries):
-            (links if path.is_symlink() else folders).append(path)
+        names[:] = [name for name in names if not is_hidden(name)]
+        names.sort(key=lambda name: os.path.islink(os.path.join(folder, name)))  # used at once
+        if any(map(is_image, files)):
+            found.append(Path(folder))
     return sorted(found)
 
 
@@ -73,10 +69,8 @@ def find_lr(root: str | Path, scale: int) -> Path | None:
 
 def _only_one(root: str | Path, folders: list[Path], what: str, option: str) -> Path:
     folders = [folder for folder in folders if not VALID.search(str(folder.relative_to(root)))] or folders
-    if not folders:
-        raise DataError(f'{root}: holds no {what} images; name their folder with mipkd data pack {option}')
-    if len(folders) > 1:
-        names = ', '.join(str(folder.relative_to(root)) for folder in folders[:4])
+    if len(folders) != 1:
+        names = ', '.join(str(folder.relative_to(root)) for folder in folders[:4]) or 'none'
         raise DataError(f'{root}: has {len(folders)} folders that may be the {what} images: {names}; name one with '
                         f'mipkd data pack {option}')
     return folders[0]

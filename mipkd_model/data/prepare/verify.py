@@ -12,19 +12,17 @@ from ..benchmarks import SETS, known_set
 from ..bicubic import imresize, shrink
 from ..folders import is_hidden
 from ..raw_lmdb import RawLmdb
-from ..stores import check_pair, lq_names, open_store
+from ..stores import open_store, paired
 
 
 class Finding(NamedTuple):
     """One result: whether it is as it should be, and a line that says what was found."""
-
     good: bool
     text: str
 
 
 class Pair(NamedTuple):
     """Two stores and the scale between them."""
-
     gt: Path
     lq: Path
     scale: int
@@ -48,23 +46,18 @@ def find_pairs(folder: str | Path) -> list[Pair]:
     return pairs
 
 
-def verify(pair: Pair, limit: int = 120, progress: Callable[[Any], Iterable] = iter) -> list[Finding]:
-    """Check one pair of stores.
+def verify(pair: Pair, limit: int = 120, progress: Callable[[Any], Iterable] = iter) -> Iterator[Finding]:
+    """Check one pair of stores, until nothing further can be checked.
 
     Args:
         pair: what to check.
         limit: compare the pixels of at most so many pairs, spread evenly; 0: of all. Checksums are always checked.
         progress: wraps what is iterated over, for a progress bar.
-
-    Returns:
-        Findings in the order of checking, until nothing further can be checked.
     """
-    findings: list[Finding] = []
     try:
-        findings.extend(_check(pair, limit, progress))  # keeps those before an error
+        yield from _check(pair, limit, progress)
     except DataError as error:
-        findings.append(Finding(False, str(error)))
-    return findings
+        yield Finding(False, str(error))
 
 
 def _check(pair: Pair, limit: int, progress: Callable[[Any], Iterable]) -> Iterator[Finding]:
@@ -78,9 +71,7 @@ def _check(pair: Pair, limit: int, progress: Callable[[Any], Iterable]) -> Itera
             bad = store.corrupt_images(progress)
             yield Finding(not bad, f'{store.path}: {len(bad)} images are damaged, such as {bad[0]!r}; remove it and '
                                    'pack it again' if bad else f'{store.path.name}: all checksums are right')
-    pairs = list(lq_names(gt.shapes, lq.shapes, pair.scale, f'{pair.gt} and {pair.lq}').items())
-    for gt_name, lq_name in pairs:
-        check_pair(lq_name, gt.shapes[gt_name], lq.shapes[lq_name], pair.scale, pair.lq)
+    pairs = paired(gt, lq, pair.scale)
     yield Finding(True, f'{len(pairs)} pairs of fitting sizes')
     if limit and len(pairs) > limit:
         pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).astype(int)]
@@ -129,24 +120,23 @@ def bicubic_psnr(gt: np.ndarray, lq: np.ndarray, scale: int) -> float:
 
 def _judge_recipes(recipes: Counter[str]) -> Finding:
     total = sum(recipes.values())
-    if recipes['A'] + recipes['B'] == total:
-        which = ' and '.join(f'variant {variant}' for variant in 'AB' if recipes[variant])
+    if set(recipes) <= {'A', 'B'}:
+        which = ' and '.join(f'variant {variant}' for variant in sorted(recipes))
         return Finding(True, f'LR of {total} images is MATLAB\'s bicubic to the last bit ({which})')
-    if recipes['something else']:
-        return Finding(False, f'LR of {recipes["something else"]} of {total} images is not MATLAB\'s bicubic of these '
-                              'HR images: other HR images, another kernel or no antialiasing; use the official LR, '
-                              'or pack without LR to have it made')
-    return Finding(False, f'LR of {recipes["rounded once"]} of {total} images was rounded once, as Python\'s copies of '
-                          'imresize do, not after each pass as MATLAB does; pack without LR to have it made exactly')
+    why = 'is not MATLAB\'s bicubic of these: it has other HR images or another kernel'
+    if not recipes['something else']:
+        why = 'was rounded once, not after each pass as MATLAB does'
+    wrong = recipes['something else'] or recipes['rounded once']
+    return Finding(False, f'LR of {wrong} of {total} images {why}; take the official LR, or pack without LR')
 
 
 def judge_psnr(psnr: float, name: str | None, scale: int) -> Finding:
     """Compare PSNR of bicubic, in dB on Y, with that of the known set of that name (None: of no known set)."""
+    found = f'bicubic x{scale} gives {psnr:.3f} dB on Y'
     known = SETS[name].bicubic.get(scale) if name else None
     if name is None or known is None:
-        return Finding(True, f'{"bicubic" if scale > 1 else "lq itself, bicubic"} x{scale} gives {psnr:.3f} dB on Y')
+        return Finding(True, found)
     if abs(psnr - known) <= SETS[name].tolerance:
-        return Finding(True, f'bicubic x{scale} gives {psnr:.3f} dB on Y, as on the known {name} ({known} dB)')
-    hint = ' (HR of half size is a usual wrong copy)' if name == 'Urban100' else ''
-    return Finding(False, f'bicubic x{scale} gives {psnr:.3f} dB on Y, but {known} dB on the known {name}: these are '
-                          f'other images{hint}; download it: mipkd data benchmark')
+        return Finding(True, f'{found}, as on the known {name} ({known} dB)')
+    return Finding(False, f'{found}, but {known} dB on the known {name}: these are other images, or HR of half size; '
+                          'download it: mipkd data benchmark')

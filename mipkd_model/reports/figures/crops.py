@@ -1,6 +1,6 @@
 """The figure of enlarged crops: the HR image with a box at the left, what each method makes of the box at the right."""
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,11 +10,11 @@ from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea, VPacker
 
 from mipkd_arch.base.errors import UserError, number_in
 
+from ...evaluation.records import Record
 from ...experiments.methods import TEACHER
 from ..tables.measured import BICUBIC, METRIC_TYPES, printed, row_of
 from ..tables.results import ranks
-from .boxes import Box
-from .pictures import Pictures, labels, metric_name
+from .pictures import Box, Pictures, labels, metric_name
 from .style import WIDTH, draw_box, hide_ticks, style, text_width
 
 MARKS = {1: 'best', 2: 'second'}
@@ -28,8 +28,7 @@ def draw_crops(pictures: Pictures, box: Box, columns: int | None = None) -> Figu
     """Draw the figure.
 
     The crops are HR, bicubic and the records in their order. Below each is the PSNR in dB and the SSIM of the whole
-    image as its record has them; among the students of one pair, those with self-ensemble apart, the best value is
-    bold, the second underlined. Teacher and bicubic are left out of that.
+    image; among the students of a pair, those with self-ensemble apart, the best value is bold, the second underlined.
 
     Args:
         pictures: the image and the outputs.
@@ -86,7 +85,6 @@ def _captions(pictures: Pictures) -> list[Caption]:
     """Captions of HR, bicubic and each record."""
     records = pictures.records
     images = [record.images[pictures.image] for record in records]
-    groups = [None if record.method == TEACHER else (record.pair, row_of(record).ensemble) for record in records]
     metrics, columns = [], []  # of each metric the texts and marks of bicubic and the records
     for kind, metric in METRIC_TYPES.items():
         names = [metric_name(record, kind) for record in records]
@@ -97,45 +95,43 @@ def _captions(pictures: Pictures) -> list[Caption]:
                                 f'{blocks[0]}; evaluate both with the same val.metrics')
         if names[0]:
             metrics.append(metric)
-            values = [image.scores.get(name) if name else None for image, name in zip(images, names, strict=True)]
+            values = [image.scores.get(name or '') for image, name in zip(images, names, strict=True)]
             texts = [printed(value, metric) for value in (images[0].bicubic.get(names[0]), *values)]
-            columns.append(list(zip(texts, ['', *_marks(values, groups, metric)], strict=True)))
-    lines: list[list[tuple[str, str]]] = [[('/'.join(metrics).upper(), '')]]
-    for number in range(len(records) + 1):
+            columns.append(list(zip(texts, ['', *_marks(values, records, metric)], strict=True)))
+    captions: list[Caption] = []
+    for number, title in enumerate([BICUBIC, *labels(records)]):
         parts = [part for column in columns for part in (('/', ''), column[number])]
-        lines.append(parts[1:])
-    titles = ['HR', BICUBIC, *labels(records)]
-    return [[[(title, '')], *([line] if metrics else [])] for title, line in zip(titles, lines, strict=True)]
+        captions.append([[(title, '')], *([parts[1:]] if metrics else [])])
+    return [[[('HR', '')], *([[('/'.join(metrics).upper(), '')]] if metrics else [])], *captions]
 
 
-def _marks(values: Sequence[float | None], groups: Sequence[Hashable], metric: str) -> list[str]:
-    """'best' for the greatest value of each group, 'second' for the next; '' for others and for the group None."""
-    places: dict[int, int] = {}
-    for group in set(groups) - {None}:
-        places |= ranks({index: value for index, value in enumerate(values) if groups[index] == group}, metric)
+def _marks(values: Sequence[float | None], records: Sequence[Record], metric: str) -> list[str]:
+    """'best' for the greatest value of the students of a pair, 'second' for the next; '' for all others."""
+    groups: dict[Any, dict[int, float | None]] = {}
+    for index, record in enumerate(records):
+        if record.method != TEACHER:
+            groups.setdefault((record.pair, row_of(record).ensemble), {})[index] = values[index]
+    places = {index: place for group in groups.values() for index, place in ranks(group, metric).items()}
     return [MARKS.get(places.get(index, 0), '') for index in range(len(values))]
 
 
 def _draw_caption(axes: Axes, caption: Caption) -> None:
     """Put lines of text below axes, in the middle."""
-    packed: list[Any] = [HPacker(children=[_text_area(*part) for part in line], align='baseline', pad=0, sep=0)
-              for line in caption]
+    packed: list[Any] = []
+    for line in caption:
+        areas: list[Any] = [(Underlined if mark == 'second' else TextArea)(
+            text, textprops={'fontweight': 'bold' if mark == 'best' else 'normal'}) for text, mark in line]
+        packed.append(HPacker(children=areas, align='baseline', pad=0, sep=0))
     box = VPacker(children=packed, align='center', pad=0, sep=1)
     axes.add_artist(AnnotationBbox(box, (0.5, 0), xybox=(0, -PAD * 72), xycoords='axes fraction',
                                    boxcoords='offset points', box_alignment=(0.5, 1), frameon=False, pad=0,
                                    annotation_clip=False))
 
 
-def _text_area(text: str, mark: str) -> TextArea:
-    kind = Underlined if mark == 'second' else TextArea
-    return kind(text, textprops={'fontweight': 'bold' if mark == 'best' else 'normal'})
-
-
 class Underlined(TextArea):
     """Text with a line below it, which Matplotlib has for formulas only."""
 
     def draw(self, renderer: Any) -> None:
-        """Draw text and line."""
         super().draw(renderer)
         box = self.get_window_extent(renderer)
         y = box.y0 + renderer.points_to_pixels(0.8)

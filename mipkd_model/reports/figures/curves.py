@@ -1,17 +1,19 @@
 """The figure of training curves: a metric of validation, losses, and their gradients, over the iterations of runs."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from .pictures import metric_name
-from .style import WIDTH, dashes_of, explain_dashes, log_scale, style
+from .style import WIDTH, style
 from .training_runs import Curve, Gradients, Series, common, read_metric, references
 
 TITLES = {'calculate_psnr': 'PSNR (dB)', 'calculate_ssim': 'SSIM'}
+DASHES = ('-', '--', ':', '-.', (0, (3, 1, 1, 1, 1, 1)))
 SMOOTH = 20  # the running mean of a loss is over 1/20 of its points
 FEW = 15  # points that are marked
 
@@ -21,9 +23,8 @@ def draw_curves(curves: Sequence[Curve], metric: str | None = None,
                 gradients: Mapping[str, Gradients] | None = None) -> Figure:
     """Draw the figure.
 
-    Several seeds are shown as their mean, within their minimum and maximum; bicubic and the teacher are level lines. A
-    figure that is not finite, as that of a broken network, leaves a gap. A loss is shown as logged, faintly, and as
-    its running mean over 1/20 of the points.
+    Several seeds are shown as their mean, within their minimum and maximum; bicubic and the teacher are level lines.
+    What is not finite leaves a gap. A loss is shown faintly as logged, and as its running mean over 1/20 of the points.
 
     Args:
         curves: a line each.
@@ -84,24 +85,24 @@ def _draw_metric(axes: Axes, curves: Sequence[Curve], name: str, colors: Mapping
 
 def _draw_losses(axes: Axes, curves: Sequence[Curve], losses: Mapping[tuple[str, str], Sequence[Series]],
                  colors: Mapping[str, str]) -> None:
-    dashes = dashes_of(loss for loss, _ in losses)
+    dashes = _dashes(loss for loss, _ in losses)
     runs = {curve.label: curve.runs for curve in curves}
     for (loss, label), series in losses.items():
         iterations, values = common(runs[label], series)
         axes.plot(iterations, values.mean(0), color=colors[label], alpha=0.2, linewidth=0.4)
         _draw_line(axes, iterations, np.array([smooth(of_run) for of_run in values]), colors[label],
                    linestyle=dashes[loss])
-    log_scale(axes)
+    _log_scale(axes)
     axes.set_ylabel('loss' if len(dashes) > 1 else f'loss {next(iter(dashes))}')
     if len(dashes) > 1:
-        explain_dashes(axes, dashes)
+        _explain(axes, dashes)
 
 
 def _draw_gradients(norm_axes: Axes, cosine_axes: Axes, gradients: Mapping[str, Gradients], colors: Mapping[str, str]
                     ) -> None:
     from ...training.gradient_log import REFERENCE  # imports torch
     # A loss that does not reach the student has no gradient there.
-    dashes = dashes_of(loss for series in gradients.values() for loss, (_, norms, _) in series.items() if norms.any())
+    dashes = _dashes(loss for series in gradients.values() for loss, (_, norms, _) in series.items() if norms.any())
     for label, series in gradients.items():
         for loss, (iterations, norms, cosines) in series.items():
             if loss in dashes:
@@ -109,15 +110,33 @@ def _draw_gradients(norm_axes: Axes, cosine_axes: Axes, gradients: Mapping[str, 
                 norm_axes.plot(iterations, np.where(norms > 0, norms, np.nan), **line)
                 if loss != REFERENCE:
                     cosine_axes.plot(iterations, cosines, **line)
-    log_scale(norm_axes)
+    _log_scale(norm_axes)
     norm_axes.set_ylabel('norm of the gradient at the student')
     cosine_axes.axhline(0, color='0.45', linewidth=0.8, zorder=1)
     cosine_axes.set_ylim(-1, 1)
     cosine_axes.set_ylabel(f'its cosine with that of {REFERENCE}')
-    explain_dashes(norm_axes, dashes)
+    _explain(norm_axes, dashes)
 
 
 def _draw_line(axes: Axes, iterations: np.ndarray, values: np.ndarray, color: str, **options: Any) -> None:
     axes.plot(iterations, values.mean(0), color=color, linewidth=1, markersize=2, **options)
     if len(values) > 1:
         axes.fill_between(iterations, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
+
+
+def _dashes(losses: Iterable[str]) -> dict[str, Any]:
+    return {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(dict.fromkeys(losses))}
+
+
+def _explain(axes: Axes, dashes: Mapping[str, Any]) -> None:
+    handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dash) for dash in dashes.values()]
+    axes.legend(handles, list(dashes), frameon=False)
+
+
+def _log_scale(axes: Axes) -> None:
+    """Logarithmic y with plain numbers; over less than two decades 2 and 5 are marked, too."""
+    axes.set_yscale('log')
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('')

@@ -5,8 +5,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from .boxes import Box
-from .pictures import Pictures, labels
+from .pictures import Box, Pictures, labels
 from .style import WIDTH, draw_box, hide_ticks, style, text_width
 
 TO_GT, TO_TEACHER = 'viridis', 'inferno'
@@ -19,32 +18,21 @@ UNIT = '(gray levels)'
 DPI, PNG_DPI = 300, 200
 
 
-def difference(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|image - other| on Y in gray levels, float64 (H, W), of two uint8 RGB images (H, W, 3)."""
-    from ...evaluation.metrics import to_y  # with the metrics of BasicSR, and so torch
-    return np.abs(to_y(image) - to_y(other))
-
-
-def advantage(student: np.ndarray, teacher: np.ndarray, gt: np.ndarray) -> np.ndarray:
-    """|teacher - gt| - |student - gt| on Y in gray levels, float64 (H, W): positive where the student is nearer."""
-    return difference(teacher, gt) - difference(student, gt)
-
-
 def draw_maps(pictures: Pictures, box: Box | None = None) -> Figure:
     """Draw the figure.
 
-    The first row shows HR, the teacher and |teacher - HR|. Each student has a row: its output, |student - teacher|, and
-    |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR than the teacher and red where it
-    is farther. Differences are of Y, in gray levels of 255. All students share both color scales; each scale ends at
-    the 99.5th percentile of its maps. The mean of each map, over the whole image, is below it. Columns are narrower
-    where the figure would be higher than a page. The teacher's record is the first one of ``pictures``; a box (x, y, w,
-    h) in pixels of gt is drawn into all images.
+    The first row shows HR, the teacher, which is the first record, and |teacher - HR|. Each student has a row: its
+    output, |student - teacher|, and |teacher - HR| - |student - HR|, which is blue where the student is nearer to HR.
+    Differences are of Y, in gray levels of 255, with their mean over the image below. Color scales are shared, and end
+    at the 99.5th percentile. A box (x, y, w, h) in pixels of gt is drawn into all images.
     """
+    from ...evaluation.metrics import to_y  # with the metrics of BasicSR, and so torch
     teacher, *students = pictures.outputs
     teacher_name, *names = labels(pictures.records)
-    to_gt = difference(teacher, pictures.gt)
-    to_teacher = [difference(student, teacher) for student in students]
-    signed = [advantage(student, teacher, pictures.gt) for student in students]
+    y_gt, y_teacher, *y_students = map(to_y, (pictures.gt, teacher, *students))
+    to_gt = np.abs(y_teacher - y_gt)
+    to_teacher = [np.abs(y - y_teacher) for y in y_students]
+    signed = [to_gt - np.abs(y - y_gt) for y in y_students]
     limit = _limit(np.abs(signed))
     gt_colors: dict[str, Any] = {'cmap': TO_GT, 'vmin': 0, 'vmax': _limit(to_gt)}
     teacher_colors: dict[str, Any] = {'cmap': TO_TEACHER, 'vmin': 0, 'vmax': _limit(np.array(to_teacher))}

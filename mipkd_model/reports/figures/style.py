@@ -1,5 +1,5 @@
 """What figures share: their style, parts of axes, and how they are saved."""
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,20 +8,19 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import LogLocator
 
-from mipkd_arch.base.errors import UserError, near_miss
+from mipkd_arch.base.errors import one_of
 
 from ...base.files import atomic_write, check_writable
 
-# Without a creation date the same records give the same bytes.
-SUFFIXES: dict[str, dict | None] = {'.pdf': {'CreationDate': None}, '.png': {}, '.svg': {'Date': None}, '.jpg': None}
-"""Kinds of file by suffix, with what goes into their metadata."""
-COMPRESSION = {'.png': {'compress_level': 9}, '.jpg': {'quality': 88, 'subsampling': 0, 'optimize': True}}
-"""Arguments of Pillow: PNG loses nothing, JPEG nothing that is seen, colors included."""
+KINDS: dict[str, dict[str, Any]] = {
+    # Without a creation date the same records give the same bytes.
+    '.pdf': {'metadata': {'CreationDate': None}}, '.svg': {'metadata': {'Date': None}},
+    '.png': {'pil_kwargs': {'compress_level': 9}},
+    '.jpg': {'pil_kwargs': {'quality': 88, 'subsampling': 0, 'optimize': True}}}
+"""Kinds of file by suffix, with what ``Figure.savefig`` gets for them."""
 STYLE: Any = {
     'font.size': 7, 'axes.titlesize': 7, 'axes.labelsize': 7, 'legend.fontsize': 6.5, 'xtick.labelsize': 6.5,
     'ytick.labelsize': 6.5, 'axes.linewidth': 0.5, 'xtick.major.width': 0.5, 'ytick.major.width': 0.5,
@@ -29,7 +28,6 @@ STYLE: Any = {
     'svg.hashsalt': 'mipkd', 'text.parse_math': False}  # a $ in a name is a $
 WIDTH = 7.0
 """Inches, the width of the text in a paper of two columns."""
-DASHES = ('-', '--', ':', '-.', (0, (3, 1, 1, 1, 1, 1)))
 BOX_COLOR = '#e8000b'
 
 
@@ -48,10 +46,7 @@ def checked_out(out: str) -> Path:
     Raises:
         UserError: its suffix is not that of a kind that is written, or it cannot be written there.
     """
-    suffix = Path(out).suffix
-    if suffix not in SUFFIXES:
-        raise UserError(f'--out: {out} ends in {suffix!r}{near_miss(suffix, SUFFIXES)}; allowed are '
-                        f'{", ".join(SUFFIXES)}')
+    one_of('--out: the end of the name', Path(out).suffix, KINDS)
     check_writable(out, '--out')
     return Path(out)
 
@@ -64,30 +59,8 @@ def save_figure(figure: Figure, out: Path, png_dpi: int | None = None) -> Path:
     if out.suffix == '.png' and png_dpi:
         figure.dpi = png_dpi
     with atomic_write(out) as temporary, style():
-        pixels: dict[str, Any] = {'pil_kwargs': COMPRESSION[out.suffix]} if out.suffix in COMPRESSION else {}
-        figure.savefig(temporary, format=out.suffix[1:], metadata=SUFFIXES[out.suffix], bbox_inches='tight',
-                       pad_inches=0.02, **pixels)
+        figure.savefig(temporary, format=out.suffix[1:], bbox_inches='tight', pad_inches=0.02, **KINDS[out.suffix])
     return out
-
-
-def dashes_of(losses: Iterable[str]) -> dict[str, Any]:
-    """The dashes of the lines of losses, by their names, which may repeat."""
-    return {loss: DASHES[index % len(DASHES)] for index, loss in enumerate(dict.fromkeys(losses))}
-
-
-def explain_dashes(axes: Axes, dashes: Mapping[str, Any]) -> None:
-    """Add the legend of what ``dashes_of`` gave."""
-    handles = [Line2D([], [], color='0.3', linewidth=1, linestyle=dash) for dash in dashes.values()]
-    axes.legend(handles, list(dashes), frameon=False)
-
-
-def log_scale(axes: Axes) -> None:
-    """Logarithmic y with plain numbers; over less than two decades 2 and 5 are marked, too."""
-    axes.set_yscale('log')
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('')
 
 
 def text_width(text: str) -> float:

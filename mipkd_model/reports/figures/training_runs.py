@@ -2,17 +2,17 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from mipkd_arch.base.errors import UserError, near_miss, one_of
+from mipkd_arch.base.errors import UserError, one_of
 
 from ...evaluation.records import Record, find_records, record_files
 from ...evaluation.training_log import PATTERN, read_log
 from ..tables.measured import RowName, row_of, row_settings
-from .pictures import check_same, labels
+from .pictures import check_same, labels, of_dataset
 
 Series = tuple[np.ndarray, np.ndarray]
 """Iterations and values, both (N,)."""
@@ -20,21 +20,16 @@ Gradients = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """By the name of a loss: iterations, norms and cosines, each (N,)."""
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """One training."""
+class TrainedRun(NamedTuple):
+    """One training: its folder, and its records of validation on one dataset, by ascending iteration."""
     folder: Path
-    """As ``experiments/<name>``."""
     records: list[Record]
-    """Of validation on one dataset, by ascending iteration."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What one line shows."""
+class Curve(NamedTuple):
+    """What one line shows: the same training with several random seeds, or a single one."""
     label: str
     runs: list[TrainedRun]
-    """The same training with several random seeds, or a single one."""
 
 
 def read_runs(paths: Iterable[str | Path], dataset: str | None = None) -> list[TrainedRun]:
@@ -45,23 +40,13 @@ def read_runs(paths: Iterable[str | Path], dataset: str | None = None) -> list[T
     """
     runs: dict[Path, dict[Path, Record]] = {}
     for path in map(Path, paths):
-        if not path.is_dir():
-            raise UserError(f'{path}: no such folder of a training; experiments/<name> is one')
-        found = find_records([path]) if record_files(path) else {}
+        found = find_records([path]) if path.is_dir() and record_files(path) else {}
         found = {file: record for file, record in found.items() if record.iteration is not None}
         if not found:
-            raise UserError(f'{path}: holds no records of validation during training; train with --force_yml '
-                            'val:val_freq=5000 or another number of iterations, which has them written')
-        names = list(dict.fromkeys(record.dataset['name'] for record in found.values()))
-        if dataset is None and len(names) > 1:
-            raise UserError(f'--dataset: missing; {path} has {", ".join(names)}')
-        chosen = dataset or names[0]
-        if chosen not in names:
-            raise UserError(f'--dataset: {path} has no validation on {chosen!r}{near_miss(chosen, names)}; it has '
-                            f'{", ".join(names)}')
-        for file, record in found.items():
-            if record.dataset['name'] == chosen:
-                runs.setdefault(file.parent.parent, {})[file] = record
+            raise UserError(f'{path}: holds no records of validation during training; name experiments/<name>, and '
+                            'train with --force_yml val:val_freq=5000 or another number of iterations')
+        for file, record in of_dataset(path, found, dataset).items():
+            runs.setdefault(file.parent.parent, {})[file] = record
     check_same({file: record for records in runs.values() for file, record in records.items()})
     return [TrainedRun(folder, sorted(records.values(), key=lambda record: record.iteration or 0))
             for folder, records in runs.items()]
@@ -70,25 +55,22 @@ def read_runs(paths: Iterable[str | Path], dataset: str | None = None) -> list[T
 def group_runs(runs: Sequence[TrainedRun]) -> list[Curve]:
     """Join the runs of one pair and method that differ in their random seeds alone, and name every line.
 
-    Validation with self-ensemble is a line of its own. Lines are called as ``labels`` has it, with the number of
-    seeds; runs of the same name by their folders.
+    Lines are called as ``labels`` has it, with the number of seeds; runs of the same name by their folders.
     """
-    groups: dict[tuple, list[TrainedRun]] = {}
+    groups: dict[tuple[RowName, str], list[TrainedRun]] = {}
     settings = row_settings({run.folder: run.records[-1] for run in runs})
     for run in runs:
         row = row_of(run.records[-1])._replace(settings=settings[run.folder])
         groups.setdefault((row, run.records[-1].pair), []).append(run)
-    parts: list[list[TrainedRun]] = []
-    rows: list[RowName] = []
+    parts: list[tuple[RowName, list[TrainedRun]]] = []
     for (row, _), group in groups.items():
-        seeds = [run.records[-1].seed for run in group]
-        is_one_line = None not in seeds and len(set(seeds)) == len(seeds)
-        parts += [group] if is_one_line else [[run] for run in group]
-        rows += [row] * (len(parts) - len(rows))
-    names = labels([part[0].records[-1] for part in parts], rows)
+        seeds = {run.records[-1].seed for run in group}
+        is_one_line = None not in seeds and len(seeds) == len(group)
+        parts += [(row, group)] if is_one_line else [(row, [run]) for run in group]
+    names = labels([part[0].records[-1] for _, part in parts], [row for row, _ in parts])
     count = Counter(names)
     curves = []
-    for name, part in zip(names, parts, strict=True):
+    for name, (_, part) in zip(names, parts, strict=True):
         label = name if count[name] == 1 else str(part[0].folder)
         if len(part) > 1:
             label = f'{label} ({len(part)} seeds)'.replace(') (', ', ')
@@ -130,16 +112,13 @@ def read_losses(curves: Sequence[Curve], names: Sequence[str]) -> dict[tuple[str
     """Losses from the log files: by (loss, label of the curve) of each run; a curve that lacks a loss is left out.
 
     Raises:
-        UserError: a run has logged nothing, or no run has a loss of that name.
+        UserError: no run has logged a loss of that name.
     """
     logs = {run.folder: read_log(run.folder) for curve in curves for run in curve.runs}
-    for folder, log in logs.items():
-        if not log.losses:
-            raise UserError(f'{folder}: has no losses in a {PATTERN}; logger.print_freq says how often they are logged')
     known = list(dict.fromkeys(name for log in logs.values() for name in log.losses))
     losses = {}
     for name in names:
-        one_of('--loss', name, known)
+        one_of(f'--loss: {PATTERN} of the runs', name, known)
         for curve in curves:
             of_curve = [logs[run.folder] for run in curve.runs]
             if all(name in log.losses for log in of_curve):
@@ -160,9 +139,8 @@ def read_gradients(folder: Path) -> Gradients:
                         'logger:gradients=500, or another number of iterations, which has it written')
     found = {}
     for name in dict.fromkeys(loss for _, loss, *_ in rows):
-        columns = zip(*((iteration, norm, cosine) for iteration, loss, norm, cosine in rows if loss == name),
-                      strict=True)
-        iterations, norms, cosines = map(np.array, columns)
+        iterations, norms, cosines = np.array([(iteration, norm, cosine) for iteration, loss, norm, cosine in rows
+                                               if loss == name]).T
         found[name] = iterations, norms, cosines
     return found
 
@@ -170,16 +148,14 @@ def read_gradients(folder: Path) -> Gradients:
 def references(curves: Sequence[Curve], name: str) -> dict[str, float]:
     """Values of level lines by their labels: bicubic, and the teachers where the trainings have measured them."""
     records = [run.records[-1] for curve in curves for run in curve.runs]
-    found = {}
     bicubic = [record.bicubic[name] for record in records if name in record.bicubic]
-    if bicubic and math.isfinite(bicubic[0]):
-        found['bicubic'] = bicubic[0]
+    found = {'bicubic': bicubic[0]} if bicubic else {}
     teachers = {}
     for record in records:
         teacher = (record.training or {}).get('teacher') or {}
         value = ((teacher.get('scores') or {}).get(record.dataset['name']) or {}).get(name)
-        if value is not None and math.isfinite(float(value)):
+        if value is not None:
             teachers[teacher.get('sha256')] = float(value), Path(str(teacher.get('file'))).stem
     for value, file in teachers.values():
         found['teacher' if len(teachers) == 1 else f'teacher {file}'] = value
-    return found
+    return {label: value for label, value in found.items() if math.isfinite(value)}

@@ -5,11 +5,9 @@ and weights by values, are among them. Biases, norms, activations, pooling, resi
 not counted, nor are operations that PyTorch's own counter does not know, such as deformable convolutions.
 """
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -30,19 +28,16 @@ from . import LR_SIZE
 INPUT_CHANNELS = ('num_in_ch', 'in_chans', 'in_channels')  # what BasicSR's networks call them
 
 
-@dataclass(frozen=True)
-class NetworkCost:
+class NetworkCost(NamedTuple):
     """What a network costs, wherever it runs."""
     parameters: int
-    macs: int
-    """Multiply-accumulates for one image, as this module counts them."""
+    macs: int  # multiply-accumulates for one image, as this module counts them
 
 
 def network_cost(block: dict[str, Any], size: int | tuple[int, int] = LR_SIZE, where: str = 'network') -> NetworkCost:
     """Count the parameters and multiply-accumulates of a network for one image.
 
-    Nothing is computed, so a size of 256 takes a second; only a network whose forward pass depends on the values of
-    its features, which are not there then, is really run.
+    Nothing is computed; only a network whose forward pass depends on the values of its features is really run.
 
     Args:
         block: its option block, ``type`` and arguments, of anything in BasicSR's ``ARCH_REGISTRY``.
@@ -55,14 +50,14 @@ def network_cost(block: dict[str, Any], size: int | tuple[int, int] = LR_SIZE, w
     network = build(block, where)
     shape = lq_shape(network, block, size)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            macs = _count(network, shape)
-    except Exception:  # any network, any failure; the real run says what it is
-        network = build(block, where)  # the first one may have kept features without values
         try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                macs = _count(network, shape)
+        except Exception:  # any network, any failure; the real run says what it is
+            network = build(block, where)  # the first one may have kept features without values
             macs = _count(network, shape)
-        except Exception as error:
-            raise failed(error, f'{where}: {block["type"]}', shape) from None
+    except Exception as error:
+        raise failed(error, f'{where}: {block["type"]}', shape) from None
     return NetworkCost(sum(parameter.numel() for parameter in network.parameters()), macs)
 
 
@@ -98,28 +93,17 @@ def lq_shape(network: nn.Module, block: dict[str, Any], size: int | tuple[int, i
 
 def failed(error: Exception, network: str, shape: tuple[int, ...]) -> UserError:
     """The error for the failure of a network on an lq of that shape (N, C, H, W)."""
-    return UserError(f'{network} fails on {lq_words(shape)} ({reason_of(error)})')
-
-
-def lq_words(shape: tuple[int, ...]) -> str:
-    """An lq of shape (N, C, H, W) in words."""
-    return f'{shape[0]} x LR {shape[2]}x{shape[3]}'
+    return UserError(f'{network} fails on {shape[0]} x LR {shape[2]}x{shape[3]} ({reason_of(error)})')
 
 
 def _count(network: nn.Module, shape: tuple[int, ...]) -> int:
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), _plain_attention(), counter:
-        network(torch.zeros(shape))
-    return counter.get_total_flops() // 2
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Run attention as the matrix products that it is: not every fused kernel of it is known to the counter."""
+    # Attention runs as the matrix products that it is: not every fused kernel of it is known to the counter.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            network(torch.zeros(shape))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+    return counter.get_total_flops() // 2

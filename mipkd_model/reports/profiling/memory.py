@@ -11,12 +11,8 @@ from torch.utils._pytree import tree_leaves
 def peak_allocated_bytes(run: Callable[[], object], device: torch.device) -> int:
     """What a call allocates at most beyond what is there before it, in bytes.
 
-    On CUDA it is what PyTorch's allocator counts. On a CPU it is the sum of the tensors that are alive at once; buffers
-    inside of a kernel are not seen.
-
-    Args:
-        run: without arguments; on CUDA it returns when the device has done its work.
-        device: where it runs.
+    On CUDA it is what PyTorch's allocator counts; there the call must wait for the device. On a CPU it is the sum of
+    the tensors that are alive at once; buffers inside of a kernel are not seen.
     """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,39 +1,45 @@
 """What networks cost on a device: latency, throughput and peak memory, with parameters and multiply-accumulates."""
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+import yaml
 from tqdm import tqdm
 
-from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.failures import is_out_of_memory
 
+from ...config import plugins
+from ...config.checks import read_options
 from ...evaluation.provenance import device_name, versions
+from ...experiments.networks import student_block, teacher_block
+from ...experiments.runs import parse_pair
 from ...training.precision import autocast
-from .macs import build, failed, lq_shape, lq_words, network_cost
+from .macs import build, failed, lq_shape, network_cost
 from .memory import peak_allocated_bytes
-from .targets import Target, parse_target
 
 FORMAT = 'mipkd profile 1'
 RATIOS = ('parameters', 'macs', 'ms')  # of a teacher to its student
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timing:
+class Timing(NamedTuple):
     """How forward passes are measured."""
     device: torch.device
-    size: tuple[int, int]
-    """LR height and width in pixels; padded to what a network needs."""
-    batch: int = 1
-    """LR images in a pass."""
-    precision: str = 'fp32'
-    """'fp32', without TF32, or 'bf16' for autocast."""
-    rounds: int = 10
-    """Timed passes of each network."""
+    size: tuple[int, int]  # LR height and width in pixels; padded to what a network needs
+    batch: int = 1  # LR images in a pass
+    precision: str = 'fp32'  # 'fp32', without TF32, or 'bf16' for autocast
+    rounds: int = 10  # timed passes of each network
+
+
+class Target(NamedTuple):
+    """One network that is meant."""
+    name: str  # the pair, the stem of the option file, or 'block'
+    role: str  # 'teacher', 'student', or 'network' where it is neither
+    block: dict[str, Any]  # its option block: ``type`` and arguments
+    where: str  # what errors call it
 
 
 def profile(targets: Sequence[str], size: tuple[int, int], timing: Timing | None = None) -> dict[str, Any]:
@@ -54,17 +60,15 @@ def profile(targets: Sequence[str], size: tuple[int, int], timing: Timing | None
         UserError: a target means nothing, or its network cannot be built, or fails.
     """
     groups = [parse_target(target) for target in targets]
-    distinct = {target.key: target for group in groups for target in group}
-    found: dict[str, dict[str, Any]] = {}
-    for key, target in tqdm(distinct.items(), 'count', unit='network'):
-        cost = network_cost(target.block, size, target.where)
-        found[key] = {'parameters': cost.parameters, 'macs': cost.macs}
+    distinct = {repr(target.block): target for group in groups for target in group}
+    found = {key: network_cost(target.block, size, target.where)._asdict()
+             for key, target in tqdm(distinct.items(), 'count', unit='network')}
     if timing:
         for measured, passes in zip(found.values(), measure_passes(list(distinct.values()), timing), strict=True):
             measured.update(passes)
     rows = []
     for group in groups:
-        rows += [{'target': target.name, 'role': target.role, 'network': target.block, **found[target.key]}
+        rows += [{'target': target.name, 'role': target.role, 'network': target.block, **found[repr(target.block)]}
                  for target in group]
         if len(group) == 2:
             teacher, student = rows[-2:]
@@ -76,14 +80,47 @@ def profile(targets: Sequence[str], size: tuple[int, int], timing: Timing | None
             'versions': versions(timing.device if timing else torch.device('cpu'))}
 
 
+def parse_target(text: str) -> list[Target]:
+    """The networks that a text means: one, or a teacher and its student.
+
+    Args:
+        text: an option file, whose plugins are then in use; a pair such as ``SwinIR-EDSR_x4``; or a network's block
+            in YAML, in braces.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if text.lstrip().startswith('{'):
+        try:
+            return [Target('block', 'network', yaml.safe_load(text), 'TARGET')]
+        except yaml.YAMLError as error:
+            raise UserError(f'TARGET: {reason_of(text)!r}: {getattr(error, "problem", "")}; a block looks like this: '
+                            '{type: EDSRStudent, upscale: 4}') from None
+    file = Path(text)
+    if file.suffix in ('.yml', '.yaml') or file.is_file():
+        if not file.is_file():
+            raise UserError(f'TARGET: {text}: no such option file')
+        opt, name = read_options(file), file.stem
+        if opt.get('network_g') is None:
+            raise UserError(f'TARGET: {text}: has no network_g; it is no option file of a network')
+        plugins.use_more(opt.get('plugins'))
+        teacher, student = opt.get('network_t'), opt['network_g']
+    else:
+        try:
+            pair, name = parse_pair(text), text
+        except UserError as error:
+            raise UserError(f'TARGET: {str(error).removeprefix("PAIR: ")}; or an option file, or a block in '
+                            'braces') from None
+        teacher, student = teacher_block(pair.teacher, pair.scale)[0], student_block(pair.student, pair.scale)
+    targets = [Target(name, 'student', student, f'{text}: network_g')]
+    return targets if teacher is None else [Target(name, 'teacher', teacher, f'{text}: network_t'), *targets]
+
+
 def measure_passes(targets: Sequence[Target], timing: Timing) -> list[dict[str, Any]]:
     """Measure forward passes of networks, in turn, so that all of them meet the same load of the machine.
 
     Returns:
         For each ``ms`` (median of a pass), ``ms_rounds``, ``images_per_second`` (by the median) and ``peak_bytes``.
-
-    Raises:
-        UserError: a network cannot be built, or fails.
     """
     passes, peaks = [], []
     for target in tqdm(targets, 'warm up', unit='network'):
@@ -102,38 +139,35 @@ def measure_passes(targets: Sequence[Target], timing: Timing) -> list[dict[str, 
 
 
 class _Pass:
-    """A network on its device, and noise for it; a ``UserError`` says where it fails."""
+    """A network on its device, and noise for it, which is made in the first pass."""
 
     def __init__(self, target: Target, timing: Timing) -> None:
         self.timing = timing
         self.name = f'{target.where}: {target.block["type"]}'
         self.network = build(target.block, target.where)
         self.shape = lq_shape(self.network, target.block, timing.size, timing.batch)
-        with self._explained():
-            self.network.to(timing.device)
-            self.lq = torch.rand(self.shape, device=timing.device)
+        self.lq: torch.Tensor | None = None
 
     def run(self) -> None:
-        """Run the network once and wait until it is done."""
+        """Run the network once and wait until it is done; a ``UserError`` says where it fails."""
         device = self.timing.device
-        # cuDNN tries its algorithms in the first pass, as in BasicSR's pipelines. TF32 is not float32.
-        with (self._explained(), torch.inference_mode(), autocast(self.timing.precision, device),
-              torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)):
-            self.network(self.lq)
-            if device.type == 'cuda':
-                torch.cuda.synchronize(device)
+        try:
+            if self.lq is None:
+                self.network.to(device)
+                self.lq = torch.rand(self.shape, device=device)
+            # cuDNN tries its algorithms in the first pass, as in BasicSR's pipelines. TF32 is not float32.
+            with (torch.inference_mode(), autocast(self.timing.precision, device),
+                  torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)):
+                self.network(self.lq)
+                if device.type == 'cuda':
+                    torch.cuda.synchronize(device)
+        except Exception as error:  # any network, any failure
+            if is_out_of_memory(error):
+                raise UserError(f'{self.name} needs more memory than {device} has for {self.shape[0]} x LR '
+                                f'{self.shape[2]}x{self.shape[3]}; take a smaller --time-size or --batch') from None
+            raise failed(error, self.name, self.shape) from None
 
     def peak_bytes(self) -> int:
         """The most memory that tensors take while the network runs: its own, lq, and whatever the pass allocates."""
-        tensors = [*self.network.parameters(), *self.network.buffers(), self.lq]
+        tensors = [*self.network.parameters(), *self.network.buffers(), *([] if self.lq is None else [self.lq])]
         return peak_allocated_bytes(self.run, self.timing.device) + sum(tensor.nbytes for tensor in tensors)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # any network, any failure
-            if is_out_of_memory(error):
-                raise UserError(f'{self.name} needs more memory than {self.timing.device} has for '
-                                f'{lq_words(self.shape)}; take a smaller --time-size or --batch') from None
-            raise failed(error, self.name, self.shape) from None

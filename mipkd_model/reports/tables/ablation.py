@@ -22,26 +22,23 @@ def published_order(name: str, variants: Iterable[str]) -> list[tuple[str, str]]
 
 
 def agreement(order: Sequence[tuple[str, str]], values: Mapping[str, float | None], labels: Mapping[str, str]) -> str:
-    """Whether mean PSNR by method, None where it is not measured, follows what ``published_order`` gives.
+    """Whether mean PSNR in dB by method, None where it is not measured, has the ``published_order``, as printed.
 
     Returns:
-        ``yes``; ``no:`` and what contradicts, as printed; ``equal:`` and what is, where nothing contradicts; ``?``
-        where neither is the case but something is not measured.
+        ``yes``; ``no:`` or ``equal:`` and which variants; ``?`` where something is not measured and nothing differs.
     """
-    wrong, equal, is_complete = [], [], True
-    for better, worse in order:
-        high, low = values.get(better), values.get(worse)
-        if high is None or low is None:
-            is_complete = False
-        elif float(printed(high, 'psnr')) < float(printed(low, 'psnr')):
-            wrong.append(f'{labels[worse]} > {labels[better]}')
-        elif printed(high, 'psnr') == printed(low, 'psnr'):
-            equal.append(f'{labels[worse]} = {labels[better]}')
-    if wrong:
-        return f'no: {", ".join(wrong)}'
-    if equal:
-        return f'equal: {", ".join(equal)}'
-    return 'yes' if is_complete else UNKNOWN
+    found: dict[str, list[str]] = {'no': [], 'equal': []}
+    pairs = [(better, worse) for better, worse in order
+             if values.get(better) is not None and values.get(worse) is not None]
+    for better, worse in pairs:
+        high, low = (float(printed(values[method], 'psnr')) for method in (better, worse))
+        if high <= low:
+            kind, sign = ('no', '>') if high < low else ('equal', '=')
+            found[kind].append(f'{labels[worse]} {sign} {labels[better]}')
+    for kind, differences in found.items():
+        if differences:
+            return f'{kind}: {", ".join(differences)}'
+    return 'yes' if len(pairs) == len(order) else UNKNOWN
 
 
 def ablation_results(ablation: Ablation, measured: Cells, pair: str, scale: int,
@@ -50,12 +47,10 @@ def ablation_results(ablation: Ablation, measured: Cells, pair: str, scale: int,
     datasets = tuple(datasets or columns_of(measured, pair))
     found = pair_results(measured, published=False, pairs=[pair], scales=[scale], datasets=datasets,
                          methods=list(ablation.variants))
-    known = found[0].rows if found else {}
     rows: dict[RowName, dict[str, Cell]] = {}
     for method in ablation.variants:
-        of_method = [row for row in known if row.method == method and not row.ensemble]
-        for row in of_method or [RowName(scale, method)]:
-            rows[row] = known.get(row) or {dataset: Cell() for dataset in datasets}
+        of_method = {row: cells for row, cells in (found[0].rows if found else {}).items() if row.method == method}
+        rows |= of_method or {RowName(scale, method): {dataset: Cell() for dataset in datasets}}
     return PairResults(pair, datasets, rows)
 
 

@@ -15,7 +15,6 @@ BASE = 'Logits-KD'
 """The method that the others' time is compared with."""
 SLOWER = {'MiPKD': 0.38}
 """Published seconds that a step takes more than one of ``BASE``."""
-SLOWER_SOURCE = "as stated about MiPKD (arXiv 2404.02573), on the authors' machine"
 RATIO = 'teacher / student'
 UNITS = {'parameters': (1e6, 'M'), 'macs': (1e9, 'G')}
 """Of what is counted."""
@@ -37,14 +36,13 @@ def network_rows(pairs: Sequence[tuple[str, int, Any, Any]], cost_of: Callable[[
     """
     rows = []
     for title, scale, *networks in pairs:
-        of_pair: list[dict[str, Any]] = []
-        for role, network in zip(('teacher', 'student'), networks, strict=True):
-            cost = cost_of(role, network, scale)
-            of_pair.append({'network': role, **{name: cost and getattr(cost, name) for name in UNITS}})
-        teacher, student = of_pair
-        of_pair.append({'network': RATIO, **{
-            name: teacher[name] / student[name] if teacher[name] and student[name] else None for name in UNITS}})
-        rows += [{'table': 'networks', 'pair': title, 'scale': scale, **row} for row in of_pair]
+        costs = [cost_of(role, network, scale) for role, network in zip(('teacher', 'student'), networks, strict=True)]
+        values = {name: [cost and getattr(cost, name) for cost in costs] for name in UNITS}
+        for pair in values.values():
+            pair.append(pair[0] / pair[1] if all(pair) else None)
+        rows += [{'table': 'networks', 'pair': title, 'scale': scale, 'network': network,
+                  **{name: pair[index] for name, pair in values.items()}}
+                 for index, network in enumerate(('teacher', 'student', RATIO))]
     return rows
 
 
@@ -64,10 +62,8 @@ def network_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def training_rows(records: Mapping[Path, Record]) -> list[dict[str, Any]]:
     """How long an iteration of training took, as the runs of the records have it.
 
-    Returns:
-        For each pair, scale, method and device ``seconds_per_iteration``: mean over ``runs`` trainings, ``std`` their
-        sample standard deviation, ``difference`` to ``BASE`` of the same pair, scale and device, and
-        ``published_difference``. None where it is not known.
+    For each pair, scale, method and device the mean over ``runs`` trainings, their sample standard deviation, and the
+    difference to ``BASE``, measured and published; None where it is not known.
     """
     seconds: dict[tuple[str, int, str, str], dict[str, float]] = {}
     for record in records.values():
@@ -95,22 +91,15 @@ def training_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     lines = []
     for names, row in zip(_names(rows), rows, strict=True):
         std = '' if row['std'] is None else f' ± {row["std"]:.3f} (n = {row["runs"]})'
-        differences = [_difference(row, 'difference', 3), _difference(row, 'published_difference', 2)]
+        differences = ['' if row['method'] == BASE else UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
+                       for key, digits in (('difference', 3), ('published_difference', 2))]
         lines.append((*names, row['method'], row['device'], f'{row["seconds_per_iteration"]:.3f}{std}', *differences))
-    notes = [] if lines else ['no record says how long an iteration of its training took']
-    if any(row['std'] is not None for row in rows):
-        notes.append('±: sample standard deviation over n runs')
-    if lines:
-        notes += [f'difference: to {BASE} of the same pair, scale and device; published: {SLOWER_SOURCE}',
-                  '?: not measured on that device, or not published']
+    notes = ['±: sample standard deviation over n runs'] if any(row['std'] is not None for row in rows) else []
+    notes += [f'difference: to {BASE} of the same pair, scale and device; published: as stated about MiPKD (arXiv '
+              "2404.02573), on the authors' machine", '?: not measured on that device, or not published']
     return Table('Training: seconds per iteration', ('Pair', 'Scale', 'Method', 'Device', 's/iteration', 'difference',
-                                                     'published'), tuple(lines), 4, tuple(notes))
-
-
-def _difference(row: Mapping[str, Any], key: str, digits: int) -> str:
-    if row['method'] == BASE:
-        return ''
-    return UNKNOWN if row[key] is None else f'{row[key]:+.{digits}f}'
+                                                     'published'), tuple(lines), 4,
+                 tuple(notes) if lines else ('no record says how long an iteration of its training took', ))
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -3,17 +3,14 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabulate import SEPARATING_LINE, tabulate
 
 LAYOUTS = ('terminal', 'markdown', 'latex', 'csv')
-LATEX_PACKAGES = ('adjustbox', 'booktabs', 'multirow')
 
 
-@dataclass(frozen=True)
-class Styled:
+class Styled(NamedTuple):
     """A piece of text with a style: ``best``, ``second``, ``std``, ``code``."""
     text: str
     style: str
@@ -22,32 +19,25 @@ class Styled:
 Text = str | tuple[str | Styled, ...]
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table that any layout can show."""
     title: str
     head: tuple[Text, ...]
     lines: tuple[tuple[Text, ...], ...]
     """Cells by line. An empty cell in one of the ``keys`` columns belongs to the line above."""
-    keys: int
-    """How many columns name the line; the others are centered in LaTeX."""
-    notes: tuple[Text, ...] = ()
-    """Texts below the table."""
+    keys: int  # how many columns name the line; the others are centered in LaTeX
+    notes: tuple[Text, ...] = ()  # texts below the table
 
 
 def table_text(tables: Sequence[Table], layout: str, bold: bool = False) -> str:
     """Tables in one of ``LAYOUTS`` except csv, ending with a line feed.
 
-    Args:
-        tables: at least one.
-        layout: a name in ``LAYOUTS``.
-        bold: the terminal shows bold and underlined text; else marks stand for them.
+    ``bold``: the terminal shows bold and underlined text; else marks stand for them.
     """
     if layout == 'terminal':
         return '\n\n'.join(_terminal(table, _ANSI if bold else _MARKS) for table in tables) + '\n'
     if layout == 'latex':
-        packages = ''.join(f'\\usepackage{{{name}}}' for name in LATEX_PACKAGES)
-        return f'% needs {packages}\n' + '\n\n'.join(map(_latex, tables)) + '\n'
+        return '% needs \\usepackage{adjustbox}\\usepackage{booktabs}\n' + '\n\n'.join(map(_latex, tables)) + '\n'
     return '\n\n'.join(map(_markdown, tables)) + '\n'
 
 
@@ -62,9 +52,9 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-_ANSI = {'best': '\033[1m{}\033[0m', 'second': '\033[4m{}\033[0m', 'std': '{}', 'code': '{}'}
-_MARKS = {'best': '*{}*', 'second': '_{}_', 'std': '{}', 'code': '{}'}
-_MARKDOWN = {'best': '**{}**', 'second': '<u>{}</u>', 'std': '{}', 'code': '`{}`'}
+_ANSI = {'best': '\033[1m{}\033[0m', 'second': '\033[4m{}\033[0m'}
+_MARKS = {'best': '*{}*', 'second': '_{}_'}
+_MARKDOWN = {'best': '**{}**', 'second': '<u>{}</u>', 'code': '`{}`'}
 _LATEX = {'best': r'\textbf{{{}}}', 'second': r'\underline{{{}}}', 'std': r'{{\scriptsize{}}}',
           'code': r'\texttt{{{}}}'}
 _LATEX_CHARACTERS = {
@@ -75,25 +65,26 @@ _LATEX_CHARACTERS = {
 
 
 def _text(text: Text, styles: Mapping[str, str], escape: Callable[[str, str | None], str]) -> str:
-    """A text in one layout."""
     pieces = (text, ) if isinstance(text, str) else text
     return ''.join(escape(piece, None) if isinstance(piece, str)
-                   else styles[piece.style].format(escape(piece.text, piece.style)) for piece in pieces)
+                   else styles.get(piece.style, '{}').format(escape(piece.text, piece.style)) for piece in pieces)
 
 
 def _terminal(table: Table, styles: Mapping[str, str]) -> str:
+    def text(cell: Text) -> str:
+        return _text(cell, styles, lambda piece, _: piece)
     lines: list[Any] = []
     for line in table.lines:
-        if lines and line[0] and not all(line[0] for line in table.lines):
+        if lines and _starts_group(table, line):
             lines.append(SEPARATING_LINE)
-        lines.append([_text(cell, styles, _plain) for cell in line])
-    head = [_text(cell, styles, _plain) for cell in table.head]
-    body = tabulate(lines, head, 'simple', disable_numparse=True)
-    return '\n'.join([table.title, '', body, *(_text(note, styles, _plain) for note in table.notes)])
+        lines.append(list(map(text, line)))
+    body = tabulate(lines, list(map(text, table.head)), 'simple', disable_numparse=True)
+    return '\n'.join([table.title, '', body, *map(text, table.notes)])
 
 
-def _plain(text: str, _: str | None) -> str:
-    return text
+def _starts_group(table: Table, line: tuple[Text, ...]) -> bool:
+    """Whether a rule stands above a line: one that names what the lines below it share."""
+    return bool(line[0]) and not all(other[0] for other in table.lines)
 
 
 def _markdown(table: Table) -> str:
@@ -111,18 +102,11 @@ def _markdown_escape(text: str, style: str | None) -> str:
 
 
 def _latex(table: Table) -> str:
-    lines = [' & '.join(_text(cell, _LATEX, _latex_escape) for cell in table.head) + r' \\', r'\midrule']
-    for index, line in enumerate(table.lines):
-        if index and line[0] and not all(line[0] for line in table.lines):
+    lines: list[str] = []
+    for line in (table.head, *table.lines):
+        if lines and (len(lines) == 1 or _starts_group(table, line)):
             lines.append(r'\midrule')
-        cells = [_text(cell, _LATEX, _latex_escape) for cell in line]
-        for column in range(table.keys):
-            # A cell of the first column reaches over the lines that have none, one of the next within these lines.
-            below = [any(other[:column + 1]) for other in table.lines[index + 1:]]
-            height = 1 + (below.index(True) if True in below else len(below))
-            if cells[column] and height > 1:
-                cells[column] = rf'\multirow{{{height}}}{{*}}{{{cells[column]}}}'
-        lines.append(' & '.join(cells) + r' \\')
+        lines.append(' & '.join(_text(cell, _LATEX, _latex_escape) for cell in line) + r' \\')
     columns = 'l' * table.keys + 'c' * (len(table.head) - table.keys)
     notes = [rf'\par {_text(note, _LATEX, _latex_escape)}' for note in table.notes]
     # Scaled down where it is wider than the text.

@@ -1,7 +1,6 @@
 """The results of a pair as a table with notes on every mark in it, and the table of where its figures come from."""
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from string import ascii_lowercase
-from typing import Any
 
 from .layouts import Styled, Table, Text
 from .measured import METRICS, RowName, RunResult, printed
@@ -16,7 +15,8 @@ STYLES = {1: 'best', 2: 'second'}
 def pair_table(results: PairResults, measured: bool = True, published: bool = True, y_channel: bool = True) -> Table:
     """The table of a pair: rows by scale and method, with the measured and the published figures on Y or RGB."""
     published = published and (results.pair in PAIRS or not measured)
-    letters = _source_letters(results) if published else {}
+    sources = {cell.published.source for cells in results.rows.values() for cell in cells.values() if cell.published}
+    letters = dict(zip((key for key in SOURCES if key in sources and published), ascii_lowercase, strict=False))
     lines: list[tuple[Text, ...]] = []
     scale = None
     for row, by_dataset in results.rows.items():
@@ -38,8 +38,8 @@ def pair_table(results: PairResults, measured: bool = True, published: bool = Tr
     what = ' and '.join(['measured'] * measured + ['published'] * published)
     title = f'{results.pair}: {what} {protocol_words(y_channel)}'
     keys = ('Scale', 'Method', *([''] if measured and published else []))
-    notes = _notes(results, lines, letters, measured, published)
-    return Table(title, (*keys, *results.datasets), tuple(lines), len(keys), tuple(notes))
+    return Table(title, (*keys, *results.datasets), tuple(lines), len(keys),
+                 tuple(_notes(results, lines, letters, measured, published)))
 
 
 def protocol_words(y_channel: bool) -> str:
@@ -50,7 +50,7 @@ def protocol_words(y_channel: bool) -> str:
 def sources_table(results: PairResults) -> Table:
     """Where the measured figures of a pair come from: a row for each network that was measured."""
     by_network: dict[tuple, list[tuple[str, RunResult]]] = {}
-    for row, dataset, run in _network_runs(results):
+    for row, dataset, run, _ in _network_runs(results):
         checkpoint = (run.record.checkpoint or {}).get('sha256')
         by_network.setdefault((row, run.record.name, checkpoint), []).append((dataset, run))
     lines = []
@@ -89,7 +89,7 @@ def signed(value: float | None, metric: str) -> str:
 
 def rank_notes(lines: Sequence[tuple[Text, ...]], among: str) -> Iterator[Text]:
     """The note on the best and the second figure in lines of texts, none where nothing is marked so."""
-    styles = {part.style for part in _parts(lines) if isinstance(part, Styled)}
+    styles = {part.style for line in lines for text in line for part in text if isinstance(part, Styled)}
     if 'best' in styles:
         second: list[str | Styled] = [', ', Styled('second', 'second')] if 'second' in styles else []
         yield Styled('best', 'best'), *second, f': {among}'
@@ -97,38 +97,30 @@ def rank_notes(lines: Sequence[tuple[Text, ...]], among: str) -> Iterator[Text]:
 
 def measured_notes(results: PairResults) -> Iterator[str]:
     """Notes on what is special about the measured figures."""
-    several: dict[str, list[str]] = {}
-    for row, cells in results.rows.items():
-        for dataset, cell in cells.items():
-            if row.is_network and cell.measured and len(cell.measured.runs) > 1:
-                several.setdefault(f'x{row.scale} {row.label}: {len(cell.measured.runs)}', []).append(dataset)
+    several: dict[str, dict[str, None]] = {}
+    unfinished: dict[str, dict[str, None]] = {}
+    unknown: dict[str, None] = {}
+    for row, dataset, run, count in _network_runs(results):
+        if count > 1:
+            several.setdefault(f'x{row.scale} {row.label}: {count}', {})[dataset] = None
+        if run.record.dataset.get('good') is False:
+            unknown[f'x{row.scale} {dataset}: {run.record.dataset["check"]}'] = None
+        if run.iteration is not None:
+            unfinished.setdefault(f'x{row.scale} {row.label} at iteration {run.iteration}', {})[dataset] = None
     if several:
         yield f'±: mean and sample standard deviation over runs; {_joined(several)}'
     if any(row.settings for row in results.rows):
         yield 'in parentheses: settings that the runs of a method do not share; these are not averaged'
     if any(row.ensemble for row in results.rows):
         yield 'a + behind a method: with self-ensemble, compared only among themselves'
-    unfinished: dict[str, list[str]] = {}
-    unknown: dict[str, None] = {}
-    images: dict[str, dict[str, str]] = {}
-    for row, dataset, run in _network_runs(results):
-        where = f'x{row.scale} {dataset}'
-        images.setdefault(where, {}).setdefault(run.record.dataset['sha256'], str(run.file))
-        if run.record.dataset.get('good') is False:
-            unknown[f'{where}: {run.record.dataset["check"]}'] = None
-        if run.iteration is not None:
-            unfinished.setdefault(f'x{row.scale} {row.label} at iteration {run.iteration}', []).append(dataset)
     if unknown:
         yield f'!: not the known images; {"; ".join(unknown)}'
     if unfinished:
         yield f'†: validation in the middle of training, not a finished test; {_joined(unfinished)}'
-    for where, files in images.items():
-        if len(files) > 1:
-            yield f'{where}: measured on {len(files)} different sets of images: {", ".join(files.values())}'
 
 
-def _joined(datasets_by_run: Mapping[str, Sequence[str]]) -> str:
-    return '; '.join(f'{run} ({", ".join(dict.fromkeys(datasets))})' for run, datasets in datasets_by_run.items())
+def _joined(datasets_by_run: Mapping[str, Mapping[str, None]]) -> str:
+    return '; '.join(f'{run} ({", ".join(datasets)})' for run, datasets in datasets_by_run.items())
 
 
 def _figures(value: Callable[[str], float | None], ranks: Mapping[str, int],
@@ -148,33 +140,24 @@ def _figures(value: Callable[[str], float | None], ranks: Mapping[str, int],
     return tuple(parts[:-1])
 
 
-def _source_letters(results: PairResults) -> dict[str, str]:
-    """Letters that stand for the sources of the published figures, by their keys."""
-    keys = {cell.published.source for cells in results.rows.values() for cell in cells.values() if cell.published}
-    return dict(zip((key for key in SOURCES if key in keys), ascii_lowercase, strict=False))
-
-
-def _network_runs(results: PairResults) -> Iterator[tuple[RowName, str, RunResult]]:
+def _network_runs(results: PairResults) -> Iterator[tuple[RowName, str, RunResult, int]]:
+    """Row, dataset, run and the number of runs in its cell."""
     for row, cells in results.rows.items():
         for dataset, cell in cells.items():
             if cell.measured and row.is_network:
                 for run in cell.measured.runs:
-                    yield row, dataset, run
-
-
-def _parts(lines: Sequence[tuple[Text, ...]]) -> list[Any]:
-    return [part for line in lines for text in line if not isinstance(text, str) for part in text]
+                    yield row, dataset, run, len(cell.measured.runs)
 
 
 def _notes(results: PairResults, lines: Sequence[tuple[Text, ...]], letters: Mapping[str, str], measured: bool,
            published: bool) -> Iterator[Text]:
     apart = ', measured and published apart' if measured and published else ''
     yield from rank_notes(lines, f'among the students shown, by scale and dataset, as printed{apart}')
-    if any(UNKNOWN in part for part in _parts(lines) if isinstance(part, str)):
+    if any(UNKNOWN in text for line in lines for text in line[2:]):
         yield f'?: {", or ".join(["not measured"] * measured + ["not published"] * published)}'
     if any('difference' in line for line in lines):
         yield 'difference: measured minus published'
     if measured:
         yield from measured_notes(results)
     for key, letter in letters.items():
-        yield f'[{letter}] {SOURCES[key].text}'
+        yield f'[{letter}] {SOURCES[key]}'

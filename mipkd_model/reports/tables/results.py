@@ -1,32 +1,22 @@
 """Which measured and which published figures go into which cell of a pair's table, and which of them are the best."""
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from .measured import (
-    DATASETS,
-    METRICS,
-    NOT_STUDENTS,
-    Cells,
-    Measured,
-    RowName,
-    dataset_order,
-    method_order,
-    printed,
-)
+from ...data.benchmarks import SETS as PUBLIC
+from ...experiments.runs import SETS
+from .measured import METRICS, NOT_STUDENTS, Cells, Measured, RowName, method_order, printed
 from .published import PAIRS, SOURCES, PublishedResult, published_cells
 
 
 @dataclass
 class Cell:
-    """One method on one dataset at one scale."""
+    """One method on one dataset at one scale; ranks are among the students, 1 is the best, by metric."""
     measured: Measured | None = None
     published: PublishedResult | None = None
     ranks: dict[str, int] = field(default_factory=dict)
-    """Rank of the measured figure among the students', 1 is the best, by metric."""
     published_ranks: dict[str, int] = field(default_factory=dict)
-    """The same of the published figure among the published ones."""
 
     def value(self, metric: str) -> float | None:
         """The measured mean, None where there is none."""
@@ -42,13 +32,11 @@ class Cell:
         return None if ours is None or theirs is None else ours - theirs
 
 
-@dataclass(frozen=True)
-class PairResults:
+class PairResults(NamedTuple):
     """The results of one pair."""
     pair: str
     datasets: tuple[str, ...]
-    rows: dict[RowName, dict[str, Cell]]
-    """Cells by row and dataset, in the order to show."""
+    rows: dict[RowName, dict[str, Cell]]  # cells by row and dataset, in the order to show
 
 
 def pair_results(measured: Cells, *, published: bool = True, pairs: Sequence[str] | None = None,
@@ -70,7 +58,9 @@ def pair_results(measured: Cells, *, published: bool = True, pairs: Sequence[str
         chosen.sort(key=lambda row: (row.scale, methods.index(row.name) if methods else method_order(row.method), row))
         rows = {}
         for row in chosen:
-            cells = {dataset: _cell(measured, theirs, pair, row, dataset) for dataset in columns}
+            # A figure of self-ensemble is not comparable with the published ones, which are without.
+            cells = {dataset: Cell(measured.get((pair, row, dataset)), None if row.ensemble else theirs.get(
+                (pair, row.scale, row.method, dataset))) for dataset in columns}
             if any(cell.measured or cell.published for cell in cells.values()):
                 rows[row] = cells
         if rows:
@@ -80,9 +70,9 @@ def pair_results(measured: Cells, *, published: bool = True, pairs: Sequence[str
 
 
 def columns_of(measured: Cells, pair: str) -> list[str]:
-    """The paper's datasets for its pairs, and the others that a pair is measured on."""
-    found = {dataset for of, _, dataset in measured if of == pair}
-    return sorted(found | (set(DATASETS) if pair in PAIRS else set()), key=dataset_order)
+    """The paper's datasets for its pairs, and the others that a pair is measured on; public ones first."""
+    found = {dataset for of, _, dataset in measured if of == pair} | (set(SETS) if pair in PAIRS else set())
+    return [name for name in PUBLIC if name in found] + sorted(found - set(PUBLIC))
 
 
 def pair_order(pair: str) -> tuple[int, str]:
@@ -101,33 +91,24 @@ def ranks(values: Mapping[Any, float | None], metric: str) -> dict[Any, int]:
     return {key: places.index(value) + 1 for key, value in rounded.items()} if len(rounded) > 1 else {}
 
 
-def csv_rows(results: Sequence[PairResults]) -> list[dict[str, Any]]:
-    """One flat dict for each cell with a figure; None where a figure is unknown."""
-    return [_csv_row(of_pair.pair, row, dataset, cell) for of_pair in results for row, cells in of_pair.rows.items()
-            for dataset, cell in cells.items() if cell.measured or cell.published]
-
-
-def _cell(measured: Cells, theirs: Mapping[tuple, PublishedResult], pair: str, row: RowName, dataset: str) -> Cell:
-    # A figure of self-ensemble is not comparable with the published ones, which are without.
-    published = None if row.ensemble else theirs.get((pair, row.scale, row.method, dataset))
-    return Cell(measured.get((pair, row, dataset)), published)
-
-
 def _rank(rows: Mapping[RowName, Mapping[str, Cell]], datasets: Sequence[str]) -> None:
     """Rank the figures of students by scale and dataset, with and without self-ensemble apart."""
     for group in {(row.scale, row.ensemble) for row in rows}:
         students = [row for row in rows if (row.scale, row.ensemble) == group and row.method not in NOT_STUDENTS]
         for dataset in datasets:
-            cells = {row: rows[row][dataset] for row in students}
+            cells = [rows[row][dataset] for row in students]
             for metric in METRICS:
-                _set_ranks(cells, metric, Cell.value, 'ranks')
-                _set_ranks(cells, metric, Cell.published_value, 'published_ranks')
+                for index, rank in ranks(dict(enumerate(cell.value(metric) for cell in cells)), metric).items():
+                    cells[index].ranks[metric] = rank
+                published = dict(enumerate(cell.published_value(metric) for cell in cells))
+                for index, rank in ranks(published, metric).items():
+                    cells[index].published_ranks[metric] = rank
 
 
-def _set_ranks(cells: Mapping[RowName, Cell], metric: str, value: Callable[[Cell, str], float | None], name: str
-               ) -> None:
-    for row, rank in ranks({row: value(cell, metric) for row, cell in cells.items()}, metric).items():
-        getattr(cells[row], name)[metric] = rank
+def csv_rows(results: Sequence[PairResults]) -> list[dict[str, Any]]:
+    """One flat dict for each cell with a figure; None where a figure is unknown."""
+    return [_csv_row(of_pair.pair, row, dataset, cell) for of_pair in results for row, cells in of_pair.rows.items()
+            for dataset, cell in cells.items() if cell.measured or cell.published]
 
 
 def _csv_row(pair: str, row: RowName, dataset: str, cell: Cell) -> dict[str, Any]:
@@ -140,7 +121,7 @@ def _csv_row(pair: str, row: RowName, dataset: str, cell: Cell) -> dict[str, Any
     values['runs'] = len(runs)
     values |= {f'{metric}_rank': cell.ranks.get(metric) for metric in METRICS}
     values |= {f'published_{metric}': cell.published_value(metric) for metric in METRICS}
-    values['published_source'] = cell.published and SOURCES[cell.published.source].text
+    values['published_source'] = cell.published and SOURCES[cell.published.source]
     values |= {f'published_{metric}_rank': cell.published_ranks.get(metric) for metric in METRICS}
     values |= {f'{metric}_difference': cell.difference(metric) for metric in METRICS}
     seeds = ['?' if run.record.seed is None else str(run.record.seed) for run in runs]
