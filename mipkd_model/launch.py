@@ -41,23 +41,24 @@ def train(root: str | os.PathLike, args: argparse.Namespace | None = None) -> in
         load_resume_state=load_resume_state, MessageLogger=message_logger, mkdir_and_rename=folders.mkdir_and_rename,
         copy_opt_file=folders.copy_opt_file, init_tb_loggers=init_tb_loggers, CPUPrefetcher=Prefetcher,
         CUDAPrefetcher=Prefetcher, create_train_val_dataloader=create_loaders)
-    return exit_status(_run, basicsr.train, 'train_pipeline', root, args)
+    return _run(basicsr.train, 'train_pipeline', root, args)
 
 
 def test(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
     """As ``train``, of a test."""
-    return exit_status(_run, basicsr.test, 'test_pipeline', root, args)
+    return _run(basicsr.test, 'test_pipeline', root, args)
 
 
-def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argparse.Namespace | None) -> None:
+def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argparse.Namespace | None) -> int:
     vars(module).update(
         parse_options=partial(parse_options, args=args), get_env_info=lambda: ForFile(environment.report()),
         get_root_logger=get_root_logger, dict2str=log_options,
         make_exp_dirs=collective()(folders.make_exp_dirs))
     # On a full disk, logging would print a traceback for each line; saving a checkpoint reports it in one.
     logging.raiseExceptions = False
+    # Until the exit status is known: torchrun ends the other ranks while they say that they have lost one.
     with stop_on_signals():
-        getattr(module, pipeline)(str(root))
+        return exit_status(getattr(module, pipeline), str(root))
 
 
 def parse_options(root_path: str, is_train: bool = True,
