@@ -49,6 +49,7 @@ def register() -> None:
             for file in sorted(ROOT.glob(pattern)):
                 importlib.import_module('.'.join(file.relative_to(ROOT).with_suffix('').parts))
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
+        _started = False  # the next lookup says so again
         script = ROOT / 'install.py'
         raise InstallError(f'a package that mipkd needs is missing or does not fit ({error}); install all of them by: '
                            f'python {script if script.is_file() else "install.py, of the source of mipkd"}') from error

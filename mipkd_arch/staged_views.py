@@ -168,7 +168,7 @@ def whole_view(network: nn.Module, upscale: int, size_multiple: int = 1) -> Stag
 
 
 ViewFunction = TypeVar('ViewFunction', bound=Callable[..., StagedView])
-_VIEWS: dict[type, Callable[..., StagedView]] = {}
+VIEWS: dict[type, Callable[..., StagedView]] = {}
 
 
 def register_view(*classes: type) -> Callable[[ViewFunction], ViewFunction]:
@@ -178,9 +178,9 @@ def register_view(*classes: type) -> Callable[[ViewFunction], ViewFunction]:
     """
     def decorator(function: ViewFunction) -> ViewFunction:
         for cls in classes:
-            if _VIEWS.get(cls, function) is not function:
-                raise StagedViewError(f'{cls.__name__} already has a staged view: {_VIEWS[cls].__name__}')
-            _VIEWS[cls] = function
+            if VIEWS.get(cls, function) is not function:
+                raise StagedViewError(f'{cls.__name__} already has a staged view: {VIEWS[cls].__name__}')
+            VIEWS[cls] = function
         return function
 
     return decorator
@@ -193,7 +193,7 @@ def _bare(network: nn.Module) -> nn.Module:
 
 def _view_of(network: nn.Module) -> Callable[..., StagedView] | None:
     register()  # the views of BasicSR's networks
-    return next((_VIEWS[cls] for cls in type(_bare(network)).__mro__ if cls in _VIEWS), None)
+    return next((VIEWS[cls] for cls in type(_bare(network)).__mro__ if cls in VIEWS), None)
 
 
 def has_view(network: nn.Module) -> bool:
@@ -220,7 +220,7 @@ def staged_view(network: nn.Module, cuts: int | Sequence[str] = 1) -> StagedView
     """
     make = _view_of(network)
     if make is None:
-        known = ', '.join(sorted(cls.__name__ for cls in _VIEWS))
+        known = ', '.join(sorted(cls.__name__ for cls in VIEWS))
         raise NoStagedView(f'no staged view is registered for {type(_bare(network)).__name__}; known are {known}. '
                            'docs/staged_views.md shows how to add one')
     return make(_bare(network)).cut(cuts)

@@ -1,4 +1,5 @@
 """Reading image files: as they are, or refused by name."""
+import os
 import struct
 import zlib
 from functools import partial
@@ -207,6 +208,11 @@ def test_postscript_is_no_image_whatever_its_name_for_another_program_would_run_
     save(tmp_path / 'program.eps', RGB)
     (tmp_path / 'program.eps').rename(tmp_path / 'program.png')
     assert 'of the format EPS, which is not read' in refusal(read_image, tmp_path / 'program.png')
+
+
+def test_a_pipe_is_refused_without_waiting_for_who_writes_to_it(tmp_path):
+    os.mkfifo(tmp_path / 'a.png')
+    assert refusal(image_shape, tmp_path / 'a.png') == f'{tmp_path}/a.png: is a pipe, not a file'
 
 
 def test_a_name_that_cannot_be_printed_is_refused(tmp_path):

@@ -111,6 +111,11 @@ def test_a_network_that_cannot_run_is_one_line(folder, registered, reason):
     assert refused(opt) == said
 
 
+def test_two_losses_of_one_type_are_refused(folder):
+    message = refused(options(folder, 'fitnet', second_opt={'type': 'FitNetLoss'}))
+    assert message.startswith("train.second_opt: gives 'l_fitnet', which another loss gives already")
+
+
 @pytest.mark.parametrize('method, found, needed', [('rkd', 2, 3), ('rkd', 1, 3), ('csd', 1, 2)])
 def test_a_batch_that_is_too_small_for_a_loss_is_refused(folder, method, found, needed):
     opt = options(folder, method)

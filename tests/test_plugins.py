@@ -13,7 +13,7 @@ from refusals import refusal
 
 from mipkd_arch import has_view
 from mipkd_arch.base.errors import UserError
-from mipkd_arch.staged_views import _VIEWS
+from mipkd_arch.staged_views import VIEWS
 from mipkd_model.cli import main
 from mipkd_model.config import plugins
 from mipkd_model.config.checks import check_networks, check_options, find_in_options
@@ -134,7 +134,7 @@ def options(folder, parts, **more):
 
 def registered():
     """What is registered, and where modules are looked for."""
-    return [dict(registry._obj_map) for _, registry in NAMES], dict(_VIEWS), list(sys.path)
+    return [dict(registry._obj_map) for _, registry in NAMES], dict(VIEWS), list(sys.path)
 
 
 def wrong(*folders):

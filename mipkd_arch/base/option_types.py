@@ -42,9 +42,10 @@ class Block(BaseModel):
     @classmethod
     def read(cls, block: Mapping[str, Any], path: str = '') -> Self:
         """As ``model_validate``; the first mistake is a ``UserError`` that begins with ``path``."""
-        for error in find_errors(cls, block, path):
-            raise error
-        return cls.model_validate(block)
+        try:
+            return cls.model_validate(block)
+        except ValidationError:
+            raise find_errors(cls, block, path)[0] from None
 
 
 def _text(value: str) -> str:

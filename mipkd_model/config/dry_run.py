@@ -77,11 +77,11 @@ def _failure(distiller: Distiller, batch: int, side: int, scale: int) -> tuple[s
     where = ''
     try:
         step = distiller.forward_networks(lq, gt, StepRandom(0, 1, CPU))
-        total = torch.zeros(())
+        losses: dict[str, torch.Tensor] = {}
         for name in distiller.losses:
             where = f'train.{name}_opt'
-            for value in distiller.loss_values(name, step).values():
-                total = total + value.reshape(())
+            distiller.add_loss(losses, name, step)
+            total = sum((value.reshape(()) for value in losses.values()), torch.zeros(()))
         where = 'train'
         total.backward()
     except Exception as error:  # any network, any loss, any failure

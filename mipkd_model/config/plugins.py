@@ -17,7 +17,7 @@ from typing import Any
 
 from mipkd_arch.base.errors import UserError, printable, reason_of, shown
 from mipkd_arch.registration import register
-from mipkd_arch.staged_views import _VIEWS
+from mipkd_arch.staged_views import VIEWS
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -101,7 +101,7 @@ def _package(folder: Path) -> tuple[Path, str]:
 
 def _maps() -> list[dict[Any, Any]]:
     """Everything that a file registers its parts in; no entry is ever replaced by another."""
-    return [*(registry._obj_map for registry in REGISTRIES), _VIEWS]
+    return [*(registry._obj_map for registry in REGISTRIES), VIEWS]
 
 
 def _load(found: Findings, folders: list[Path], where: str) -> None:

@@ -81,6 +81,8 @@ class Store:
 @contextmanager
 def _opened(source: str | Path | bytes, where: object) -> Iterator[ImageFile.ImageFile]:
     """An image whose header was read and is of a kind that is read here; it is decoded by its user."""
+    if not isinstance(source, bytes) and Path(source).is_fifo():  # opening one would wait for its writer
+        raise DataError(f'{where}: is a pipe, not a file')
     try:
         file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb')
     except OSError as error:

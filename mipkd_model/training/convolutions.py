@@ -23,7 +23,7 @@ class Float32Conv2d(nn.Conv2d):
 class FrozenConv2d(nn.Conv2d):
     """``nn.Conv2d`` without weight gradients, which keeps no input for the backward pass, as PyTorch would.
 
-    Outputs and gradients are the same to the last bit.
+    Outputs are the same to the last bit, gradients up to rounding.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

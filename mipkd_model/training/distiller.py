@@ -72,12 +72,18 @@ class Distiller(nn.Module):
         step = self.forward_networks(lq, gt, rng)
         losses: dict[str, torch.Tensor] = {}
         for name, factor in self.factors.items():
-            values = self.loss_values(name, step) if factor != 0 else {}
-            if repeated := values.keys() & losses.keys():
-                raise UserError(f'train.{name}_opt: gives {min(repeated)!r}, which another loss gives already; rename '
-                                f'it in {type(self.losses[name]).__name__}.forward')
-            losses.update({key: factor * value if name in self.schedules else value for key, value in values.items()})
+            if factor != 0:
+                self.add_loss(losses, name, step)
         return losses
+
+    def add_loss(self, losses: dict[str, torch.Tensor], name: str, step: DistillStep) -> None:
+        """Add what the loss of that name makes of a step; a UserError where another loss has given one of its names."""
+        values = self.loss_values(name, step)
+        if repeated := values.keys() & losses.keys():
+            raise UserError(f'train.{name}_opt: gives {min(repeated)!r}, which another loss gives already; rename '
+                            f'it in {type(self.losses[name]).__name__}.forward')
+        factor = self.factors[name]
+        losses.update({key: factor * value if name in self.schedules else value for key, value in values.items()})
 
     def forward_networks(self, lq: torch.Tensor, gt: torch.Tensor, rng: StepRandom) -> DistillStep:
         """Run both networks, the teacher only where a loss asks for it; arguments as for ``forward``."""
