@@ -3,13 +3,13 @@
 A study is a YAML file. ``base`` changes the ``train`` block of the option file --opt; each of ``variants`` changes it
 further. A value of null removes an option or a mapping. Every run trains by the training command from the same start,
 and on the same samples as the others of its seed; while it trains it is validated on --watch, at its end on --test.
-Stopped runs are resumed, and finished ones are kept in --out. The last line is one JSON object:
-for each variant and dataset the mean PSNR over seeds and its standard deviation.
+Stopped runs are resumed, and finished ones are kept in --out, and all together in one file where --results names it.
+The last line is one JSON object: for each variant and dataset the mean PSNR over seeds and its standard deviation.
 
 examples:
   python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --seeds 0 1 2 --data datasets/demo_teacher \\
       --watch heldout=datasets/heldout --test Set5=datasets/benchmark/Set5 Set14=datasets/benchmark/Set14
-  python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --variants logits-KD MiPKD --list
+  python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --results docs/results/methods.json --list
 """
 import argparse
 import json
@@ -20,6 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -65,6 +66,7 @@ class Study:
             if name not in self.variants:
                 raise UserError(f'--variants: {name!r} is not in {args.study}; it has {", ".join(self.variants)}')
         self.opt = yaml.safe_load((ROOT / args.opt).read_text())
+        self.results = read_results(args.results) if args.results else {}
 
     def runs(self) -> list[tuple[str, int]]:
         """Variant and seed of each run, all variants of a seed before the next."""
@@ -77,7 +79,9 @@ class Study:
     def record(self, variant: str, seed: int) -> dict | None:
         """What came of a run; None as long as it is not done."""
         file = self.folder(variant, seed) / 'record.json'
-        return json.loads(file.read_text()) if file.exists() else None
+        if file.exists():
+            return json.loads(file.read_text())
+        return self.results.get((variant, self.args.iters, seed))
 
     def write_options(self, variant: str, seed: int) -> None:
         """Write the option files of a run."""
@@ -148,12 +152,33 @@ class Study:
         return [found for run in wanted if (found := self.record(*run))]
 
 
+def read_results(file: str) -> dict[tuple[str, int, int], dict]:
+    """The records of a file that --results has written, by variant, iterations and seed."""
+    path = Path(file)
+    records = json.loads(path.read_text()) if path.exists() else []
+    return {(record['variant'], record['iters'], record['seed']): record for record in records}
+
+
+def write_results(file: str, records: list[dict]) -> None:
+    """Add records to a file, which has a line for each run."""
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: rounded(part) for name, part in value.items()}
+        return round(value, 4) if isinstance(value, float) else value
+
+    found = read_results(file)
+    found.update({(record['variant'], record['iters'], record['seed']): record for record in records})
+    lines = [json.dumps(rounded(found[key])) for key in sorted(found, key=lambda key: (key[1], key[0], key[2]))]
+    Path(file).write_text('[\n' + ',\n'.join(lines) + '\n]\n')
+
+
 def summary(records: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean PSNR in dB and standard deviation over seeds, by variant and dataset; what is watched comes first."""
+    """Mean PSNR in dB and standard deviation over seeds, by variant and dataset; what is watched alone comes last."""
     values: dict[str, dict[str, list[float]]] = {}
     for record in records:
-        sets = {name: list(found.values())[-1] for name, found in record['watched'].items()}
-        sets.update({name: found['psnr'] for name, found in record['test'].items()})
+        sets = {name: found['psnr'] for name, found in record['test'].items()}
+        for name, found in record['watched'].items():
+            sets.setdefault(name, list(found.values())[-1])
         for name, psnr in sets.items():
             values.setdefault(record['variant'], {}).setdefault(name, []).append(psnr)
     return {variant: {name: {'mean': round(statistics.mean(x), 4), 'n': len(x), **(
@@ -189,6 +214,8 @@ def study(args: argparse.Namespace) -> None:
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
+    if args.results:
+        write_results(args.results, found.records())
     done = summary(found.records())
     if done:
         print(table(done))
@@ -212,6 +239,7 @@ def main() -> int:
     parser.add_argument('--variants', nargs='+', metavar='NAME', help='default: all of the file')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: %(default)s)')
     parser.add_argument('--out', metavar='DIR', help='default: results/studies/ and the name of the study')
+    parser.add_argument('--results', metavar='FILE', help='JSON that finished runs are read from and added to')
     parser.add_argument('--list', action='store_true', help='show what is done, and train nothing')
     return exit_status(study, parser.parse_args())
 

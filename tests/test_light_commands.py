@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import records
 import runs
 
 HEAVY = ('torch', 'basicsr', 'matplotlib', 'cv2')
@@ -28,10 +29,14 @@ def last_line(code, *arguments):
 
 @pytest.mark.parametrize('command', [
     '--help', '--version', 'train --help', 'check --help', 'data pack --help', 'environment --help',
-    'teacher get --help', 'options list', 'table published', 'table pairs docs/results', 'figure crops --help',
-    'profile --help'])
+    'teacher get --help', 'options list', 'table published', 'figure crops --help', 'profile --help'])
 def test_a_command_that_needs_no_network_is_light(command):
     assert last_line(CALL, *command.split()) == ['[]']
+
+
+def test_tables_of_records_are_light(tmp_path):
+    assert records.written(tmp_path).exists()
+    assert last_line(CALL, 'table', 'pairs', str(tmp_path)) == ['[]']
 
 
 @pytest.mark.parametrize('first', [

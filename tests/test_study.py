@@ -21,7 +21,8 @@ def asked(file, out, **changed):
     """A study as the command line asks for it."""
     return study.Study(Namespace(**{
         'study': file, 'opt': 'options/demo/train_MiPKD_x4.yml', 'data': 'data', 'watch': [], 'watch_freq': 5,
-        'test': ['Set5=Set5'], 'iters': 10, 'seeds': [0, 1], 'variants': None, 'jobs': 1, 'out': out, **changed}))
+        'test': ['Set5=Set5'], 'iters': 10, 'seeds': [0, 1], 'variants': None, 'jobs': 1, 'out': out, 'results': None,
+        **changed}))
 
 
 def record(variant, seed, psnr):
@@ -64,11 +65,21 @@ def test_runs_differ_in_their_variant_alone(tmp_path):
 
 def test_means_and_deviations_are_over_the_seeds_and_watched_sets_count_at_their_end():
     found = study.summary([record('A', 0, 30.), record('A', 1, 30.2), record('B', 0, 29.)])
-    assert found['A'] == {'heldout': {'mean': 28.1, 'n': 2, 'std': 0.1414},
-                          'Set5': {'mean': 30.1, 'n': 2, 'std': 0.1414}}
+    assert found['A'] == {'Set5': {'mean': 30.1, 'n': 2, 'std': 0.1414},
+                          'heldout': {'mean': 28.1, 'n': 2, 'std': 0.1414}}
     assert study.table(found).splitlines() == [
-        '| PSNR on Y | seeds | heldout | Set5 |', '| --- | --- | --- | --- |',
-        '| A | 2 | 28.10 ± 0.14 | 30.10 ± 0.14 |', '| B | 1 | 27.00 | 29.00 |']
+        '| PSNR on Y | seeds | Set5 | heldout |', '| --- | --- | --- | --- |',
+        '| A | 2 | 30.10 ± 0.14 | 28.10 ± 0.14 |', '| B | 1 | 29.00 | 27.00 |']
+
+
+def test_records_of_finished_runs_are_kept_in_one_file_with_a_line_for_each(tmp_path):
+    file = tmp_path / 'results.json'
+    study.write_results(file, [record('scratch', 1, 29.00004)])
+    study.write_results(file, [record('MiPKD', 0, 30.), record('scratch', 1, 29.1)])
+    assert len(file.read_text().splitlines()) == 4
+    found = asked(FILES[0], tmp_path, results=file, seeds=[0, 1, 2])
+    assert [found.record('scratch', seed) for seed in (0, 1)] == [None, record('scratch', 1, 29.1)]
+    assert list(study.summary(found.records())) == ['scratch', 'MiPKD']
 
 
 def test_a_variant_that_is_not_there_is_refused(tmp_path):
