@@ -44,6 +44,16 @@ def test_commands_of_a_page_name_files_that_are_there(page):
         assert (runs.ROOT / file).exists(), file
 
 
+def test_modules_and_functions_of_the_architecture_are_there():
+    page = (runs.ROOT / 'docs/architecture.md').read_text()
+    modules = re.findall(r'`((?:\w+/)+\w*(?:\.py)?)`', page)
+    assert len(modules) > 20
+    for module in modules:
+        assert any((root / module).exists() for root in (runs.ROOT, runs.ROOT / 'mipkd_model')), module
+    for function, module in re.findall(r'`\w+\.(\w+)` \(`([\w/]+\.py)`\)', page):
+        assert f'def {function}(' in (runs.ROOT / 'mipkd_model' / module).read_text()
+
+
 def test_the_page_of_published_results_is_what_its_command_writes(capsys):
     assert main(['table', 'published', '--format', 'markdown']) == 0
     assert capsys.readouterr().out == (runs.ROOT / 'docs/results/published.md').read_text()
