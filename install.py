@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 BASICSR = 'basicsr==1.4.2'
 OLDEST, NEWEST = (3, 10), (3, 14)
-EXTRAS = ('demo', 'spandrel', 'test')
+EXTRAS = ('demo', 'omdb', 'spandrel', 'test')
 
 WRITING_EXEC = '''
 import builtins

@@ -7,6 +7,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 DEMO, SPANDREL = ['scikit-image'], ['spandrel']
+OMDB = ['openmodeldb', *SPANDREL]
 BESIDE_PACKAGES = ('mipkd_arch/basicsr_compat.py', 'mipkd_arch/mipkd.pth')
 
 
@@ -40,7 +41,7 @@ setup(
                       'matplotlib>=3.6', 'pillow', 'pydantic>=2.5', 'safetensors', 'setuptools', 'tabulate>=0.9',
                       'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
-    extras_require={'demo': DEMO, 'spandrel': SPANDREL,
-                    'test': [*DEMO, *SPANDREL, 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff',
+    extras_require={'demo': DEMO, 'spandrel': SPANDREL, 'omdb': OMDB,
+                    'test': [*DEMO, *OMDB, 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff',
                              'types-PyYAML']},
 )

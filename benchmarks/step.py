@@ -102,15 +102,36 @@ def options(pair: Pair, method: str, folder: Path, args: argparse.Namespace, dev
     """Options of a run with random teacher's weights in ``folder``, as BasicSR's pipeline gives them to a model."""
     opt = yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml')))
     file = folder / 'teacher.pth'
-    if 'network_t' in opt and not file.exists():
-        torch.save({'params': make_network({**opt, 'path': {}}, 't')[0].state_dict()}, file)
     opt['path'] = {'pretrain_network_g': None, 'pretrain_network_t': str(file)}
+    if opt.get('network_t', {}).get('type') == 'SpandrelNetwork':
+        opt['network_t']['file'], opt['path']['pretrain_network_t'] = str(file), None
+        if not file.exists():
+            torch.save(spandrel_network(pair.teacher, pair.scale).state_dict(), file)
+    elif 'network_t' in opt and not file.exists():
+        torch.save({'params': make_network({**opt, 'path': {}}, 't')[0].state_dict()}, file)
     opt['datasets']['train']['batch_size_per_gpu'] = args.batch
     for text in (args.train, changes):
         change(opt['train'], parse_changes(text))
     check_options(opt, is_train=True)
     return {**opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1,
             'val': None}  # weights are random, and no teacher is to be checked
+
+
+def spandrel_network(teacher: str, scale: int) -> torch.nn.Module:
+    """A teacher of spandrel's classes in its published size, with random weights; their files alone have the sizes."""
+    from spandrel.architectures.ATD import ATD
+    from spandrel.architectures.DAT import DAT
+    from spandrel.architectures.HAT import HAT
+    common = {'upscale': scale, 'upsampler': 'pixelshuffle', 'img_size': 64, 'num_heads': [6] * 6}
+    if teacher == 'HAT':
+        return HAT(embed_dim=180, depths=[6] * 6, window_size=16, mlp_ratio=2, **common)
+    if teacher == 'ATD':
+        return ATD(embed_dim=210, depths=[6] * 6, window_size=16, category_size=256, num_tokens=128, reducted_dim=20,
+                   convffn_kernel_size=5, mlp_ratio=2, **common)
+    if teacher == 'DAT_2':
+        return DAT(embed_dim=180, depth=[6] * 6, split_size=[8, 32], expansion_factor=2, **common)
+    return DAT(img_size=64, embed_dim=60, depth=[18], num_heads=[6], split_size=[8, 32], expansion_factor=2,
+               resi_connection='3conv', upscale=scale, upsampler='pixelshuffledirect')
 
 
 def parse_changes(text: str) -> dict[str, Any]:

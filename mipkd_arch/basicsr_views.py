@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,9 +10,12 @@ from torch.nn import functional as F
 
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
 
-from .staged_views import StagedView, register_view
+from .staged_views import NoStagedView, StagedView, register_view
+from .transformer_views import embed_patches, layers_of, transformer_view
 
 
 def normalized(net: Any, lq: Tensor) -> Tensor:
@@ -42,50 +44,42 @@ def residual_cnn_view(net: EDSR | RCAN) -> StagedView:
 
 @register_view(SwinIR)
 def swinir_view(net: SwinIR) -> StagedView:
-    """SwinIR: ``layers.0`` .. ``layers.<n-1>``, ``conv_after_body``.
-
-    Inside, SwinIR works on tokens (N, H * W, C); each block takes and gives features (N, C, H, W), which only
-    relabels the same memory. Lq sizes must be multiples of the window, hence ``size_multiple``. Without an upsampler,
-    as for images with noise or JPEG artifacts, the network's output is added to lq, hence ``lq_in_tail``.
-    """
-    restores = net.upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv')  # as its forward decides
-
-    def head(lq: Tensor) -> Tensor:
-        return net.conv_first(normalized(net, lq))
-
-    def embed(feature: Tensor) -> Tensor:
-        tokens = net.patch_embed(feature)
-        return net.pos_drop(tokens + net.absolute_pos_embed if net.ape else tokens)
-
-    def block(feature: Tensor, layer: nn.Module, first: bool = False) -> Tensor:
-        size = tuple(feature.shape[-2:])
-        tokens = embed(feature) if first else feature.flatten(2).transpose(1, 2)
-        return layer(tokens, size).transpose(1, 2).unflatten(2, size)
-
-    def close(feature: Tensor) -> Tensor:
-        size = tuple(feature.shape[-2:])
-        tokens = net.norm(feature.flatten(2).transpose(1, 2))
-        return net.conv_after_body(net.patch_unembed(tokens, size))
-
-    def tail(deep: Tensor, shallow: Tensor, lq: Tensor | None = None) -> Tensor:
-        image = deep + shallow
-        if lq is not None:  # as ``lq_in_tail`` says
-            image = normalized(net, lq) + net.conv_last(image)
-        elif net.upsampler == 'pixelshuffle':
-            image = net.conv_last(net.upsample(net.conv_before_upsample(image)))
-        elif net.upsampler == 'pixelshuffledirect':
-            image = net.upsample(image)
-        else:
-            image = net.conv_before_upsample(image)
-            for conv in (net.conv_up1, net.conv_up2):
-                image = net.lrelu(conv(F.interpolate(image, scale_factor=2, mode='nearest')))
-            image = net.conv_last(net.lrelu(net.conv_hr(image)))
-        return image / net.img_range + net.mean
-
-    blocks: dict[str, Callable[[Tensor], Tensor]] = {
-        f'layers.{i}': partial(block, layer=layer, first=i == 0) for i, layer in enumerate(net.layers)}
-    blocks['conv_after_body'] = close
+    """SwinIR: ``layers.0`` .. ``layers.<n-1>``, ``conv_after_body``."""
     # Blocks shrink their window where img_size is smaller than it, so the constructor's argument may not be the truth.
     window = net.layers[0].residual_group.blocks[0].window_size
-    return StagedView(net, head, blocks, tail, num_feat=net.embed_dim, upscale=1 if restores else net.upscale,
-                      size_multiple=window, lq_in_tail=restores)
+    return transformer_view(net, layers_of(net), embed=partial(embed_patches, net), norm=net.norm,
+                            to_features=net.patch_unembed, upsampler=net.upsampler, size_multiple=window)
+
+
+@register_view(SRVGGNetCompact)
+def compact_view(net: SRVGGNetCompact) -> StagedView:
+    """Compact: pairs of a convolution and its activation, named by the latter: ``body.3``, ``body.5``, ..."""
+    first, *layers, last = net.body[0:2], *(net.body[i:i + 2] for i in range(2, len(net.body) - 1, 2)), net.body[-1]
+
+    def run(feature: Tensor, pair: nn.ModuleList) -> Tensor:
+        for layer in pair:
+            feature = layer(feature)
+        return feature
+
+    def tail(deep: Tensor, shallow: Tensor, lq: Tensor) -> Tensor:
+        return net.upsampler(last(deep)) + F.interpolate(lq, scale_factor=net.upscale, mode='nearest')
+
+    blocks = {f'body.{2 * i + 3}': partial(run, pair=pair) for i, pair in enumerate(layers)}
+    return StagedView(net, partial(run, pair=first), blocks, tail, num_feat=net.num_feat, upscale=net.upscale)
+
+
+@register_view(RRDBNet)
+def rrdbnet_view(net: RRDBNet) -> StagedView:
+    """RRDBNet (ESRGAN): ``body.0`` .. ``body.<n-1>``, ``conv_body``. At x1 and x2 its features are smaller than lq."""
+    if net.scale != 4:
+        raise NoStagedView(f'RRDBNet with scale: {net.scale} has features smaller than lq, which cannot be paired with '
+                           'those of another network')
+
+    def tail(deep: Tensor, shallow: Tensor) -> Tensor:
+        feature = shallow + deep
+        for conv in (net.conv_up1, net.conv_up2):
+            feature = net.lrelu(conv(F.interpolate(feature, scale_factor=2, mode='nearest')))
+        return net.conv_last(net.lrelu(net.conv_hr(feature)))
+
+    blocks = {**{f'body.{i}': block for i, block in enumerate(net.body)}, 'conv_body': net.conv_body}
+    return StagedView(net, net.conv_first, blocks, tail, num_feat=net.conv_first.out_channels, upscale=4)

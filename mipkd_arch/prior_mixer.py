@@ -182,14 +182,15 @@ def chain(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer], 
         One image (N, C_out, upscale * H, upscale * W).
     """
     feature = mixed[0].decoded(route[0])
+    side: dict[str, dict[str, torch.Tensor]] = {role: {} for role in route}
     for stage, role in enumerate(route):
-        feature = views[role].run_stage(stage, feature)
+        feature = views[role].run_stage(stage, feature, side[role])
         if stage + 1 < len(route):
             position = stage + 1
             z = mixers[position].encode(feature, role)
             z = mixers[position].mix(z, mixed[position].z_t, uniform)
             feature = mixers[position].decode(z, route[position])
-    return [views[role].finish(feature, passes[role])]
+    return [views[role].finish(feature, passes[role], side[role])]
 
 
 def restart(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer], passes: Mapping[str, StagedOutput],
@@ -201,10 +202,7 @@ def restart(views: Mapping[str, StagedView], mixers: Sequence[FeaturePriorMixer]
     """
     outputs = []
     for position, role in enumerate(route):
-        feature = mixed[position].decoded(role)
-        for stage in range(position, len(views[role].stages)):
-            feature = views[role].run_stage(stage, feature)
-        outputs.append(views[role].finish(feature, passes[role]))
+        outputs.append(views[role].finish_from(position, mixed[position].decoded(role), passes[role]))
     return outputs
 
 

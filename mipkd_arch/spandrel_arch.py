@@ -18,7 +18,7 @@ from .base.checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .base.errors import UserError, reason_of
 from .base.network_record import load_recorded
 from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
-from .staged_views import crop_to, has_view, pad
+from .staged_views import crop_to, has_view, pad, staged_view
 
 
 def _open(checkpoint: Any, file: Path) -> Any:
@@ -72,6 +72,7 @@ class SpandrelNetwork(nn.Module):
         # What spandrel does around some networks: scale the input and output, add a noise level, take the image out of
         # several outputs. Its public call clips and keeps no gradient, hence the private one, of 0.4.
         self.call = opened._call_fn
+        self.takes_from = staged_view(self).min_size if has_view(self) else float('inf')
         self.one_by_one = not has_view(self) and not self._takes_batches()
 
     def _takes_batches(self) -> bool:
@@ -83,11 +84,16 @@ class SpandrelNetwork(nn.Module):
             except Exception:  # it does not even take one image, which is reported where it is used
                 return True
 
+    def _padding(self, lq: Tensor) -> tuple[int, int]:
+        """What is padded at right and bottom. A staged view pads by itself, and must give what is given here."""
+        height, width = lq.shape[-2:]
+        if self.size_requirements is None or min(height, width) >= self.takes_from:
+            return 0, 0
+        return self.size_requirements.get_padding(width, height)
+
     def forward(self, lq: Tensor) -> Tensor:
         """lq (N, 3, H, W) in [0, 1] -> image (N, 3, upscale * H, upscale * W), neither clipped nor rounded."""
-        # A staged view pads by itself, and must give what is given here.
-        unpadded = has_view(self) or self.size_requirements is None
-        right, bottom = (0, 0) if unpadded else self.size_requirements.get_padding(*lq.shape[:-3:-1])
+        right, bottom = self._padding(lq)
         padded = pad(lq, bottom, right)
         padded = padded.clone() if padded is lq else padded  # some networks write into their input
         images = [self.call(self.wrapped, image) for image in (padded.split(1) if self.one_by_one else [padded])]

@@ -93,7 +93,7 @@ def load_resume_state(opt: Options) -> Options | None:
     if paths['resume_state'] is None:
         return None
     state = read_any_state(opt)
-    opt['samples'] = state.get('samples')
+    opt['samples'], opt['formats'] = state.get('samples'), state.get('formats')
     if opt['rank'] == 0:
         folders.make_missing(paths)
         folders.occupy(paths['experiments_root'])

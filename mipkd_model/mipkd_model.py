@@ -109,8 +109,7 @@ class MiPKDModel(BaseModel):
         images = {key: data[key].to(self.device, non_blocking=True) for key in ('lq', 'gt') if key in data}
         images = {key: x.float() / 255 if x.dtype == torch.uint8 else x for key, x in images.items()}
         if self.is_train:
-            layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
-            images = {key: x.contiguous(memory_format=layout) for key, x in images.items()}
+            images = {key: x.contiguous(memory_format=self.distiller.formats['g']) for key, x in images.items()}
         self.lq, self.gt = images['lq'], images.get('gt', torch.empty(0))
 
     def optimize_parameters(self, current_iter: int) -> None:

@@ -8,7 +8,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from mipkd_arch import has_view, staged_view
+from mipkd_arch import has_view, staged_view, staged_views
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.spandrel_arch import SpandrelNetwork
 from mipkd_model.config.checks import check_networks, check_options
@@ -173,9 +173,10 @@ def test_the_block_prior_alone_reaches_the_student_through_a_frozen_dat(folder, 
     assert losses == ['l_block']
 
 
-@pytest.fixture(scope='module')
-def compact(folder):
+@pytest.fixture
+def compact(folder, monkeypatch):
     """The file of a network that has no staged view."""
+    monkeypatch.delitem(staged_views.VIEWS, Compact)
     return save(Compact(num_feat=8, num_conv=1, upscale=2), folder / 'compact.pth')
 
 

@@ -221,13 +221,14 @@ def test_the_help_lists_all_names(capsys):
 def test_the_catalogue_is_sound():
     assert len({official.file for official in OFFICIAL.values()}) == len(OFFICIAL)
     for name, official in OFFICIAL.items():
-        assert bool(official.url) != bool(official.package) and (official.member or not official.package), name
+        assert sum(map(bool, (official.url, official.package, official.page))) == 1, name
+        assert official.member or not official.package, name
         assert official.sha256[:8] in official.file or len(official.sha256) == 64, name
         if not official.network:
             continue
         file = {'file': official.file} if official.network['type'] == 'SpandrelNetwork' else {}
         check_call(name, {**official.network, **file}, ARCH_REGISTRY)
-        assert str(official.scale) == name[-1] and official.set5
+        assert str(official.scale) == name[-1]
         assert official.network.get('upscale', official.scale) == official.scale
 
 
@@ -238,11 +239,25 @@ def test_the_blocks_in_the_docs_are_those_of_the_catalogue():
         assert OFFICIAL[name].network in blocks, name
     for name, official in OFFICIAL.items():
         assert f'`{name}`' in page or f'`{name[:-1]}2`' in page, name
+        assert official.page in page, name
         if official.set5:
             assert f' {official.set5.psnr}' in page, name
 
 
-@pytest.mark.parametrize('name', OFFICIAL)
+BY_HAND = [name for name, official in OFFICIAL.items() if official.page]
+
+
+@pytest.mark.parametrize('name', BY_HAND)
+def test_weights_that_a_person_has_to_download_have_their_page(tmp_path, name):
+    path = tmp_path / OFFICIAL[name].file
+    assert how_to_get_weights(path).endswith(f'{OFFICIAL[name].page} links to, and save it there')
+    message = refusals.refusal(get_weights, name, tmp_path, kind=UserError)
+    assert message == f'{path}: is not there. {how_to_get_weights(path)}'
+    path.write_bytes(b'mine')
+    assert get_weights(name, tmp_path) == path
+
+
+@pytest.mark.parametrize('name', [name for name in OFFICIAL if name not in BY_HAND])
 def test_missing_weights_of_the_catalogue_have_their_command(name):
     assert how_to_get_weights(f'{FOLDER}/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name}'
     assert how_to_get_weights(f'/w/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name} --out /w'

@@ -31,7 +31,8 @@ def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
 def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     """The option block that a checkpoint has of its network; None where it has none that can be built here."""
     block = checkpoint.get('network') if isinstance(checkpoint, dict) and 'scale' in checkpoint else None
-    if not isinstance(block, dict) or not isinstance(block.get('type'), str) or block['type'] not in ARCH_REGISTRY:
+    if not isinstance(block, dict) or not isinstance(block.get('type'), str) or not any(
+            block['type'] + suffix in ARCH_REGISTRY for suffix in ('', '_basicsr')):  # as BasicSR looks names up
         return None
     return None if _brings_weights(block) else block
 

@@ -29,7 +29,8 @@ methods    {", ".join(METHODS)};
            + joins several: FAKD+DUKD; with --test, {TEACHER} tests the teacher itself
 
 Any teacher goes with any student: mipkd options write <teacher>-<student>_x<scale> METHOD, for example EDSR_x2 FAKD.
-Above are the chosen pairs. Ablations of MiPKD, for mipkd options ablation NAME <pair>_x<scale>, and their methods:
+RRDBNet has weights for x4 alone. Above are the chosen pairs.
+Ablations of MiPKD, for mipkd options ablation NAME <pair>_x<scale>, and their methods:
 ''' + '\n'.join(f'{name:<13} {", ".join(ablation.variants)}' for name, ablation in ABLATIONS.items())
 
 

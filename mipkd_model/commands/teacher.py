@@ -5,6 +5,7 @@ What imports torch is imported by the functions that need it, so that help is sh
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from mipkd_arch.base.errors import UserError, command
 from ..base.files import check_writable
 from ..data.benchmarks import how_to_get
 from ..networks.catalog import FOLDER, OFFICIAL, how_to_get_weights, official_weights
+from ..networks.omdb import is_omdb
 from .arguments import add_command, add_group
 
 if TYPE_CHECKING:
@@ -25,7 +27,12 @@ SET5 = 'datasets/benchmark/Set5'
 
 
 def get(args: argparse.Namespace) -> None:
-    """Fetch published weights and print their path."""
+    """Fetch published weights, or a model of OpenModelDB, and print the path."""
+    if is_omdb(args.name):
+        from ..networks.omdb import get_model
+        file = get_model(args.name, args.out, show=lambda text: print(text, file=sys.stderr))
+        print(f'network_t:\n  type: SpandrelNetwork\n  file: {file}')
+        return
     from ..networks.zoo import get_weights
     file = Path(args.out, official_weights(args.name).file)
     if not file.exists():
@@ -70,7 +77,7 @@ def verify(args: argparse.Namespace) -> None:
     official = official_weights(args.name)
     known = official.set5
     if known is None:
-        raise UserError(f'{args.name}: cannot be verified by PSNR, it does not super-resolve; its hash is verified by: '
+        raise UserError(f'{args.name}: cannot be verified by PSNR, no figure on Set5 is known; its file is checked by: '
                         f'mipkd teacher get {args.name}')
     file = Path(args.weights or Path(FOLDER, official.file))
     if not file.is_file():
@@ -100,7 +107,8 @@ def add(commands: Any) -> None:
     parts = add_group(commands, 'teacher', 'weights of teachers', 'mipkd teacher get EDSR_Lx4')
     names = ''.join(f'\n  {name:<13} {official.about}' for name, official in OFFICIAL.items())
     part = add_command(parts, 'get', get, 'fetch published weights, verify them and give them BasicSR\'s names', '',
-                       epilog=f'names:{names}\n\nexample: mipkd teacher get EDSR_Lx4',
+                       epilog=f'names:{names}\n\nomdb:ID fetches a model of OpenModelDB, after its license and SHA-256 '
+                              'are shown.\n\nexample: mipkd teacher get EDSR_Lx4',
                        formatter_class=argparse.RawDescriptionHelpFormatter)
     part.add_argument('name', help='which weights, see below')
     part.add_argument('--out', default=FOLDER, metavar='DIR', help=f'folder for the file (default: {FOLDER})')

@@ -36,7 +36,7 @@ def check_networks(opt: Mapping[str, Any], is_train: bool) -> Distiller | None:
             options = read_train_options(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))
             teacher = make_teacher(opt)[0] if needs_teacher(opt, losses) else None
             options = options.model_copy(update={'precision': 'fp32', 'channels_last': False, 'compile': False})
-            distiller = build_distiller(opt, student, teacher, losses, options, CPU)
+            distiller = build_distiller(dict(opt), student, teacher, losses, options, CPU)
             _check_step(opt, distiller)
             return distiller
         check_upscale(opt, 'g', student)

@@ -20,6 +20,10 @@ CSD = {'type': 'CSDLoss', 'loss_weight': 0.784, 'weights': 'experiments/pretrain
 CROSSKD = {'type': 'CrossKDLoss', 'loss_weight': 1, 'position': None}
 DUKD = {'type': 'DUKDLoss', 'loss_weight': 1, 'zoom_in': True, 'zoom_out': True, 'consistency': True,
         'consistency_prob': 0.3}
+ECO: Blocks = {
+    'pixel_opt': {**PIXEL['pixel_opt'], 'schedule': {
+        'type': 'linear', 'end': 0.5, 'start_factor': 0.0, 'end_factor': 1.0}},
+    'kd_opt': {**KD['kd_opt'], 'schedule': {'type': 'linear', 'end': 0.5}}}
 MIXERS: Blocks = {'mixer_opt': {
     'latent': None, 'encoder': 'separate', 'kind': 'cnn', 'depth': 1, 'mask': 'random3d', 'ratio': 0.5}}
 FEATURE_PRIOR: Blocks = {'feature_prior_opt': {
@@ -40,12 +44,14 @@ METHODS: dict[str, Blocks] = {
     'CSD': {**PIXEL, 'csd_opt': CSD},
     'CrossKD': {**PIXEL, 'crosskd_opt': CROSSKD},
     'DUKD': {**KD, 'dukd_opt': DUKD},
+    'ECO': ECO,
     'MiPKD': MIPKD,
 }
 """Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
 
 COMMENTS = {
     'pixel_opt': 'student against ground truth',
+    'pixel_opt.schedule': 'of loss_weight: the target moves from the teacher to the ground truth',
     'kd_opt': 'student against teacher',
     'fitnet_opt': "the student's features against the teacher's",
     'fitnet_opt.variant': "regressor, by which they get the teacher's width; channel_mean",

@@ -11,7 +11,7 @@ SCALES = (2, 3, 4)
 class Student(NamedTuple):
     """A student of any scale."""
     about: str  # what it is and how large, in a few words
-    block: dict[str, Any]  # its block in an option file, ``upscale`` being filled in for the scale
+    block: dict[str, Any]  # its block in an option file; the value None stands for the scale
     parameters: dict[int, int]  # how many it has, by scale
 
 
@@ -37,18 +37,34 @@ STUDENTS = {
                       {'type': 'SwinIRStudent', 'upscale': None, 'img_size': 48, 'embed_dim': 60,
                        'depths': [6, 6, 6, 6], 'num_heads': [6, 6, 6, 6], 'window_size': 8, 'mlp_ratio': 2,
                        'upsampler': 'pixelshuffle', 'resi_connection': '1conv'}, _counts(1087727, 1272367, 1235439)),
+    'SwinIR_light': Student('SwinIR-light: 60 channels and 4 groups of 6 blocks, upsampled in one step',
+                            {'type': 'SwinIRStudent', 'upscale': None, 'img_size': 48, 'embed_dim': 60,
+                             'depths': [6, 6, 6, 6], 'num_heads': [6, 6, 6, 6], 'window_size': 8, 'mlp_ratio': 2,
+                             'upsampler': 'pixelshuffledirect', 'resi_connection': '1conv'},
+                            _counts(910152, 918267, 929628)),
+    'Compact': Student('Compact (SRVGGNet) of 64 channels and 16 convolutions',
+                       {'type': 'SRVGGNetCompact', 'num_feat': 64, 'num_conv': 16, 'upscale': None,
+                        'act_type': 'prelu'}, _counts(600652, 609307, 621424)),
+    'SPAN': Student('SPAN of 48 channels; in use its convolutions are folded, to a fifth of the parameters',
+                    {'type': 'SPAN', 'feature_channels': 48, 'upscale': None}, _counts(2221140, 2227635, 2236728)),
+    'RealPLKSR_tiny': Student('RealPLKSR of 64 channels and 12 blocks with kernels of 13x13',
+                              {'type': 'RealPLKSR', 'dim': 64, 'n_blocks': 12, 'kernel_size': 13, 'use_ea': False,
+                               'upscaling_factor': None}, _counts(2351308, 2359963, 2372080)),
 }
 """By name. Those of the type EDSRStudent start at x4 from their x2 student, as in the paper's family of work."""
 
-TEACHERS = {'EDSR': 'EDSR_Lx', 'RCAN': 'RCAN_BIX', 'SwinIR': 'SwinIR_Mx', 'DAT_light': 'DAT_light_x'}
+TEACHERS = {'EDSR': 'EDSR_Lx', 'RCAN': 'RCAN_BIX', 'SwinIR': 'SwinIR_Mx', 'DAT_light': 'DAT_light_x',
+            'DAT_2': 'DAT_2_x', 'HAT': 'HAT_x', 'ATD': 'ATD_x', 'RRDBNet': 'RRDBNet_x'}
 """Name of the published weights of each teacher, to which the scale is added."""
 TEACHER_PARAMETERS = {'EDSR': _counts(40729603, 43680003, 43089923), 'RCAN': _counts(15444643, 15629283, 15592355),
                       'SwinIR': _counts(11752487, 11937127, 11900199)}
-"""By teacher and scale; only the file of DAT_light's weights has its sizes."""
+"""By teacher and scale; of the others only the file of their weights has the sizes."""
 
 PAIRS = (('EDSR', 'EDSR'), ('RCAN', 'RCAN'), ('SwinIR', 'SwinIR'), ('EDSR', 'EDSR_depth'), ('EDSR', 'EDSR_compound'),
-         ('SwinIR', 'EDSR'), ('RCAN', 'EDSR'), ('DAT_light', 'EDSR'), ('EDSR', 'SwinIR'), ('SwinIR', 'RCAN'))
-"""The chosen pairs, teacher and student: the paper's three, two more compressions of EDSR, and across families."""
+         ('SwinIR', 'EDSR'), ('RCAN', 'EDSR'), ('DAT_light', 'EDSR'), ('EDSR', 'SwinIR'), ('SwinIR', 'RCAN'),
+         ('DAT_light', 'Compact'), ('DAT_light', 'SPAN'), ('HAT', 'Compact'), ('HAT', 'RealPLKSR_tiny'))
+"""The chosen pairs, teacher and student: the paper's three, two more compressions of EDSR, across families, and
+transformers that teach the networks that people deploy."""
 
 NAMED_CUTS = {('EDSR', 'EDSR'): ['body.10', 'body.21'], ('RCAN', 'RCAN'): ['body.2', 'body.6']}
 """Where the paper's family of work cuts both networks of a pair; the others are cut into three even stages."""
@@ -56,7 +72,12 @@ NAMED_CUTS = {('EDSR', 'EDSR'): ['body.10', 'body.21'], ('RCAN', 'RCAN'): ['body
 
 def student_block(student: str, scale: int) -> dict[str, Any]:
     """The option block of a student, by its name in ``STUDENTS``."""
-    return {**STUDENTS[student].block, 'upscale': scale}
+    return {key: scale if value is None else value for key, value in STUDENTS[student].block.items()}
+
+
+def has_weights(teacher: str, scale: int) -> bool:
+    """Whether weights of a teacher are published for a scale."""
+    return teacher_key(teacher, scale) in OFFICIAL
 
 
 def teacher_key(teacher: str, scale: int) -> str:

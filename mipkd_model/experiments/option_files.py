@@ -18,7 +18,7 @@ from .runs import Run
 COMMENTS = {
     'num_gpu': 'all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU',
     'table': 'where the results stand in tables',
-    'train.precision': 'mixed precision: bf16 where the hardware has it, else fp32; bf16, tf32, fp32 (docs/speed.md)',
+    'train.precision': 'mixed precision: auto (bf16 where hardware has it), timed, bf16, tf32, fp32: docs/speed.md',
     'train.cuts_g': 'features are taken after the head, and after these blocks or this number of even stages',
     'train.compile': "torch.compile for the networks' blocks",
     'train.accumulate': 'gradient accumulation: parts that a batch is split into, for less memory',
@@ -65,6 +65,8 @@ def text_of_training(run: Run, file: str | Path) -> str:
             paths.update(pretrain_network_t=run.teacher.weights, strict_load_t=True)
         paths['ignore_resume_networks'] = 'network_t'
     cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
+    # Convolutional networks are faster in bfloat16 and channels-last; of a transformer nobody knows.
+    measured = has_teacher and run.teacher.block['type'] == 'SpandrelNetwork'
     schedule = schedule_of(run.custom.total_iter or TOTAL_ITER)
     save_freq = schedule['save_freq']
     options = {
@@ -76,8 +78,9 @@ def text_of_training(run: Run, file: str | Path) -> str:
         **networks,
         'path': {**paths, 'resume_state': None},
         'train': {
-            'ema_decay': schedule['ema_decay'], 'precision': 'auto', 'channels_last': True, 'compile': False,
-            'accumulate': 1, 'grad_clip': None, 'nonfinite': 'skip',
+            'ema_decay': schedule['ema_decay'], 'precision': 'timed' if measured else 'auto',
+            'channels_last': 'timed' if measured else True, 'compile': False, 'accumulate': 1, 'grad_clip': None,
+            'nonfinite': 'skip',
             **({} if FEATURE_LOSSES.isdisjoint(blocks) else {'cuts_g': cuts, 'cuts_t': cuts}),
             'optim_g': {'type': 'Adam', 'lr': 1e-4, 'weight_decay': 0, 'betas': [0.9, 0.99]},
             'scheduler': {'type': 'MultiStepLR', 'milestones': schedule['milestones'], 'gamma': 0.1},

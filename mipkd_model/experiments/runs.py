@@ -10,7 +10,7 @@ from mipkd_arch.base.errors import UserError, near_miss
 from ..networks.catalog import OFFICIAL
 from .custom import CustomParts, Dataset, Teacher
 from .methods import METHODS, TEACHER, blocks_of
-from .networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS, teacher_block, teacher_key
+from .networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS, has_weights, teacher_block, teacher_key
 
 SETS = ('Set5', 'Set14', 'BSD100', 'Urban100')
 """What students are measured on; during the training, on the first."""
@@ -33,7 +33,8 @@ class Pair(NamedTuple):
         return f'{self.title}_x{self.scale}'
 
 
-_ALL_PAIRS = [Pair(teacher, student, scale) for teacher in TEACHERS for student in STUDENTS for scale in SCALES]
+_ALL_PAIRS = [Pair(teacher, student, scale) for teacher in TEACHERS for student in STUDENTS for scale in SCALES
+              if has_weights(teacher, scale)]
 _BY_NAME = {f'{pair.teacher}-{pair.student}_x{pair.scale}': pair for pair in _ALL_PAIRS}
 _BY_NAME.update({pair.name: pair for pair in _ALL_PAIRS})
 

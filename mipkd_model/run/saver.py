@@ -95,7 +95,8 @@ class Saver:
                 'weights': {name: plain_state_dict(network) for name, network in self.networks.items()},
                 'best': self.validator.best, 'validated': not self.validation_pending,
                 'consecutive_skips': self.guard.consecutive, 'teacher_scores': self.validator.teacher_scores,
-                'samples': self.opt.get('samples'), 'identity': self.identity,
+                'samples': self.opt.get('samples'), 'formats': self.opt.get('formats'),
+                'identity': self.identity,
                 **network_record(self.opt['network_g'], self.opt['scale'])}
 
     def resume(self, state: dict[str, Any]) -> None:

@@ -56,11 +56,13 @@ class TrainOptions(LoopOptions):
     cuts_g: Cuts = Field(3, description='Where losses take the student\'s features: after these blocks, or at the '
                                         'ends of so many even stages.')
     cuts_t: Cuts = Field(3, description='The same for the teacher, with as many stages.')
-    precision: Literal['auto', 'bf16', 'tf32', 'fp32'] = Field(
+    precision: Literal['auto', 'timed', 'bf16', 'tf32', 'fp32'] = Field(
         'auto', description='Mixed precision: number format of convolutions and matrix products. auto: bf16 '
-                            '(autocast) where the hardware has it, else fp32; tf32: GPUs only.')
-    channels_last: bool = Field(
-        True, description='Channels-last memory format of features, which is faster on most hardware.')
+                            '(autocast) where the hardware has it, else fp32; timed: each network in what is faster of '
+                            'both when the training starts; tf32: GPUs only.')
+    channels_last: bool | Literal['timed'] = Field(
+        True, description='Channels-last memory format of features, which is faster for most networks. timed: each '
+                          'network in what is faster when the training starts.')
     compile: bool = Field(False, description='Compile the blocks of the networks by torch.compile.')
     accumulate: Count = Field(
         1, description='Gradient accumulation: equal parts of a batch that are passed one after the other, for less '

@@ -21,6 +21,7 @@ from ..schema.training import IMAGE_LOSSES, TrainOptions, active_losses
 from .compiling import check_compiler, compile_blocks
 from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16
 from .distiller import Distiller
+from .network_format import choose_formats, in_float32
 from .precision import check_precision, float32_products, uses_bf16
 
 
@@ -94,7 +95,7 @@ def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_l
     return view
 
 
-def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
+def build_distiller(opt: dict[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
                     options: TrainOptions, device: torch.device) -> Distiller:
     """Build what is trained, on the device, and set both networks up as ``options`` say a step computes.
 
@@ -106,22 +107,29 @@ def build_distiller(opt: Mapping[str, Any], student: nn.Module, teacher: nn.Modu
         keep_ends_in_float32(network)
     if teacher is not None:
         discard_inputs(teacher)
-    views = make_views(opt, student, teacher, losses)
+    formats = choose_formats(opt, networks, options, device)
+    view_g, view_t = make_views(opt, student, teacher, losses)
     with float32_products('fp32', device):
-        for (label, network), view in zip(networks.items(), views, strict=False):
+        for (label, network), view in zip(networks.items(), (view_g, view_t), strict=False):
             check_image(opt, label, network, view)
+    if bf16 and not formats['g'].bf16:
+        view_g = in_float32(view_g)
+    if bf16 and view_t is not None and not formats['t'].bf16:
+        view_t = in_float32(view_t)
     train = opt['train']
     try:
-        distiller = Distiller(*views, losses, train.get('mixer_opt'), make_schedules(train, losses)).to(device)
+        distiller = Distiller(view_g, view_t, losses, train.get('mixer_opt'), make_schedules(train, losses)).to(device)
     except UserError as error:
         raise with_path(error) from None
     except Exception as error:  # any loss, any failure
         raise UserError(f'train: the losses refuse these networks ({reason_of(error)})') from None
-    for module in (distiller, *networks.values()):
-        module.to(memory_format=torch.channels_last if options.channels_last else torch.contiguous_format)
-    if teacher is not None and bf16:
-        store_in_bf16(teacher)
+    distiller.formats = {label: found.memory_format for label, found in formats.items()}
+    distiller.to(memory_format=distiller.formats['g'])
+    if teacher is not None:
+        teacher.to(memory_format=distiller.formats['t'])
+        if formats['t'].bf16:
+            store_in_bf16(teacher)
     if options.compile:
-        for view in filter(None, views):
+        for view in filter(None, (view_g, view_t)):
             compile_blocks(view)
     return distiller

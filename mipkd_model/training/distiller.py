@@ -46,6 +46,7 @@ class Distiller(nn.Module):
             self.mixers.extend(FeaturePriorMixer(student_view.num_feat, teacher_view.num_feat, **(mixer_opt or {}))
                                for _ in range(student_view.num_positions))
         self.calibrated = not self.mixers
+        self.formats: dict[str, torch.memory_format] = {}
         for loss in losses.values():
             if isinstance(loss, DistillLoss):
                 loss.bind(self.views)
@@ -92,7 +93,7 @@ class Distiller(nn.Module):
                            for name, factor in self.factors.items() if factor > 0)
         # The teacher first: what it needs in between is free again when the student's features are kept.
         passes = {TEACHER: self.teacher_forward(padded)} if asks_teacher else {}
-        passes[STUDENT] = self.views[STUDENT].forward_features(padded)
+        passes[STUDENT] = self.student_forward(padded)
         return DistillStep(lq, gt, self.views, passes, [*self.mixers], rng)
 
     def loss_values(self, name: str, step: DistillStep) -> dict[str, torch.Tensor]:
@@ -122,13 +123,20 @@ class Distiller(nn.Module):
     @torch.no_grad()
     def teacher_forward(self, lq: torch.Tensor) -> StagedOutput:
         """The teacher's features and output for a padded lq (N, 3, H, W), without gradient."""
-        return self.views[TEACHER].forward_features(lq)
+        return self.views[TEACHER].forward_features(self._formatted(lq, 't'))
+
+    def student_forward(self, lq: torch.Tensor) -> StagedOutput:
+        """The student's features and output for a padded lq (N, 3, H, W)."""
+        return self.views[STUDENT].forward_features(self._formatted(lq, 'g'))
+
+    def _formatted(self, lq: torch.Tensor, label: str) -> torch.Tensor:
+        return lq.contiguous(memory_format=self.formats[label]) if label in self.formats else lq
 
     @torch.no_grad()
     def calibrate(self, lq: torch.Tensor) -> None:
         """Measure the standard deviations of both networks' features on a batch; once, before the first step."""
         lq = self.pad(lq)
-        passes = [self.views[role].forward_features(lq) for role in (STUDENT, TEACHER)]
+        passes = self.student_forward(lq), self.teacher_forward(lq)
         for mixer, feature_s, feature_t in zip(self.mixers, *(passed.features for passed in passes), strict=True):
             mixer.calibrate(feature_s, feature_t)
         self.calibrated = True

@@ -29,12 +29,13 @@ def has_fast_bf16(device: torch.device) -> bool:
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise a ``UserError`` where a ``train.precision`` is not for the device of a training."""
     if precision == 'tf32' and device.type != 'cuda':
-        raise UserError('train.precision: tf32 is a format of GPUs, and this runs on the CPU; take auto, bf16 or fp32')
+        raise UserError('train.precision: tf32 is a format of GPUs, and this runs on the CPU; take auto, timed, bf16 '
+                        'or fp32')
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
     """Whether a step of this ``train.precision`` runs in bfloat16 on a device."""
-    return precision == 'bf16' or (precision == 'auto' and has_fast_bf16(device))
+    return precision == 'bf16' or (precision in ('auto', 'timed') and has_fast_bf16(device))
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
