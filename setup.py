@@ -35,7 +35,7 @@ setup(
     classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)],
     python_requires='>=3.10',
     packages=find_packages(include=['mipkd_arch*', 'mipkd_model*']),
-    package_data={'mipkd_model.reports.tables': ['*.csv']},
+    package_data={'mipkd_model.reports.tables': ['*.csv'], 'mipkd_model.reports.figures': ['*.html']},
     cmdclass={'build_py': BuildBesidePackages},
     install_requires=['basicsr==1.4.2', 'torch>=2.6', 'torchvision', 'opencv-python', 'lmdb', 'pyyaml', 'numpy',
                       'matplotlib>=3.6', 'pillow', 'pydantic>=2.5', 'safetensors', 'setuptools', 'tabulate>=0.9',

@@ -6,7 +6,6 @@ replaced by others of the same signature, each with its reason in its docstring.
 from __future__ import annotations
 
 import argparse
-import atexit
 import logging
 import os
 from functools import partial
@@ -17,14 +16,16 @@ import basicsr.test
 import basicsr.train
 from basicsr.utils.options import dict2str
 
+from .base.progress import closing_bar
 from .config.advice import advice
 from .config.checks import check_files, check_networks
 from .config.command_line import read_command_line
 from .distributed.process_group import check_same, collective, exit_status
 from .run import environment, folders
+from .run.board import init_tb_loggers
 from .run.debug import debug_note
 from .run.disk import check_disk
-from .run.logs import ForFile, get_root_logger, message_logger, summary
+from .run.logs import ForFile, MessageLogger, get_root_logger, summary
 from .run.resuming import read_any_state, resume_from_state
 from .run.sampler import Prefetcher, create_train_val_dataloader
 from .run.signals import stop_on_signals
@@ -32,13 +33,12 @@ from .run.states import archive_later_states
 from .training.identity import flat, identity
 
 Options = dict[str, Any]
-_init_tb_loggers = basicsr.train.init_tb_loggers
 
 
 def train(root: str | os.PathLike, args: argparse.Namespace | None = None) -> int:
     """Train as ``read_command_line`` takes it from ``args``; results go below ``root``. Returns the exit status."""
     vars(basicsr.train).update(
-        load_resume_state=load_resume_state, MessageLogger=message_logger, mkdir_and_rename=folders.mkdir_and_rename,
+        load_resume_state=load_resume_state, MessageLogger=MessageLogger, mkdir_and_rename=folders.mkdir_and_rename,
         copy_opt_file=folders.copy_opt_file, init_tb_loggers=init_tb_loggers, CPUPrefetcher=Prefetcher,
         CUDAPrefetcher=Prefetcher, create_train_val_dataloader=create_loaders)
     return _run(basicsr.train, 'train_pipeline', root, args)
@@ -58,7 +58,7 @@ def _run(module: ModuleType, pipeline: str, root: str | os.PathLike, args: argpa
     logging.raiseExceptions = False
     # Until the exit status is known: torchrun ends the other ranks while they say that they have lost one.
     with stop_on_signals():
-        return exit_status(getattr(module, pipeline), str(root))
+        return exit_status(closing_bar()(getattr(module, pipeline)), str(root))
 
 
 def parse_options(root_path: str, is_train: bool = True,
@@ -108,13 +108,6 @@ def log_options(opt: Options) -> str:
     """As ``dict2str``, whose text goes to the log's file here; returns the summary that screen and file get."""
     get_root_logger().info(ForFile(dict2str(opt)))
     return summary(opt)
-
-
-def init_tb_loggers(opt: Options) -> Any:
-    """As BasicSR's, but closed when a run ends early."""
-    if (writer := _init_tb_loggers(opt)) is not None:
-        atexit.register(writer.close)
-    return writer
 
 
 def create_loaders(opt: Options, logger: logging.Logger) -> tuple:

@@ -94,7 +94,8 @@ class MiPKDModel(BaseModel):
         networks = trained if average is None else {**trained, 'net_g_ema': average}
         self.guard = NonFiniteGuard(trained, networks, self.options.nonfinite == 'stop', self.device,
                                     lambda iteration: newest_before(states, iteration))
-        self.validator = Validator(opt, self.net_g if average is None else average, self.device, teacher_scores)
+        self.validator = Validator(opt, self.net_g if average is None else average, self.device, teacher_scores,
+                                   self.net_t)
         self.saver = Saver(opt, networks, self.optimizers, self.schedulers, self.guard, self.validator, run_identity)
         if not opt['path'].get('resume_state'):
             self.write_run_file()

@@ -251,7 +251,8 @@ def test_only_the_first_process_writes_the_record(student, tmp_path, monkeypatch
 def test_tensorboard_gets_the_means_of_a_training(tmp_path):
     opt, loader = set_up(tmp_path)
     model, scalars = runs.model(opt), []
-    model.validation(loader, 4, SimpleNamespace(add_scalar=lambda *args: scalars.append(args)))
+    model.validation(loader, 4, SimpleNamespace(add_scalar=lambda *args: scalars.append(args),
+                                                add_image=lambda *args, **kwargs: None))
     assert scalars == [('metrics/made/psnr', written(tmp_path).mean['psnr'], 4)]
 
 

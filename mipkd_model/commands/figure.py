@@ -1,8 +1,9 @@
-"""``mipkd figure``: crops, training curves and difference maps, drawn from records."""
+"""``mipkd figure``: crops, training curves, difference maps and a page to look at, made of records."""
 import argparse
+from pathlib import Path
 from typing import Any
 
-from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.errors import UserError, one_of
 
 from .arguments import add_command, add_group
 
@@ -57,6 +58,22 @@ def maps(args: argparse.Namespace) -> None:
     print(save_figure(draw_maps(pictures, box), out, PNG_DPI))
 
 
+def page(args: argparse.Namespace) -> None:
+    """Write a page to look at."""
+    from tqdm import tqdm
+
+    from ..base.files import atomic_write, check_writable
+    from ..reports.figures.page import make_page
+    from ..reports.figures.pictures import records_of
+    one_of('--out: the end of the name', Path(args.out).suffix, ['.html'])
+    check_writable(args.out, '--out')
+    made = make_page(records_of(args.records, args.dataset), args.images,
+                     lambda names: tqdm(names, desc='images', unit='image', disable=None))
+    with atomic_write(args.out) as temporary:
+        temporary.write_text(made.html, encoding='utf-8')
+    print(f'{args.out}: {made.summary}; {Path(args.out).stat().st_size / 1e6:.1f} MB')
+
+
 def add(commands: Any) -> None:
     """Add the parsers of ``mipkd figure``."""
     parts = add_group(commands, 'figure', 'figures for a paper, from records of evaluations', EXAMPLE)
@@ -99,11 +116,25 @@ def add(commands: Any) -> None:
     part.add_argument('--box', metavar='X,Y,W,H', help='box in all images (default: that of mipkd figure crops)')
 
 
+    part = add_command(
+        parts, 'page', page, 'one HTML file to compare images in, with the table and the curves',
+        'mipkd figure page results/test_Scratch_EDSR_x4 results/test_MiPKD_EDSR_x4 --dataset Set5 --out page.html',
+        'Write an HTML file that needs nothing else: a divider is dragged between any two of bicubic, the networks and '
+        'HR, a box is enlarged of all, and there are PSNR and SSIM of each image, and the curves of the trainings that '
+        'the weights are from, if they are in experiments. Of a large image the part is shown in which the networks '
+        'differ most.')
+    part.add_argument('records', nargs='+', metavar='RUN', help=f'{RECORD}; shown in this order')
+    part.add_argument('--dataset', metavar='NAME', help='dataset of the images (default: the only one)')
+    part.add_argument('--images', nargs='+', metavar='NAME',
+                      help='names of the HR images to show, without their suffix (default: the first 8)')
+    _add_out(part, '.html')
+
+
 def _add_image(part: argparse.ArgumentParser) -> None:
     part.add_argument('--dataset', required=True, metavar='NAME', help='dataset of the image, such as Set14')
     part.add_argument('--image', required=True, metavar='NAME', help='name of the HR image, without its suffix')
     _add_out(part)
 
 
-def _add_out(part: argparse.ArgumentParser) -> None:
-    part.add_argument('--out', required=True, metavar='FILE', help='file to write: .pdf, .png, .svg or .jpg')
+def _add_out(part: argparse.ArgumentParser, kinds: str = '.pdf, .png, .svg or .jpg') -> None:
+    part.add_argument('--out', required=True, metavar='FILE', help=f'file to write: {kinds}')

@@ -17,12 +17,15 @@ from mipkd_arch.staged_views import size_multiple
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 
+from ..base.progress import note_score
 from ..training.compiling import eagerly
+from ..training.precision import autocast
 from .dataset_check import ImageCheck, check_dataset
 from .evaluate import EvaluationSettings, ImageResult, evaluate, mean_scores
-from .metrics import Metrics
+from .metrics import Image, Metrics
 from .provenance import Origin, device_name, doubts, now, origin_of_test, origin_of_training, relative, versions
 from .records import FOLDER, ImageRecord, Record, write_record
+from .strip import Strip, side_by_side
 from .teacher_score import TeacherScores, student_warnings
 
 
@@ -35,13 +38,14 @@ class Validator:
     """
 
     def __init__(self, opt: dict[str, Any], network: nn.Module, device: torch.device,
-                 teacher_scores: TeacherScores | None = None) -> None:
-        self.opt, self.network, self.device = opt, network, device
+                 teacher_scores: TeacherScores | None = None, teacher: nn.Module | None = None) -> None:
+        self.opt, self.network, self.device, self.teacher = opt, network, device, teacher
         self.settings = EvaluationSettings.of(opt)
         self.teacher_scores: TeacherScores = teacher_scores or {}
         self.best: dict[str, dict[str, dict[str, Any]]] = {}
         self.records: dict[str, Record] = {}
         self._checks: dict[str, list[ImageCheck]] = {}
+        self._strips: dict[str, tuple[Strip, dict[str, list[Image]]]] = {}  # with the teacher's crops
         self._warned = False
         with eagerly():
             self.size_multiple = size_multiple(network)
@@ -65,11 +69,11 @@ class Validator:
         finally:
             self.network.train(training)
 
-    def validate_all(self, iteration: int) -> None:
+    def validate_all(self, iteration: int, tb_logger: Any = None) -> None:
         """Validate on all datasets of the options, as BasicSR's loop does."""
         for phase, block in self.opt['datasets'].items():
             if phase.split('_')[0] == 'val':
-                self.validate(build_dataset(block), iteration, save_img=self.opt['val']['save_img'])
+                self.validate(build_dataset(block), iteration, tb_logger, self.opt['val']['save_img'])
 
     def validate(self, dataset: Any, iteration: int | None = None, tb_logger: Any = None, save_img: bool = False
                  ) -> None:
@@ -94,7 +98,7 @@ class Validator:
                 self.settings.restorer(network, self.size_multiple), dataset, self.settings, self.device,
                 check=name not in self._checks,
                 save_as=(lambda image: osp.join(folder, f'{image}_{suffix}.png')) if save_img else None,
-                progress=partial(tqdm, desc=name, unit='image', disable=opt['rank'] > 0 or hidden))
+                progress=partial(tqdm, desc=name, unit='image', leave=None, disable=opt['rank'] > 0 or hidden))
         if name not in self._checks:
             for line in not_measured(results, self.settings.metrics):
                 get_root_logger().warning(f'{name}: {line}')
@@ -106,6 +110,8 @@ class Validator:
         self._write(record)
         if opt['rank'] == 0:
             self._log(record, tb_logger)
+            if tb_logger and record.dataset['gt']:
+                self._show(dataset, iteration, tb_logger)
 
     def _record(self, dataset: Any, results: list[ImageResult], origin: Origin, iteration: int | None, seconds: float
                 ) -> Record:
@@ -151,11 +157,31 @@ class Validator:
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, iteration)
         logger.info('\n'.join(lines) + '\n')
+        note_score(name, record.mean)
         if iteration is not None:
             at_end = iteration == int(self.opt['train']['total_iter'])
             for line in student_warnings(record, {} if self._warned else self.teacher_scores, at_end):
                 logger.warning(line)
                 self._warned = True
+
+    def _show(self, dataset: Any, iteration: int | None, tb_logger: Any) -> None:
+        """Give TensorBoard crops of the first images: bicubic, the student, its teacher if there is one, and gt."""
+        name = dataset.opt['name']
+        with self._eval_mode() as network:
+            if name not in self._strips:
+                strip = Strip(dataset, self.opt['scale'])
+                taught = {}
+                if self.teacher is not None:
+                    teacher = self.settings.restorer(self.teacher, size_multiple(self.teacher))
+                    # As in a step, for which its weights may be stored in bfloat16.
+                    with autocast(self.opt['train'].get('precision', 'auto'), self.device):
+                        taught['teacher'] = strip.restored(teacher, self.device)
+                self._strips[name] = strip, taught
+            strip, taught = self._strips[name]
+            student = strip.restored(self.settings.restorer(network, self.size_multiple), self.device)
+        columns = {'bicubic': strip.bicubic, 'student': student, **taught, 'HR': strip.gt}
+        tb_logger.add_image(f'crops/{name}/{"-".join(columns)}', side_by_side(list(columns.values())), iteration,
+                            dataformats='HWC')
 
     def _update_best(self, dataset: str, metric: str, value: float, iteration: int) -> dict[str, Any]:
         better = self.settings.metrics[metric].get('better', 'higher')

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 import basicsr.utils.logger
-from basicsr.utils.dist_util import get_dist_info
+from basicsr.utils.dist_util import get_dist_info, master_only
 
+from ..base.progress import beside_bar, note_losses, start_bar
 from ..evaluation.provenance import device_name
 from ..schema.training import active_losses
 from ..training.precision import uses_bf16
@@ -23,6 +24,14 @@ class ForFile(str):
     """A text that is in the log's file, and not on the screen."""
 
 
+class ScreenHandler(logging.StreamHandler):
+    """Writes to the screen, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with beside_bar():
+            super().emit(record)
+
+
 def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
                     log_file: str | None = None) -> logging.Logger:
     """As BasicSR's: that of rank 0 writes to the screen and, in UTF-8, to the file."""
@@ -33,7 +42,7 @@ def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
     known[logger_name] = True
     logger.propagate = False
     logger.addFilter(lambda record: record.msg != UNTRUE)
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    handlers: list[logging.Handler] = [ScreenHandler()]
     handlers[0].addFilter(lambda record: not isinstance(record.msg, ForFile) and (
         record.levelno > logging.INFO or record.funcName not in FILE_ONLY))
     if get_dist_info()[0] != 0:
@@ -47,11 +56,33 @@ def get_root_logger(logger_name: str = 'basicsr', log_level: int = logging.INFO,
     return logger
 
 
-def message_logger(opt: dict[str, Any], start_iter: int = 1, tb_logger: Any = None) -> Any:
-    """BasicSR's, but its estimate of the time left counts the iteration that was made, too."""
-    logger = basicsr.utils.logger.MessageLogger(opt, start_iter, tb_logger)
-    logger.max_iters += 1
-    return logger
+class FileOnly(logging.LoggerAdapter):
+    """A logger whose messages are in the log's file, and not on the screen."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return ForFile(msg), kwargs
+
+
+class MessageLogger(basicsr.utils.logger.MessageLogger):
+    """BasicSR's, which gives TensorBoard the learning rates, too, and shows a progress bar on a terminal.
+
+    The rates are ``lr``, of the student, and ``lr_2``, of all else that is trained. With the bar, lines of losses are
+    in the file alone. The estimate of the time left counts the iteration that was made, too.
+    """
+    logger: Any
+
+    def __init__(self, opt: dict[str, Any], start_iter: int = 1, tb_logger: Any = None) -> None:
+        super().__init__(opt, start_iter, tb_logger)
+        self.max_iters += 1
+        if opt['rank'] == 0 and start_bar(int(opt['train']['total_iter']), start_iter):
+            self.logger = FileOnly(self.logger, {})
+
+    @master_only
+    def __call__(self, log_vars: dict[str, Any]) -> None:
+        for number, rate in enumerate(log_vars['lrs'] if self.tb_logger else (), 1):
+            self.tb_logger.add_scalar('lr' if number == 1 else f'lr_{number}', rate, log_vars['iter'])
+        note_losses(log_vars)
+        super().__call__(log_vars)
 
 
 def summary(opt: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from basicsr.data import build_dataloader, build_dataset
 
+from ..base.progress import counted
 from ..base.randomness import seed_generators, seed_of
 from ..data.paired_dataset import PairedSRDataset, Sample
 from .resuming import check_same_samples
@@ -95,7 +96,7 @@ class Prefetcher:
         self.loader = loader
 
     def reset(self) -> None:
-        self.batches = iter(self.loader)
+        self.batches = counted(iter(self.loader))
 
     def next(self) -> Any:
         return next(self.batches, None)

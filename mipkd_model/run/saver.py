@@ -20,6 +20,7 @@ from ..distributed.process_group import any_rank
 from ..evaluation.validation import Validator
 from ..training.nonfinite import NonFiniteGuard
 from ..training.optimizer import adopt_layout
+from . import board
 from .signals import Stopped, asked_to_stop
 from .states import newest_before, write_state
 
@@ -129,12 +130,13 @@ class Saver:
         if not self.validation_pending:
             return
         if self.resumed_at == self.iteration:  # the process before this one ended in, or before, this validation
-            self.validator.validate_all(self.iteration)
+            self.validator.validate_all(self.iteration, board.writer())
         self.validation_pending = False
         self._write_state()
 
     def _write_state(self) -> None:
         if self.opt['rank'] == 0:
+            board.flush()
             with self._naming_newest_state():
                 write_state(self.state(), self.opt['path']['training_states'],
                             self.opt['logger'].get('keep_states', KEEP_STATES))

@@ -16,6 +16,8 @@ from mipkd_arch.base.errors import reason_of
 from mipkd_arch.base.failures import failure_of_machine
 from mipkd_arch.base.streams import say
 
+from ..base.progress import beside_bar
+
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
 ECHO = 3
 """Seconds in which a second signal counts as the first: Ctrl-C arrives from the terminal, and again from torchrun."""
@@ -54,8 +56,9 @@ def _handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
     if _request.number is None:
         _request.number, _request.time = number, time.monotonic()
-        print(f'{name}: stopping after this iteration, with its state saved. Ctrl-C again stops without.',
-              file=sys.stderr, flush=True)
+        with beside_bar():
+            print(f'{name}: stopping after this iteration, with its state saved. Ctrl-C again stops without.',
+                  file=sys.stderr, flush=True)
     elif number == signal.SIGINT and time.monotonic() - _request.time > ECHO:
         raise Stopped(number)
 

@@ -112,20 +112,25 @@ class MetricOptions(Block):
 class WandbOptions(Block):
     """``logger.wandb``."""
     project: Text | None = Field(None, description='Project there; null sends nothing. Needs use_tb_logger.')
-    resume_id: Text | None = Field(None, description='Run there that this run resumes.')
+    resume_id: Text | None = Field(
+        None, description='Run there that this one goes on in; null: the one that it has begun, which is in its '
+                          'wandb_id.txt.')
 
 
 class LoggerOptions(Block):
     """``logger``."""
-    print_freq: Iterations = Field(description='Iterations between two lines of losses in the log.')
+    print_freq: Iterations = Field(
+        description='Iterations between two lines of losses in the log, or between two losses on the progress bar.')
     save_checkpoint_freq: Iterations = Field(
         description='Iterations between two checkpoints of weights and training state.')
     keep_states: Count = Field(3, description='Newest training states that are kept.')
     gradients: Iterations | None = Field(
         None, description='Iterations between two measurements of each loss\'s gradient at the student: its norm, and '
                           'its cosine with that of the pixel loss, written to gradients.csv. null: none.')
-    use_tb_logger: bool = Field(False, description='Log to TensorBoard, in tb_logger.')
-    wandb: Mapped | None = Field(None, description='Send that log to Weights & Biases.')
+    use_tb_logger: bool = Field(
+        False, description='Log to TensorBoard, in tb_logger/<name>: losses, learning rates, metrics, and at each '
+                           'validation the same crops of bicubic, student, teacher and gt.')
+    wandb: Mapped | None = Field(None, description='Send that log, with its images, to Weights & Biases.')
 
 
 class DistOptions(Block):

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea, VPacker
 
-from mipkd_arch.base.errors import UserError, number_in
+from mipkd_arch.base.errors import number_in
 
 from ...evaluation.records import Record
 from ...experiments.methods import TEACHER
-from ..tables.measured import BICUBIC, METRIC_TYPES, printed, row_of
+from ..tables.measured import BICUBIC, printed, row_of
 from ..tables.results import ranks
-from .pictures import Box, Pictures, labels, metric_name
+from .pictures import Box, Pictures, labels, shared_metrics
 from .style import WIDTH, draw_box, hide_ticks, style, text_width
 
 MARKS = {1: 'best', 2: 'second'}
@@ -86,18 +86,11 @@ def _captions(pictures: Pictures) -> list[Caption]:
     records = pictures.records
     images = [record.images[pictures.image] for record in records]
     metrics, columns = [], []  # of each metric the texts and marks of bicubic and the records
-    for kind, metric in METRIC_TYPES.items():
-        names = [metric_name(record, kind) for record in records]
-        blocks = [name and record.protocol['metrics'][name] for name, record in zip(names, records, strict=True)]
-        for record, block in zip(records, blocks, strict=True):
-            if block != blocks[0]:
-                raise UserError(f'{record.name}: measured {metric.upper()} as {block}, but {records[0].name} as '
-                                f'{blocks[0]}; evaluate both with the same val.metrics')
-        if names[0]:
-            metrics.append(metric)
-            values = [image.scores.get(name or '') for image, name in zip(images, names, strict=True)]
-            texts = [printed(value, metric) for value in (images[0].bicubic.get(names[0]), *values)]
-            columns.append(list(zip(texts, ['', *_marks(values, records, metric)], strict=True)))
+    for metric, names in shared_metrics(records).items():
+        metrics.append(metric)
+        values = [image.scores.get(name) for image, name in zip(images, names, strict=True)]
+        texts = [printed(value, metric) for value in (images[0].bicubic.get(names[0]), *values)]
+        columns.append(list(zip(texts, ['', *marks(values, records, metric)], strict=True)))
     captions: list[Caption] = []
     for number, title in enumerate([BICUBIC, *labels(records)]):
         parts = [part for column in columns for part in (('/', ''), column[number])]
@@ -105,7 +98,7 @@ def _captions(pictures: Pictures) -> list[Caption]:
     return [[[('HR', '')], *([[('/'.join(metrics).upper(), '')]] if metrics else [])], *captions]
 
 
-def _marks(values: Sequence[float | None], records: Sequence[Record], metric: str) -> list[str]:
+def marks(values: Sequence[float | None], records: Sequence[Record], metric: str) -> list[str]:
     """'best' for the greatest value of the students of a pair, 'second' for the next; '' for all others."""
     groups: dict[Any, dict[int, float | None]] = {}
     for index, record in enumerate(records):

@@ -12,13 +12,13 @@ from ...data.bicubic import imresize
 from ...data.images import read_image
 from ...data.stores import open_store
 from ...evaluation.records import Record, find_records
-from ..tables.measured import RowName, row_of
+from ..tables.measured import METRIC_TYPES, RowName, row_of
 
 Box = tuple[int, int, int, int]
 """x, y, width and height in pixels of gt."""
 
 
-def records_of(paths: Iterable[str | Path], dataset: str) -> list[Record]:
+def records_of(paths: Iterable[str | Path], dataset: str | None = None) -> list[Record]:
     """The records of one dataset in files and folders, of which validation during training is left out.
 
     Raises:
@@ -62,6 +62,25 @@ def metric_name(record: Record, kind: str) -> str | None:
     """Name of the record's metric of BasicSR's type ``kind``, if there are several, of one on Y; None without any."""
     blocks = {name: block for name, block in record.protocol['metrics'].items() if block['type'] == kind}
     return min(blocks, key=lambda name: not blocks[name].get('test_y_channel', False), default=None)
+
+
+def shared_metrics(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The name of 'psnr' and 'ssim' in each record, without those that were not measured.
+
+    Raises:
+        UserError: two records measured one in different ways.
+    """
+    found = {}
+    for kind, metric in METRIC_TYPES.items():
+        names = [metric_name(record, kind) for record in records]
+        blocks = [name and record.protocol['metrics'][name] for name, record in zip(names, records, strict=True)]
+        for record, block in zip(records, blocks, strict=True):
+            if block != blocks[0]:
+                raise UserError(f'{record.name}: measured {metric.upper()} as {block}, but {records[0].name} as '
+                                f'{blocks[0]}; evaluate both with the same val.metrics')
+        if names[0]:
+            found[metric] = [name for name in names if name]
+    return found
 
 
 def labels(records: Sequence[Record], rows: Sequence[RowName] | None = None) -> list[str]:
