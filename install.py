@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 BASICSR = 'basicsr==1.4.2'
 OLDEST, NEWEST = (3, 10), (3, 14)
-EXTRAS = ('demo', 'omdb', 'spandrel', 'test')
+EXTRAS = ('demo', 'deploy', 'omdb', 'spandrel', 'test')
 
 WRITING_EXEC = '''
 import builtins
@@ -89,8 +89,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--editable', action='store_true', help='use the code in this folder instead of a copy of it')
     parser.add_argument('--extra', action='append', choices=EXTRAS, default=[],
-                        help='more packages: for the demo, for networks that the spandrel library opens, or for the '
-                             'tests; can be given several times')
+                        help='more packages: for the demo, for exports to ONNX and ncnn, for networks that the '
+                             'spandrel library opens, or for the tests; can be given several times')
     parser.add_argument('--quiet', action='store_true', help='print warnings and errors of pip only')
     args = parser.parse_args(argv)
     check_python()

@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 DEMO, SPANDREL = ['scikit-image'], ['spandrel']
 OMDB = ['openmodeldb', *SPANDREL]
+DEPLOY = ['onnx', 'onnxruntime', 'onnxscript', 'pnnx', 'ncnn']
 BESIDE_PACKAGES = ('mipkd_arch/basicsr_compat.py', 'mipkd_arch/mipkd.pth')
 
 
@@ -41,7 +42,7 @@ setup(
                       'matplotlib>=3.6', 'pillow', 'pydantic>=2.5', 'safetensors', 'setuptools', 'tabulate>=0.9',
                       'tqdm'],
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
-    extras_require={'demo': DEMO, 'spandrel': SPANDREL, 'omdb': OMDB,
-                    'test': [*DEMO, *OMDB, 'hypothesis', 'import-linter', 'mypy', 'pytest', 'pytest-xdist', 'ruff',
-                             'types-PyYAML']},
+    extras_require={'demo': DEMO, 'deploy': DEPLOY, 'spandrel': SPANDREL, 'omdb': OMDB,
+                    'test': [*DEMO, *DEPLOY, *OMDB, 'hypothesis', 'import-linter', 'mypy', 'openvino', 'pytest',
+                             'pytest-xdist', 'ruff', 'types-PyYAML']},
 )

@@ -94,6 +94,15 @@ def demo(args: argparse.Namespace) -> None:
     print(comparison.table(summary, networks))
     print(f'\n{RESULTS}/summary.json and {RESULTS}/comparison.png are written; the student is {after}. '
           f'This took {(time.time() - start) / 60:.1f} minutes.')
+    print('\nExport it, and upscale a photograph of yours:\n', *use_commands(Path(after).parents[1]), sep='\n    ')
+
+
+def use_commands(run: Path) -> list[str]:
+    """The commands that export and use the student of a run, by the ``mipkd`` of this environment."""
+    program = Path(sys.executable).with_name('mipkd')
+    program = Path('mipkd') if not program.is_file() else program
+    name = program.relative_to(ROOT) if ROOT in program.parents else program
+    return [f'{name} export {run}', f'{name} upscale photo.jpg --model {run} --out {RESULTS}/upscaled']
 
 
 def main() -> int:

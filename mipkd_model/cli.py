@@ -4,7 +4,21 @@ import sys
 
 from mipkd_arch.base.cli import command_status
 
-from .commands import check, data, figure, launch, networks, options, probe, profile, table, teacher
+from .commands import (
+    card,
+    check,
+    data,
+    export,
+    figure,
+    launch,
+    networks,
+    options,
+    probe,
+    profile,
+    table,
+    teacher,
+    upscale,
+)
 from .version import __version__
 
 
@@ -14,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
                                      epilog='example: mipkd train -opt options/train_MiPKD_x4.yml')
     parser.add_argument('--version', action='version', version=f'mipkd {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (data, teacher, networks, options, launch, check, table, figure, profile, probe):
+    for module in (data, teacher, networks, options, launch, check, table, figure, profile, probe, export, upscale,
+                   card):
         module.add(commands)
     return parser
 

@@ -1,5 +1,8 @@
 """Parts of the demo; ``make demo`` runs the whole of it."""
+import runpy
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 import runs
@@ -8,6 +11,7 @@ import torch
 from PIL import Image
 
 from mipkd_arch.base.errors import UserError
+from mipkd_model.cli import build_parser
 from mipkd_model.config.checks import read_options
 
 sys.path.append(str(runs.ROOT / 'demo'))
@@ -82,3 +86,10 @@ def test_the_crop_shown_is_the_one_with_the_most_detail():
 
 def test_bicubic_keeps_a_constant_image():
     assert torch.allclose(comparison.upscale_bicubic(torch.full((1, 3, 8, 8), 0.4), 4), torch.tensor(0.4))
+
+
+def test_the_demo_ends_with_commands_that_are_understood():
+    run = runpy.run_path(str(runs.ROOT / 'demo/run.py'))
+    commands = run['use_commands'](Path('experiments/demo'))
+    parsed = [build_parser().parse_args(shlex.split(command)[1:]) for command in commands]
+    assert parsed[0].run_or_checkpoint == parsed[1].model == 'experiments/demo'

@@ -20,6 +20,7 @@ SCRIPTS = {
     'start benchmark': ['benchmarks/start.py'],
     'sharing benchmark': ['benchmarks/sharing.py'],
     'validation benchmark': ['benchmarks/validation.py'],
+    'deployment benchmark': ['benchmarks/deploy.py'],
 }
 MIPKD = [[], ['train'], ['test'],
          ['options'], ['options', 'list'], ['options', 'write'], ['options', 'all'], ['options', 'ablation'],
@@ -27,7 +28,7 @@ MIPKD = [[], ['train'], ['test'],
          ['teacher'], ['teacher', 'get'], ['teacher', 'convert'], ['teacher', 'verify'], ['table'],
          ['figure'], ['figure', 'crops'], ['figure', 'curves'], ['figure', 'maps'], ['profile'], ['check'],
          ['environment'], ['data'], ['data', 'all'], ['data', 'div2k'], ['data', 'benchmark'], ['data', 'pack'],
-         ['data', 'verify']]
+         ['data', 'verify'], ['export'], ['upscale'], ['card']]
 
 
 @pytest.mark.parametrize('command', SCRIPTS.values(), ids=SCRIPTS)

@@ -29,7 +29,8 @@ def last_line(code, *arguments):
 
 @pytest.mark.parametrize('command', [
     '--help', '--version', 'train --help', 'check --help', 'data pack --help', 'environment --help',
-    'teacher get --help', 'options list', 'table published', 'figure crops --help', 'profile --help'])
+    'teacher get --help', 'options list', 'table published', 'figure crops --help',
+    'profile --help', 'export --help', 'upscale --help', 'card --help'])
 def test_a_command_that_needs_no_network_is_light(command):
     assert last_line(CALL, *command.split()) == ['[]']
 

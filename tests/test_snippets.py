@@ -36,7 +36,7 @@ def test_the_code_of_a_page_runs_as_it_is_printed(page, tmp_path):
     code = '\n'.join(block for file, block in CODE[page] if not file) or USE
     if importlib.util.find_spec('basicsr_compat') is None and not re.search(r'^(from|import) mipkd', code, re.M):
         pytest.skip('mipkd is not installed in this environment, so BasicSR is not importable by itself')
-    for file in re.findall(r"load\w*\('([^']+)'", code):  # a student as the option file beside it trains one
+    for file in re.findall(r"(?:load\w*|open_model)\('([^']+)'", code):  # a student as its option file trains one
         student = {'type': 'EDSRStudent', 'num_feat': 64, 'num_block': 32, 'upscale': 4, 'res_scale': 0.1}
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         torch.save({'params_ema': build_network(dict(student)).state_dict(), **network_record(student, 4)},
