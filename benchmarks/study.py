@@ -93,13 +93,15 @@ class Study:
         path = {**self.opt['path'], 'pretrain_network_g': None}
         if path['pretrain_network_t']:
             path['pretrain_network_t'] = str(ROOT / path['pretrain_network_t'])
+        teacher = {name: str(ROOT / value) if name == 'file' else value
+                   for name, value in self.opt['network_t'].items()}
 
         def named(sets: list[str]) -> dict:
             parts = [item.partition('=')[::2] for item in sets]
             return {f'val_{name}': {'name': name, **images(where, self.opt['scale'])} for name, where in parts}
 
         data = {**self.opt['datasets']['train'], **images(args.data, self.opt['scale'])}
-        training = {**self.opt, 'name': 'run', 'manual_seed': seed, 'path': path, 'train': train,
+        training = {**self.opt, 'name': 'run', 'manual_seed': seed, 'network_t': teacher, 'path': path, 'train': train,
                     'datasets': {'train': data, **named(args.watch)},
                     'val': {**self.opt['val'], 'val_freq': args.watch_freq, 'check_teacher': False},
                     'logger': {'print_freq': 100, 'save_checkpoint_freq': args.watch_freq, 'keep_states': 1}}

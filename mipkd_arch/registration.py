@@ -84,8 +84,11 @@ def _extend_lookups() -> None:
 
 def _after_registering(lookup: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(lookup)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(registry: Any, *args: Any, **kwargs: Any) -> Any:
         register()
-        return lookup(*args, **kwargs)
+        # BasicSR has some names with a suffix, as SRVGGNetCompact, and prints a line whenever one is found without it.
+        if lookup.__name__ == 'get' and len(args) == 1 and args[0] not in registry and f'{args[0]}_basicsr' in registry:
+            args = (f'{args[0]}_basicsr', )
+        return lookup(registry, *args, **kwargs)
 
     return call

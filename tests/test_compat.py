@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from basicsr.utils.registry import ARCH_REGISTRY
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -47,3 +49,8 @@ def test_a_library_that_cannot_be_imported_is_told_with_the_reason(tmp_path, con
         code = ('import sys, types\nsys.modules["basicsr"] = package = types.ModuleType("basicsr")\n'
                 f'package.__path__ = [{str(tmp_path / "basicsr")!r}]\nimport mipkd_model\nmipkd_model.register()')
     assert reason in refusal(code)
+
+
+def test_a_name_that_basicsr_has_with_a_suffix_is_found_without_a_line_on_the_screen(capsys):
+    assert ARCH_REGISTRY.get('SRVGGNetCompact') is ARCH_REGISTRY.get('SRVGGNetCompact_basicsr')
+    assert capsys.readouterr().out == ''

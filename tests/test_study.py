@@ -63,6 +63,13 @@ def test_runs_differ_in_their_variant_alone(tmp_path):
     assert scratch == fitnet
 
 
+def test_a_teacher_by_its_file_is_found_from_the_folder_of_a_run(tmp_path):
+    found = asked(FILES[0], tmp_path, opt='options/demo/train_MiPKD_DAT_light_x4.yml')
+    found.write_options('scratch', 0)
+    opt = yaml.safe_load((found.folder('scratch', 0) / 'train.yml').read_text())
+    assert opt['network_t']['file'] == str(runs.ROOT / 'experiments/pretrained_models/DAT_light_x4.pth')
+
+
 def test_means_and_deviations_are_over_the_seeds_and_watched_sets_count_at_their_end():
     found = study.summary([record('A', 0, 30.), record('A', 1, 30.2), record('B', 0, 29.)])
     assert found['A'] == {'Set5': {'mean': 30.1, 'n': 2, 'std': 0.1414},
