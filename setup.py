@@ -44,5 +44,5 @@ setup(
     entry_points={'console_scripts': ['mipkd = mipkd_model.cli:main']},
     extras_require={'demo': DEMO, 'deploy': DEPLOY, 'spandrel': SPANDREL, 'omdb': OMDB,
                     'test': [*DEMO, *DEPLOY, *OMDB, 'hypothesis', 'import-linter', 'mypy', 'openvino', 'pytest',
-                             'pytest-xdist', 'ruff', 'types-PyYAML']},
+                             'pytest-xdist', 'PyWavelets', 'ruff', 'types-PyYAML']},
 )

@@ -55,6 +55,12 @@ def images(folder: str, scale: int) -> dict:
     return {'type': 'PairedSRDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq)}
 
 
+def anchored(block: dict) -> dict:
+    """A network's block whose files of weights, those of teachers inside of it, too, are paths from this folder."""
+    return {name: str(ROOT / value) if name == 'file' else anchored(value) if isinstance(value, dict) else value
+            for name, value in block.items()}
+
+
 class Study:
     """The runs of a study file, as the command line asks for them."""
 
@@ -93,22 +99,21 @@ class Study:
         path = {**self.opt['path'], 'pretrain_network_g': None}
         if path['pretrain_network_t']:
             path['pretrain_network_t'] = str(ROOT / path['pretrain_network_t'])
-        teacher = {name: str(ROOT / value) if name == 'file' else value
-                   for name, value in self.opt['network_t'].items()}
 
         def named(sets: list[str]) -> dict:
             parts = [item.partition('=')[::2] for item in sets]
             return {f'val_{name}': {'name': name, **images(where, self.opt['scale'])} for name, where in parts}
 
         data = {**self.opt['datasets']['train'], **images(args.data, self.opt['scale'])}
-        training = {**self.opt, 'name': 'run', 'manual_seed': seed, 'network_t': teacher, 'path': path, 'train': train,
+        networks = {key: anchored(block) for key, block in self.opt.items() if key.startswith('network_')}
+        training = {**self.opt, **networks, 'name': 'run', 'manual_seed': seed, 'path': path, 'train': train,
                     'datasets': {'train': data, **named(args.watch)},
                     'val': {**self.opt['val'], 'val_freq': args.watch_freq, 'check_teacher': False},
                     'logger': {'print_freq': 100, 'save_checkpoint_freq': args.watch_freq, 'keep_states': 1}}
         if not args.watch:
             training.pop('val')
         weights = folder / 'experiments/run/models/net_g_latest.pth'
-        test = {**{name: self.opt[name] for name in ('model_type', 'scale', 'num_gpu', 'network_g')},
+        test = {**{name: training[name] for name in ('model_type', 'scale', 'num_gpu', 'network_g')},
                 'name': 'test', 'path': {'pretrain_network_g': str(weights)}, 'datasets': named(args.test),
                 'val': {name: self.opt['val'][name] for name in ('save_img', 'metrics')}}
         folder.mkdir(parents=True, exist_ok=True)

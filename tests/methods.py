@@ -17,10 +17,13 @@ BLOCKS = {
     'csd': {'csd_opt': {'type': 'CSDLoss'}},
     'crosskd': {'crosskd_opt': {'type': 'CrossKDLoss'}},
     'dukd': {'dukd_opt': {'type': 'DUKDLoss'}},
+    'mtkd': {'mtkd_opt': {'type': 'WaveletLoss'}},
+    'metakd': {'metakd_opt': {'type': 'MetaKDLoss', 'every': 2}},
 }
 LOGGED = {'fitnet': ['l_fitnet'], 'fitnet_mean': ['l_fitnet'], 'at': ['l_at'], 'rkd': ['l_rkd'], 'fakd': ['l_fakd'],
-          'csd': ['l_csd'], 'crosskd': ['l_crosskd'], 'dukd': ['l_zoom_in', 'l_zoom_out']}
-ON_IMAGES = ('csd', 'dukd')
+          'csd': ['l_csd'], 'crosskd': ['l_crosskd'], 'dukd': ['l_zoom_in', 'l_zoom_out'], 'mtkd': ['l_wavelet'],
+          'metakd': ['l_metakd']}
+ON_IMAGES = ('csd', 'dukd', 'mtkd')
 
 
 def options(folder, *methods, family='EDSR', losses=('pixel_opt', ), weight=None, **others):

@@ -143,7 +143,7 @@ class HostWaits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize('method', [None, *['fitnet', 'at', 'rkd', 'fakd', 'crosskd', 'dukd']])
+@pytest.mark.parametrize('method', [None, *['fitnet', 'at', 'rkd', 'fakd', 'crosskd', 'dukd', 'metakd']])
 @pytest.mark.parametrize('mask', ['random3d', 'grid', 'similarity'])
 def test_a_step_never_waits_for_the_device(tmp_path, method, mask):
     import methods

@@ -84,13 +84,14 @@ def test_a_block_spells_out_the_defaults_of_its_loss(method):
         arguments = inspect.signature(kind).parameters.values()
         assert block == {**{argument.name: argument.default for argument in arguments
                             if argument.default is not argument.empty},
-                         **({'variant': 'channel_mean'} if method == 'FitNet-mean' and 'variant' in block else {})}
+                         **({'variant': 'channel_mean'} if method == 'FitNet-mean' and 'variant' in block else {}),
+                         **({'loss_weight': 0.1} if method == 'MTKD' and kind.__name__ == 'L1Loss' else {})}
 
 
 @pytest.mark.parametrize('teacher, student', [pair for pair in PAIRS if pair[0] in TEACHER_PARAMETERS])
 def test_networks_cuts_and_losses_of_a_pair_fit_together(teacher, student):
     for scale in SCALES:
-        opt = opt_of(Pair(teacher, student, scale).name, 'MiPKD+FitNet+AT+RKD+FAKD+CrossKD+DUKD')
+        opt = opt_of(Pair(teacher, student, scale).name, 'MiPKD+FitNet+AT+RKD+FAKD+CrossKD+DUKD+Meta-KD')
         losses = make_losses(opt['train'])
         views = make_views(opt, *networks_of(opt), losses)
         assert [(view.num_positions, view.upscale) for view in views] == [(4, scale)] * 2

@@ -96,7 +96,8 @@ def test_all_methods_run_together(folder, precision):
 
 # ---------------------------------------------------------------- weights of the losses themselves
 
-@pytest.mark.parametrize('methods', [('fitnet', ), ('crosskd', ), ('fitnet', 'crosskd', 'csd')], ids='-'.join)
+@pytest.mark.parametrize('methods', [('fitnet', ), ('crosskd', ), ('metakd', ),
+                                     ('fitnet', 'crosskd', 'csd')], ids='-'.join)
 def test_what_a_loss_trains_is_optimised_saved_and_resumed_bit_for_bit(folder, tmp_path, methods):
     opt = options(folder, *methods)
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path))
@@ -108,7 +109,7 @@ def test_what_a_loss_trains_is_optimised_saved_and_resumed_bit_for_bit(folder, t
     model.save(0, 3)
     saved = torch.load(tmp_path / '3.state', weights_only=True)['weights']['net_losses']
     now = snapshot(model.distiller.losses)
-    names = {name for name in now if name.split('.')[0] in ('fitnet', 'crosskd')}
+    names = {name for name in now if name.split('.')[0] in ('fitnet', 'crosskd', 'metakd')}
     assert saved.keys() == names and same(saved, {name: now[name] for name in names})
     assert not any(torch.equal(start[name], now[name]) for name in names)
 

@@ -105,3 +105,12 @@ def test_a_resumed_run_goes_through_its_weights_as_its_option_file_says(tmp_path
     resumed.feed_data(runs.batch())
     resumed.optimize_parameters(2)
     assert {int(state['step']) for state in resumed.optimizer_g.state.values()} <= {1, 2}
+
+
+@pytest.mark.parametrize('given, rate', [({}, 1e-3), ({'mixer_lr': None}, 1e-3), ({'mixer_lr': 5e-4}, 5e-4),
+                                         ({'mixer_lr': 0}, 0)])
+def test_mixers_learn_at_the_students_rate_unless_they_have_their_own(tmp_path, given, rate):
+    opt = runs.options(tmp_path, **given)
+    opt['train']['optim_g']['lr'] = 1e-3
+    check_options(opt, is_train=True)
+    assert [group['initial_lr'] for group in runs.model(opt).optimizer_g.param_groups] == [1e-3, rate]

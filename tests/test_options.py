@@ -4,10 +4,11 @@ from copy import deepcopy
 import pytest
 import runs
 import tiny
+import torch
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.prior_mixer import FeaturePriorMixer
-from mipkd_arch.staged_views import staged_view
+from mipkd_arch.staged_views import has_view, staged_view
 from mipkd_model.config.checks import check_files, check_options, find_in_options, read_options
 from mipkd_model.training.build import make_losses, make_schedules
 
@@ -33,17 +34,30 @@ def test_an_option_file_passes_the_checks(file):
     check_options(read_options(file), is_train(file))
 
 
+def give_weights(block, folder, scale):
+    """Write the file that a network of a block is read from: a small one of its kind, or random weights."""
+    for teacher in block.get('teachers', {}).values():
+        give_weights(teacher, folder, scale)
+    if block.get('type') == 'SpandrelNetwork':
+        block['file'] = str(tiny.dat_file(folder, scale))
+    elif 'file' in block:
+        network = build_network({name: value for name, value in block.items() if name != 'file'})
+        block['file'] = str(folder / f'{block["type"]}.pth')
+        torch.save({'params': network.state_dict()}, block['file'])
+
+
 def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file, tmp_path):
     opt = read_options(file)
-    if 'file' in opt.get('network_t', {}):  # a network that is read from its weights: a small one of its kind
-        opt['network_t']['file'] = str(tiny.dat_file(tmp_path, opt['scale']))
     train = opt.get('train', {})
+    for label in ('g', 't'):
+        give_weights(opt.get(f'network_{label}', {}), tmp_path, opt['scale'])
     views = {}
     for label in ('g', 't'):
         if f'network_{label}' in opt:
             network = build_network(opt[f'network_{label}'])
-            views[label] = staged_view(network, train.get(f'cuts_{label}', 3))
-            assert views[label].upscale == opt['scale']
+            if f'cuts_{label}' in train or has_view(network):
+                views[label] = staged_view(network, train.get(f'cuts_{label}', 3))
+                assert views[label].upscale == opt['scale']
     losses = make_losses(train) if is_train(file) else {}
     if is_train(file):
         assert losses and all(schedule.factor(1) > 0 for schedule in make_schedules(train, losses).values())

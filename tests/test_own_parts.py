@@ -86,7 +86,7 @@ def test_losses_on_images_serve_networks_without_a_staged_view(folder, bare, lab
     for label in labels:
         bare(opt, label)
     model = train(runs.model(opt))
-    assert sorted(model.get_current_log()) == ['l_csd', 'l_kd', 'l_zoom_in', 'l_zoom_out']
+    assert sorted(model.get_current_log()) == ['l_csd', 'l_kd', 'l_wavelet', 'l_zoom_in', 'l_zoom_out']
     assert without_gradient(model.net_g) == [] and model.net_g.training and not model.net_t.training
 
 

@@ -125,7 +125,7 @@ def test_the_schedule_fits_the_length(total):
     assert 1 / (1 - schedule['ema_decay']) <= max(10, total / 10) * 1.001
     if total == 250_000:
         assert schedule == {'total_iter': total, 'print_freq': 100, 'save_freq': 5000, 'ema_decay': 0.999,
-                            'milestones': [100_000, 200_000]}
+                            'milestones': [100_000, 200_000], 'lr': 1e-4, 'gamma': 0.1}
 
 
 @pytest.mark.parametrize('layout', ['LR beside HR', 'LR elsewhere', 'an LMDB', 'validation packed beside'])

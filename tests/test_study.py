@@ -15,6 +15,7 @@ sys.path.append(str(runs.ROOT / 'benchmarks'))
 import study
 
 FILES = runs.ours('benchmarks', 'studies/*.yml')
+METHODS = runs.ROOT / 'benchmarks/studies/methods.yml'
 
 
 def asked(file, out, **changed):
@@ -50,7 +51,7 @@ def test_every_run_of_a_study_has_sound_option_files(tmp_path, file):
 
 
 def test_runs_differ_in_their_variant_alone(tmp_path):
-    found = asked(FILES[0], tmp_path, variants=['scratch', 'FitNet 1 falling'])
+    found = asked(METHODS, tmp_path, variants=['scratch', 'FitNet 1 falling'])
     for run in found.runs():
         found.write_options(*run)
     scratch, fitnet = (yaml.safe_load((found.folder(name, 1) / 'train.yml').read_text())
@@ -64,7 +65,7 @@ def test_runs_differ_in_their_variant_alone(tmp_path):
 
 
 def test_a_teacher_by_its_file_is_found_from_the_folder_of_a_run(tmp_path):
-    found = asked(FILES[0], tmp_path, opt='options/demo/train_MiPKD_DAT_light_x4.yml')
+    found = asked(METHODS, tmp_path, opt='options/demo/train_MiPKD_DAT_light_x4.yml')
     found.write_options('scratch', 0)
     opt = yaml.safe_load((found.folder('scratch', 0) / 'train.yml').read_text())
     assert opt['network_t']['file'] == str(runs.ROOT / 'experiments/pretrained_models/DAT_light_x4.pth')
@@ -84,11 +85,11 @@ def test_records_of_finished_runs_are_kept_in_one_file_with_a_line_for_each(tmp_
     study.write_results(file, [record('scratch', 1, 29.00004)])
     study.write_results(file, [record('MiPKD', 0, 30.), record('scratch', 1, 29.1)])
     assert len(file.read_text().splitlines()) == 4
-    found = asked(FILES[0], tmp_path, results=file, seeds=[0, 1, 2])
+    found = asked(METHODS, tmp_path, results=file, seeds=[0, 1, 2])
     assert [found.record('scratch', seed) for seed in (0, 1)] == [None, record('scratch', 1, 29.1)]
     assert list(study.summary(found.records())) == ['scratch', 'MiPKD']
 
 
 def test_a_variant_that_is_not_there_is_refused(tmp_path):
-    assert refusal(asked, FILES[0], tmp_path, variants=['FitNet 2'], kind=UserError).startswith(
+    assert refusal(asked, METHODS, tmp_path, variants=['FitNet 2'], kind=UserError).startswith(
         "--variants: 'FitNet 2' is not in")

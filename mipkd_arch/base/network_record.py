@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -17,8 +17,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from .checkpoint import find_state_dict
 from .errors import UserError, reason_of, shown
 
-OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*')
-"""Arguments by which networks of the same weights may differ: masks are prepared for one size and serve all."""
+OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*|file|features_of')
+"""Arguments by which networks of the same weights may differ: masks are prepared for one size and serve all, and the
+files of networks inside of a network are known by their content."""
 
 
 def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
@@ -65,11 +66,29 @@ def check_record(where: str, block: Mapping[str, Any], checkpoint: object, path:
     if not (issubclass(own, theirs) or issubclass(theirs, own)):
         raise UserError(f'{where}.type: {block["type"]}, but {path} holds weights of {record["type"]}; set that type, '
                         'or name other weights')
-    ours, known = _arguments(block), _arguments(record)
+    for name, ours, known in _differences(_arguments(block), _arguments(record)):
+        raise UserError(f'{where}.{name}: {shown(ours)}, but the weights of {path} are those of a network of '
+                        f'{name.rpartition(".")[2]}: {shown(known)}; set that, or name other weights')
+
+
+def _differences(ours: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Arguments by which networks of the same weights may not differ: paths and both values.
+
+    Networks inside of a network, a mapping of blocks, are compared in their order, whatever they are called.
+    """
     for name in ours.keys() & known.keys():
-        if ours[name] != known[name] and not OF_TRAINING.fullmatch(name):
-            raise UserError(f'{where}.{name}: {shown(ours[name])}, but the weights of {path} are those of a network of '
-                            f'{name}: {shown(known[name])}; set that, or name other weights')
+        own, other = ours[name], known[name]
+        if not (isinstance(own, dict) and isinstance(other, dict)):
+            if own != other and not OF_TRAINING.fullmatch(name):
+                yield name, own, other
+            continue
+        types, others = ([block['type'] for block in blocks.values()] for blocks in (own, other))
+        if types != others:
+            yield name, types, others
+            continue
+        for (label, block), theirs in zip(own.items(), other.values(), strict=True):
+            yield from ((f'{name}.{label}.{path}', *values) for path, *values in _differences(
+                _arguments(block), _arguments(theirs)))
 
 
 def _brings_weights(block: Mapping[str, Any]) -> bool:
@@ -85,10 +104,14 @@ def _arguments(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _listed(item) for name, item in value.items()}
     return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) for name in value) and all(map(_is_plain, value.values()))
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     return value is None or type(value) in (bool, int, float, str)

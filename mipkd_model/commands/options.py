@@ -12,10 +12,10 @@ from mipkd_arch.base.errors import UserError, one_line, one_of
 from ..config.cli_arguments import add_plugins_option
 from ..experiments.ablations import ABLATIONS
 from ..experiments.custom import is_custom, read_custom_parts
-from ..experiments.methods import METHODS, TEACHER, blocks_of, needs_teacher
+from ..experiments.methods import AGGREGATION, METHODS, TEACHER, blocks_of, needs_teacher
 from ..experiments.networks import PAIRS, SCALES, STUDENTS, TEACHER_PARAMETERS, TEACHERS
 from ..experiments.option_files import text_of_test, text_of_training, write_option_files
-from ..experiments.runs import Pair, Run, chosen_runs, parse_pair, parse_run
+from ..experiments.runs import TRIO, Pair, Run, chosen_runs, parse_pair, parse_run
 from .arguments import add_command, add_group, fail, print_or_write
 
 # What reads and checks option files imports torch: only the functions that need it do so.
@@ -26,10 +26,13 @@ scales     {", ".join(map(str, SCALES))}
 teachers   {", ".join(TEACHERS)}
 students   {", ".join(STUDENTS)}
 methods    {", ".join(METHODS)};
-           + joins several: FAKD+DUKD; with --test, {TEACHER} tests the teacher itself
+           + joins several: FAKD+DUKD; with --test, {TEACHER} tests the teacher itself;
+           {AGGREGATION} trains what makes one image of those of several teachers
 
 Any teacher goes with any student: mipkd options write <teacher>-<student>_x<scale> METHOD, for example EDSR_x2 FAKD.
 RRDBNet has weights for x4 alone. Above are the chosen pairs.
+Several teachers are joined by +: mipkd options write EDSR+DAT_light-EDSR_x4 MTKD, and first EDSR+DAT_light_x4
+{AGGREGATION}. MTKD with a student alone, as EDSR_x4, has {", ".join(TRIO)}.
 Ablations of MiPKD, for mipkd options ablation NAME <pair>_x<scale>, and their methods:
 ''' + '\n'.join(f'{name:<13} {", ".join(ablation.variants)}' for name, ablation in ABLATIONS.items())
 
@@ -55,7 +58,7 @@ def write(args: argparse.Namespace) -> None:
     if args.name:
         run, is_test = parse_run(args.name), args.name.startswith('test_')
     else:
-        pair = parse_pair(args.pair)
+        pair = parse_pair(args.pair, several=True)
         if args.method is None:
             raise UserError(f'METHOD: missing after {args.pair}; allowed are {", ".join(METHODS)}')
         run = Run(pair, args.method)
@@ -113,13 +116,17 @@ def _write_custom(run: Run, args: argparse.Namespace) -> None:
     """Write the files of a run with custom parts; all or, if anything is wrong, none."""
     from ..config import plugins
     plugins.use(args.plugins)
-    custom, errors = read_custom_parts(args, run.pair.scale, run.is_teacher or needs_teacher(blocks_of(run.method)))
+    has_teacher = run.is_teacher or run.is_aggregation or needs_teacher(blocks_of(run.method))
+    custom, errors = read_custom_parts(args, run.pair.scale, has_teacher)
     if errors:
         lines = list(dict.fromkeys(map(one_line, errors)))
         fail(lines, f'mipkd options: found {len(lines)} mistakes, and wrote nothing')
     run = replace(run, custom=custom)
-    files = {_file(run, is_test, args.out or FOLDER): is_test for is_test in ([True] if args.test else [False, True])}
-    write_option_files({file: _text(run, is_test, file) for file, is_test in files.items()})
+    runs = [(run, True)] if args.test else [(run, False), (run, True)]
+    if run.aggregation and not args.test:
+        runs = [(run.aggregation, False), *runs]
+    files = {_file(*meant, args.out or FOLDER): meant for meant in runs}
+    write_option_files({file: _text(*meant, file) for file, meant in files.items()})
     print(*files, sep='\n')
 
 
@@ -145,8 +152,9 @@ def add(commands: Any) -> None:
     own.add_argument('--lq', metavar='DIR', help='the LR images of --data, where they are not next to them')
     own.add_argument('--val', metavar='DIR', help='what to measure on during and after the training, as --data')
     own.add_argument('--val-lq', metavar='DIR', help='the LR images of --val, where they are not next to them')
-    own.add_argument('--teacher', metavar='FILE', help='weights of the teacher: of an EDSR, RCAN or SwinIR, whose '
-                     'sizes are read from them, or of any network that spandrel opens')
+    own.add_argument('--teacher', nargs='+', action='extend', default=[], metavar='FILE', help='weights of the '
+                     'teacher, or of several: of an EDSR, RCAN or SwinIR, whose sizes are read from them, or of any '
+                     'network that spandrel opens')
     own.add_argument('--iters', metavar='N', help='iterations of the training; the schedule and the log are fitted')
     add_plugins_option(own)
 

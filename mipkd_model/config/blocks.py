@@ -15,6 +15,7 @@ from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
 
 from ..losses.schedule import WeightSchedule, without_schedule
+from ..networks.catalog import teachers_of
 from ..schema import options as schema
 from ..schema.data import dataset_options
 from ..schema.training import SCHEDULERS, LoopOptions, OptimizerOptions, TrainOptions, is_loss
@@ -100,10 +101,28 @@ def _without_type(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_networks(found: Findings, opt: Mapping[str, Any]) -> None:
-    """Check ``network_g`` and the other networks."""
-    for key, block in opt.items():
-        if key.startswith('network_') and block is not None:
-            found.add(*find_in_call(key, block, ARCH_REGISTRY))
+    """Check ``network_g`` and the other networks, and the teachers that one of them consists of."""
+    for key, network in opt.items():
+        if not key.startswith('network_') or network is None:
+            continue
+        found.add(*find_in_call(key, network, ARCH_REGISTRY))
+        files: dict[Any, str] = {}
+        for name, block in teachers_of(network).items():
+            where = f'{key}.teachers.{name}'
+            mistakes = _find_in_teacher(where, block)
+            found.add(*mistakes)
+            if not mistakes and files.setdefault(block['file'], name) != name:
+                found.notes.append(f'{where}: has the weights of {files[block["file"]]}; the same image is taken twice')
+
+
+def _find_in_teacher(where: str, block: Any) -> list[UserError]:
+    """All that is wrong with the block of one of several teachers, which has the file of its weights in any case."""
+    if isinstance(block, dict) and not isinstance(block.get('file'), str):
+        return [UserError(f'{where}.file: missing; name the file of its weights, a string')]
+    if isinstance(block, dict) and block.get('type') in ARCH_REGISTRY and not getattr(
+            ARCH_REGISTRY.get(block['type']), 'brings_weights', False):
+        block = {name: value for name, value in block.items() if name != 'file'}
+    return find_in_call(where, block, ARCH_REGISTRY)
 
 
 def _check_losses(found: Findings, train: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from ..losses import DistillLoss
 from ..networks.build import check_image, check_upscale, make_network, make_teacher
 from ..training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from ..training.distiller import Distiller
+from ..training.inner_step import run_inner_steps
 
 FEW, SMALL = 2, 16  # samples, and side of lq in pixels, which most steps take as they take more and larger ones
 CPU = torch.device('cpu')
@@ -53,8 +54,12 @@ def _check_step(opt: Mapping[str, Any], distiller: Distiller) -> None:
     block, scale, parts = opt['datasets']['train'], opt['scale'], opt['train'].get('accumulate', 1)
     gt_size, batch = block.get('gt_size'), block['batch_size_per_gpu'] // parts
     side = gt_size // scale if isinstance(gt_size, int) else SMALL
-    needed = {f'train.{name}_opt': loss.min_batch for name, loss in distiller.losses.items()
-              if isinstance(loss, DistillLoss)}
+    losses = {f'train.{name}_opt': loss for name, loss in distiller.losses.items() if isinstance(loss, DistillLoss)}
+    for where, loss in losses.items():
+        if parts > 1 and not loss.takes_parts:
+            raise UserError(f'train.accumulate: {parts}, but {where} needs a batch in one piece; set accumulate: 1; '
+                            'less memory is needed with a lower datasets.train.batch_size_per_gpu or gt_size')
+    needed = {where: loss.min_batch for where, loss in losses.items()}
     for where, least in needed.items():
         if batch < least:
             raise UserError(f'datasets.train.batch_size_per_gpu: {block["batch_size_per_gpu"]}'
@@ -84,8 +89,10 @@ def _failure(distiller: Distiller, batch: int, side: int, scale: int) -> tuple[s
             total = sum((value.reshape(()) for value in losses.values()), torch.zeros(()))
         where = 'train'
         total.backward()
+        where = ', '.join(f'train.{name}_opt' for name in distiller.inner_losses(0)) or where
+        run_inner_steps(distiller, lq, gt, step.rng, 0, 'fp32')
     except Exception as error:  # any network, any loss, any failure
-        if isinstance(error, UserError) and str(error).startswith('train.'):
+        if isinstance(error, UserError) and str(error).startswith(('train.', 'datasets.')):
             raise
         return where or _failing_network(distiller, lq), reason_of(error)
     return None

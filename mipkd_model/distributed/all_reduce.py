@@ -5,6 +5,8 @@ networks is drawn. With a few million weights, exchanging them during the backwa
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, distributed, nn
 
@@ -22,6 +24,18 @@ def broadcast_parameters(module: nn.Module) -> None:
             sent = tensor.detach().contiguous()
             distributed.broadcast(sent, 0)
             tensor.copy_(sent)
+
+
+@torch.no_grad()
+def mean_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Means over all ranks, of tensors of the same shapes in each, without gradient; one rank alone has its own."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [tensor.detach() for tensor in tensors]
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    return [part.view(tensor.shape) for part, tensor in
+            zip(flat.split([tensor.numel() for tensor in tensors]), tensors, strict=True)]
 
 
 class GradientAllReduce:
@@ -51,10 +65,7 @@ class GradientAllReduce:
         averaged = [p.grad for p in weights if p.grad is not None]
         averaged += [buffer for name, buffer in self.module.named_buffers() if name.endswith(NORM_STATISTICS)]
         values = torch.stack(list(losses.values())).to(torch.float32)
-        flat = torch.cat([*(x.reshape(-1) for x in averaged), values])
-        distributed.all_reduce(flat)
-        flat /= distributed.get_world_size()
-        *parts, values = flat.split([*(x.numel() for x in averaged), len(losses)])
+        *parts, values = mean_over_ranks([*averaged, values])
         for x, part in zip(averaged, parts, strict=True):
-            x.copy_(part.view(x.shape))
+            x.copy_(part)
         return dict(zip(losses, values, strict=True))

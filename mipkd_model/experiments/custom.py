@@ -2,14 +2,15 @@
 import re
 import shlex
 from argparse import Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, command, one_line, printable
 
 from ..data.prepare.layouts import find_hr, find_lr, image_folders
+from .methods import TEACHER
 
 # The functions that open images and weights import torch when they are called: names and lists do not need it.
 
@@ -49,7 +50,7 @@ class CustomParts:
     """The command that wrote the files, quoted for the shell; None for a run without any such part."""
     data: Dataset | None = None  # images to train on
     val: Dataset | None = None  # images to measure on
-    teacher: Teacher | None = None
+    teachers: tuple[Teacher, ...] = ()
     total_iter: int | None = None  # iterations of the training
     plugins: tuple[str, ...] = ()  # folders of networks, losses and the like
 
@@ -58,9 +59,19 @@ class CustomParts:
         """End of the name of the run, so that no other run has that name; '' without custom parts."""
         if self.command is None:
             return ''
-        names = [self.data and self.data.name, self.teacher and self.teacher.label, self.val and self.val.name]
+        labels = '+'.join(str(teacher.label) for teacher in self.teachers)
+        names = [self.data and self.data.name, labels, self.val and self.val.name]
         name = next(filter(None, names), None if self.total_iter else 'own')
         return re.sub(r'[^\w.+-]+', '_', ''.join(f'_{part}' for part in (name, self.total_iter) if part))
+
+
+def aggregated(teachers: Mapping[str, Teacher], scale: int, weights: str | None, features_of: str | None) -> Teacher:
+    """Several teachers, by name, and the network that makes one image of theirs, of which ``weights`` are."""
+    blocks = {name: {**teacher.block, **({'file': teacher.weights} if teacher.weights else {})}
+              for name, teacher in teachers.items()}
+    block = {'type': 'TeacherEnsemble', 'upscale': scale, 'features_of': features_of, 'num_feat': 96, 'depths': [4, 4],
+             'num_heads': 6, 'mlp_ratio': 2, 'skip': False, 'teachers': blocks}
+    return Teacher(f'{", ".join(teachers)}, whose images DCTSwin aggregates', block, weights)
 
 
 def is_custom(args: Namespace) -> bool:
@@ -75,23 +86,35 @@ def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[C
         ('val_lq', args.val is None, 'without --val, the HR images'),
         ('data', args.test, 'with --test, which trains nothing'),
         ('iters', args.test, 'with --test, which trains nothing'),
+        ('teacher', args.method == TEACHER and len(args.teacher) > 1,
+         f'for several files with {TEACHER}, which measures one teacher'),
         ('teacher', not has_teacher, f'with {args.method}, which has no teacher'))
-        if is_wrong and getattr(args, name) is not None]
+        if is_wrong and getattr(args, name) not in (None, [])]
     readers: dict[str, Callable[[str], Any]] = {
         'data': lambda folder: find_dataset('--data', folder, args.lq, scale, 'train'),
         'val': lambda folder: find_dataset('--val', folder, args.val_lq, scale, 'val'),
-        'teacher': lambda file: read_teacher(file, scale),
+        'teacher': lambda files: _named_apart([read_teacher(file, scale) for file in files]),
         'iters': _iterations}
     parts: dict[str, Any] = {}
     for name, read in readers.items():
-        if getattr(args, name) is not None:
+        if getattr(args, name) not in (None, []):
             try:
                 parts[name] = read(getattr(args, name))
             except UserError as error:
                 errors.append(error)
-    custom = CustomParts(_command(args), parts.get('data'), parts.get('val'), parts.get('teacher'), parts.get('iters'),
-                         tuple(args.plugins))
+    custom = CustomParts(_command(args), parts.get('data'), parts.get('val'), parts.get('teacher', ()),
+                         parts.get('iters'), tuple(args.plugins))
     return custom, errors
+
+
+def _named_apart(teachers: list[Teacher]) -> tuple[Teacher, ...]:
+    """Teachers with labels that are names of their own: files of several runs are called alike."""
+    labels: list[str] = []
+    for teacher in teachers:
+        label = str(teacher.label)
+        count = sum(re.fullmatch(rf'{re.escape(label)}(_\d+)?', other) is not None for other in labels)
+        labels.append(f'{label}_{count + 1}' if count else label)
+    return tuple(replace(teacher, label=label) for teacher, label in zip(teachers, labels, strict=True))
 
 
 def _iterations(text: str) -> int:

@@ -20,6 +20,10 @@ CSD = {'type': 'CSDLoss', 'loss_weight': 0.784, 'weights': 'experiments/pretrain
 CROSSKD = {'type': 'CrossKDLoss', 'loss_weight': 1, 'position': None}
 DUKD = {'type': 'DUKDLoss', 'loss_weight': 1, 'zoom_in': True, 'zoom_out': True, 'consistency': True,
         'consistency_prob': 0.3}
+MTKD: Blocks = {'pixel_opt': {**PIXEL['pixel_opt'], 'loss_weight': 0.1},
+                'mtkd_opt': {'type': 'WaveletLoss', 'loss_weight': 1.0, 'levels': 1}}
+METAKD = {'type': 'MetaKDLoss', 'loss_weight': 1, 'kernels': 4, 'every': 10, 'meta_lr': 0.001, 'inner_lr': 1e-4,
+          'second_order': True}
 ECO: Blocks = {
     'pixel_opt': {**PIXEL['pixel_opt'], 'schedule': {
         'type': 'linear', 'end': 0.5, 'start_factor': 0.0, 'end_factor': 1.0}},
@@ -45,6 +49,8 @@ METHODS: dict[str, Blocks] = {
     'CrossKD': {**PIXEL, 'crosskd_opt': CROSSKD},
     'DUKD': {**KD, 'dukd_opt': DUKD},
     'ECO': ECO,
+    'MTKD': MTKD,
+    'Meta-KD': {**KD, 'metakd_opt': METAKD},
     'MiPKD': MIPKD,
 }
 """Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
@@ -67,6 +73,14 @@ COMMENTS = {
     'dukd_opt.zoom_in': 'HR crops of the size of lq',
     'dukd_opt.zoom_out': 'lq, downsampled',
     'dukd_opt.consistency': "an invertible augmentation of the student's input, undone in its output",
+    'mtkd_opt': "wavelet coefficients of the student's image against those of the teachers' aggregated image",
+    'mtkd_opt.levels': 'how often the transform is repeated on its low band',
+    'metakd_opt': 'features, by networks (KRNets) that learn what to compare from how much it helps',
+    'metakd_opt.kernels': 'textures that are told apart in each sample',
+    'metakd_opt.every': 'iterations from one step of the KRNets to the next',
+    'metakd_opt.meta_lr': 'learning rate of the KRNets',
+    'metakd_opt.inner_lr': "length of the student's virtual step",
+    'metakd_opt.second_order': 'exact meta-gradient, or by a difference of first-order gradients',
     'mixer_opt': 'encoders and decoders of each position',
     'mixer_opt.latent': "channels of the latent space; ~ is as many as the teacher's features have",
     'mixer_opt.encoder': 'separate, shared, none',
@@ -108,30 +122,40 @@ VARIANTS: dict[str, Blocks] = {
 }
 """What the ablations compare with MiPKD: blocks of each variant, as in ``METHODS``."""
 
+AGGREGATION = 'MTKD-aggregation'
+"""The method that trains what makes one image of those of several teachers, without a student: MTKD's first stage."""
+
 TEACHER = 'Teacher'
 """The method of a network that is measured as it is and not trained; it has no blocks."""
 
-FEATURE_LOSSES = {'feature_prior_opt', 'block_prior_opt', 'fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt'}
+FEATURE_LOSSES = {'feature_prior_opt', 'block_prior_opt', 'fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt',
+                  'metakd_opt'}
 """Names of the blocks whose losses take features at the ends of stages."""
 
 
 def blocks_of(method: str) -> Blocks:
     """The blocks of a method, or of several joined by ``+``: those of the first, then what the next ones add.
 
+    The pixel loss has the weight of the first.
+
     Raises:
         UserError: a method that is not known, not trained or named twice, or two that set one block differently.
     """
     blocks: Blocks = {}
+    if method == AGGREGATION:
+        return PIXEL
     parts, known = method.split('+'), {**METHODS, **VARIANTS}
     for part in parts:
         if part == TEACHER:
             raise UserError(f'METHOD: {method!r} is not trained; the option file that measures a teacher is written '
                             f'by METHOD {TEACHER} with --test')
         if part not in known:
-            raise UserError(f'METHOD: {part!r} is not known{near_miss(part, [*known, TEACHER])}; allowed are '
-                            f'{", ".join(map(repr, METHODS))}, {TEACHER!r} with --test, and variants of MiPKD '
-                            '(mipkd options list)')
+            near = near_miss(part, [*known, AGGREGATION, TEACHER])
+            raise UserError(f'METHOD: {part!r} is not known{near}; allowed are {", ".join(map(repr, METHODS))}, '
+                            f'{AGGREGATION!r}, {TEACHER!r} with --test, and variants of MiPKD (mipkd options list)')
         for name, block in known[part].items():
+            if name == 'pixel_opt':
+                block = {**block, 'loss_weight': blocks.get(name, block)['loss_weight']}
             if blocks.setdefault(name, block) != block or parts.count(part) > 1:
                 raise UserError(f'METHOD: {method!r} gives {name} twice; take one of them')
     return blocks

@@ -10,7 +10,7 @@ import yaml
 from mipkd_arch.base.errors import UserError, command, printable
 
 from . import methods
-from .custom import Dataset, Teacher
+from .custom import STEP, Dataset, Teacher
 from .methods import FEATURE_LOSSES, blocks_of, needs_teacher
 from .networks import NAMED_CUTS, STUDENTS, student_block, teacher_key
 from .runs import Run
@@ -18,6 +18,10 @@ from .runs import Run
 COMMENTS = {
     'num_gpu': 'all GPUs that are there (one process for each, by torchrun); 0 runs on the CPU',
     'table': 'where the results stand in tables',
+    **{f'network_{label}.{name}': comment for label in 'gt' for name, comment in (
+        ('features_of', 'the teacher whose features losses take, by its name below'),
+        ('skip', "add a weighted mean of the teachers' images to the aggregated one"),
+        ('teachers', 'any number, in the order of their images'))},
     'train.precision': 'mixed precision: auto (bf16 where hardware has it), timed, bf16, tf32, fp32: docs/speed.md',
     'train.cuts_g': 'features are taken after the head, and after these blocks or this number of even stages',
     'train.compile': "torch.compile for the networks' blocks",
@@ -35,7 +39,7 @@ COMMENTS = {
 }
 FROM_X2 = "all weights of equal shape are taken from the x2 student, as in the paper's family of work"
 READINGS = [
-    "Settings follow the paper's family of work, the schedule in proportion to total_iter; docs/mipkd.md says what is",
+    "Settings follow the paper's family of work, the schedule in proportion to total_iter; docs/{}.md says what is",
     'published and what is our reading, docs/options.md describes every option. Other runs: mipkd options list.']
 TOTAL_ITER = 250_000
 """Iterations of the paper's family of work."""
@@ -51,12 +55,12 @@ def text_of_training(run: Run, file: str | Path) -> str:
         UserError: the run is a teacher's, which is not trained.
     """
     blocks, scale = blocks_of(run.method), run.pair.scale
-    has_teacher = needs_teacher(blocks)
-    comments = {**COMMENTS, 'datasets.train.gt_size': f'LR patches of {run.data.patch}x{run.data.patch}',
+    has_teacher, patch = needs_teacher(blocks), _patch(run)
+    comments = {**COMMENTS, 'datasets.train.gt_size': f'LR patches of {patch}x{patch}',
                 'network_g': _student_comment(run), 'network_t': f'{_teacher_comment(run.teacher)}, frozen'}
     if run.start:
         comments['path.strict_load_g'] = FROM_X2
-    networks = {'network_g': student_block(run.pair.student, scale)}
+    networks = {'network_g': _network_g(run)}
     paths: dict[str, Any] = {'pretrain_network_g': run.start.student_file if run.start else None,
                              'strict_load_g': run.start is None}
     if has_teacher:
@@ -64,15 +68,15 @@ def text_of_training(run: Run, file: str | Path) -> str:
         if run.teacher.weights:
             paths.update(pretrain_network_t=run.teacher.weights, strict_load_t=True)
         paths['ignore_resume_networks'] = 'network_t'
-    cuts = 3 if run.custom.teacher else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
+    cuts = 3 if run.custom.teachers else NAMED_CUTS.get((run.pair.teacher, run.pair.student), 3)
     # Convolutional networks are faster in bfloat16 and channels-last; of a transformer nobody knows.
-    measured = has_teacher and run.teacher.block['type'] == 'SpandrelNetwork'
-    schedule = schedule_of(run.custom.total_iter or TOTAL_ITER)
+    measured = has_teacher and 'SpandrelNetwork' in _types(run.teacher.block)
+    schedule = (aggregation_schedule_of if run.is_aggregation else schedule_of)(run.custom.total_iter)
     save_freq = schedule['save_freq']
     options = {
         **_common_options(run, run.name),
         'datasets': {
-            'train': {**_dataset(run.data), 'gt_size': run.data.patch * scale, 'use_hflip': True, 'use_rot': True,
+            'train': {**_dataset(run.data), 'gt_size': patch * scale, 'use_hflip': True, 'use_rot': True,
                       'num_worker_per_gpu': 4, 'batch_size_per_gpu': 16, 'pin_memory': True},
             'val': _dataset(run.test_sets[0])},
         **networks,
@@ -82,8 +86,9 @@ def text_of_training(run: Run, file: str | Path) -> str:
             'channels_last': 'timed' if measured else True, 'compile': False, 'accumulate': 1, 'grad_clip': None,
             'nonfinite': 'skip',
             **({} if FEATURE_LOSSES.isdisjoint(blocks) else {'cuts_g': cuts, 'cuts_t': cuts}),
-            'optim_g': {'type': 'Adam', 'lr': 1e-4, 'weight_decay': 0, 'betas': [0.9, 0.99]},
-            'scheduler': {'type': 'MultiStepLR', 'milestones': schedule['milestones'], 'gamma': 0.1},
+            'optim_g': {'type': 'Adam', 'lr': schedule['lr'], 'weight_decay': 0, 'betas': [0.9, 0.99]},
+            'scheduler': {'type': 'MultiStepLR', 'milestones': schedule['milestones'],
+                          'gamma': schedule['gamma']},
             'total_iter': schedule['total_iter'], 'warmup_iter': -1, **blocks},
         'val': {'val_freq': save_freq, 'save_img': False, **({'check_teacher': True} if has_teacher else {}),
                 'metrics': _metrics(scale)},
@@ -93,17 +98,38 @@ def text_of_training(run: Run, file: str | Path) -> str:
     return _option_text(options, _header(run, Path(file), False), comments)
 
 
-def schedule_of(total_iter: int) -> dict[str, Any]:
-    """What follows from the iterations of a training: the published schedule in proportion.
+def schedule_of(total_iter: int | None = None) -> dict[str, Any]:
+    """What follows from the iterations of a training, None for the published ones: their schedule in proportion.
 
     The learning rate falls after 2/5 and 4/5 of the run. The average of the weights extends over at most a tenth of
     it. There are ten validations and checkpoints, more in long runs.
     """
+    total_iter = total_iter or TOTAL_ITER
     save_freq = min(5000, -(-total_iter // 10))
-    return {'total_iter': total_iter, 'print_freq': min(100, -(-total_iter // 100)),
+    return {'lr': 1e-4, 'gamma': 0.1, 'total_iter': total_iter, 'print_freq': min(100, -(-total_iter // 100)),
             'save_freq': float(save_freq) if save_freq % 1000 == 0 else save_freq,  # a float prints as 5e3
             'milestones': sorted({max(1, total_iter * fifths // 5) for fifths in (2, 4)}),
             'ema_decay': round(1 - 1 / min(1000, max(10, total_iter // 10)), 4)}
+
+
+def aggregation_schedule_of(total_iter: int | None = None) -> dict[str, Any]:
+    """As ``schedule_of``, as MTKD's aggregation was trained: its rate is halved after 1/2, 4/5, 9/10 and 19/20."""
+    total_iter = total_iter or 2 * TOTAL_ITER
+    return {**schedule_of(total_iter), 'lr': 2e-4, 'gamma': 0.5,
+            'milestones': sorted({max(1, total_iter * part // 20) for part in (10, 16, 18, 19)})}
+
+
+def _patch(run: Run) -> int:
+    """Side of the LR patches; the published one of an aggregation is about 256 HR pixels, in whole windows."""
+    return run.data.patch if run.custom.data or not run.is_aggregation else 256 // run.pair.scale // STEP * STEP
+
+
+def _network_g(run: Run) -> dict[str, Any]:
+    return run.teacher.block if run.is_aggregation else student_block(run.pair.student, run.pair.scale)
+
+
+def _types(block: Mapping[str, Any]) -> set[str]:
+    return {block['type'], *(teacher['type'] for teacher in block.get('teachers', {}).values())}
 
 
 def text_of_test(run: Run, file: str | Path) -> str:
@@ -114,7 +140,7 @@ def text_of_test(run: Run, file: str | Path) -> str:
         paths = {'pretrain_network_g': weights, 'strict_load_g': True} if weights else {'pretrain_network_g': None}
         comments['network_g'] = _teacher_comment(run.teacher)
     else:
-        block = student_block(run.pair.student, run.pair.scale)
+        block = _network_g(run)
         paths = {'pretrain_network_g': run.student_file, 'strict_load_g': True, 'param_key_g': 'params_ema'}
         comments['network_g'] = _student_comment(run)
     options = {
@@ -128,8 +154,8 @@ def text_of_test(run: Run, file: str | Path) -> str:
 
 
 def _common_options(run: Run, name: str) -> dict[str, Any]:
-    teacher = run.custom.teacher  # tables call the pair by it
-    title = f'{teacher.label}-{run.pair.student}' if teacher else run.pair.title
+    teachers = '+'.join(str(teacher.label) for teacher in run.custom.teachers)  # tables call the pair by them
+    title = run.pair.title if run.is_aggregation or not teachers else f'{teachers}-{run.pair.student}'
     plugins = {'plugins': list(run.custom.plugins)} if run.custom.plugins else {}
     return {'name': name, 'model_type': 'MiPKDModel', 'scale': run.pair.scale, 'num_gpu': 'auto', 'manual_seed': 0,
             **plugins, 'table': {'pair': title, 'method': run.row}}
@@ -145,10 +171,14 @@ def _metrics(scale: int) -> dict[str, Any]:
 
 
 def _student_comment(run: Run) -> str:
+    if run.is_aggregation:
+        return 'frozen teachers, and what makes one image of theirs, which alone is trained and saved'
     return f'the student: {STUDENTS[run.pair.student].parameters[run.pair.scale] / 1e6:.2f}M parameters'
 
 
 def _teacher_comment(teacher: Teacher) -> str:
+    if 'teachers' in teacher.block:
+        return 'the teachers, and what makes one image of theirs'
     if not teacher.parameters:
         return 'the teacher: its sizes are in the file of its weights'
     assumed = f'; its weights do not tell {", ".join(teacher.assumed)}' if teacher.assumed else ''
@@ -160,25 +190,30 @@ def _header(run: Run, file: Path, is_test: bool) -> Iterator[str]:
     pair, custom = run.pair, run.custom
     has_teacher = run.is_teacher or needs_teacher(blocks_of(run.method))
     yield f'{"Test of " if is_test else ""}{run.row} for x{pair.scale}.'
-    if not run.is_teacher:
+    if not (run.is_teacher or run.is_aggregation):
         yield f'Student: {STUDENTS[pair.student].about}.'
-    yield from (f'Teacher: {run.teacher.about if has_teacher else "none"}.', '')
+    yield from (f'Teacher: {run.teacher.about if has_teacher or run.is_aggregation else "none"}.', '')
     train, test = (file.with_name(f'{name}.yml') for name in (run.name, run.test_name))
     steps: list[tuple[object, ...]] = []
     if run.is_teacher:
-        steps += [] if custom.teacher else [('teacher', 'get', teacher_key(pair.teacher, pair.scale))]
+        steps += [] if custom.teachers else [('teacher', 'get', teacher_key(pair.teacher, pair.scale))]
         steps += [] if custom.val else [('data', 'benchmark')]
     else:
-        steps += [('train', '-opt', file.with_name(f'{run.start.name}.yml'))] if run.start else []
-        has_all = custom.data and custom.val and (custom.teacher or not has_teacher)
+        for first in filter(None, (run.aggregation, run.start)):
+            steps += [('train', '-opt', file.with_name(f'{first.name}.yml'))]
+        has_all = custom.data and custom.val and (custom.teachers or not (has_teacher or run.is_aggregation))
         steps += [] if has_all else [('data', 'all', '-opt', train)]
         steps += [('train', '-opt', train)]
     for step in (*steps, ('test', '-opt', test), ('table', 'pairs')):
         yield f'  {command("mipkd", *step)}'
     yield ''
     if not is_test:
-        yield from READINGS
+        page = 'mtkd' if run.is_aggregation or run.aggregation else 'mipkd'
+        yield from (line.format(page) for line in READINGS)
     name = run.test_name if is_test else run.name
+    if run.is_custom and run.is_aggregation:  # the same file for every student of these teachers
+        yield 'This file was written by mipkd options write; it serves every student of these teachers.'
+        return
     yield f'This file was written by: {custom.command or command("mipkd", "options", "write", "--name", name)}'
     if not run.is_custom:
         yield 'The files of the other commands are written in the same way, by their names.'
@@ -197,6 +232,7 @@ def _lines(options: Mapping[str, Any], parent: str, comments: Mapping[str, str])
         is_mapping = isinstance(value, Mapping)
         if is_mapping and not parent:
             yield ''
+        name = yaml_value(name)
         line = f'{indent}{name}:' if is_mapping else f'{indent}{name}: {yaml_value(value)}'
         yield f'{line:<{COLUMN}}  # {comments[path]}' if path in comments else line
         if is_mapping:

@@ -98,12 +98,28 @@ class DistillLoss(nn.Module):
     """Whether the loss uses the prior mixers, so that they are built."""
     min_batch = 1
     """Samples that a batch must have."""
+    takes_parts = True
+    """Whether a batch may be passed in parts, by ``train.accumulate``."""
+    lr: float | None = None
+    """Learning rate of the loss's own weights; None: that of ``train.mixer_lr``."""
+    inner_every = 0
+    """Iterations from one ``inner_step`` to the next; 0: there is none."""
 
     def bind(self, views: Mapping[str, StagedView]) -> None:
         """Build what depends on the networks; called once, before training, with the views by role.
 
         Raises:
             UserError: the loss does not fit this pair.
+        """
+
+    def inner_step(self, step: DistillStep, factor: float) -> None:
+        """Set ``.grad`` of the loss's own weights, where these are not trained by the loss's value.
+
+        Called before the step's own passes, in float32 and uncompiled, with the whole batch of the process and the
+        teacher's pass. Gradients become means over all processes.
+
+        Args:
+            factor: what the loss's schedule multiplies ``loss_weight`` by in this iteration.
         """
 
 

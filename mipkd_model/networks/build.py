@@ -5,7 +5,7 @@ Nothing here logs: BasicSR's logger must not be asked for before the pipeline ha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -30,15 +30,21 @@ def build_from_options(where: str, block: Mapping[str, Any], registry: Registry)
     try:
         return kind(**arguments)
     except UserError as error:
-        raise with_path(error) from None
+        raise with_path(error, where, arguments) from None
     except Exception as error:  # any class, any failure
         raise UserError(f'{where}: {kind.__name__} refuses these options: {", ".join(arguments)} '
                         f'({reason_of(error)})') from None
 
 
-def with_path(error: UserError) -> UserError:
-    """The error with the full path of its option: losses and mixers begin theirs with the name of their block."""
-    return UserError(f'train.{error}') if re.match(r'[A-Za-z]\w*_opt\.', str(error)) else error
+def with_path(error: UserError, where: str = '', arguments: Collection[str] = ()) -> UserError:
+    """The error with the full path of its option.
+
+    Losses and mixers begin theirs with the name of their block, networks with that of an argument of theirs, of the
+    block at ``where``.
+    """
+    if re.match(r'[A-Za-z]\w*_opt\.', str(error)):
+        return UserError(f'train.{error}')
+    return UserError(f'{where}.{error}') if re.split(r'[.:]', str(error), maxsplit=1)[0] in arguments else error
 
 
 def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | None]:
@@ -55,8 +61,11 @@ def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | N
     checkpoint, strict = read_checkpoint(path), paths.get(f'strict_load_{label}', True)
     if strict:
         check_record(f'network_{label}', block, checkpoint, path)
-    missing, unused = load_weights(network, path, strict=strict, param_key=paths.get(f'param_key_{label}'),
-                                   checkpoint=checkpoint)
+    try:
+        missing, unused = load_weights(network, path, strict=strict, param_key=paths.get(f'param_key_{label}'),
+                                       checkpoint=checkpoint)
+    except UserError as error:  # some networks refuse weights, too
+        raise with_path(error, f'network_{label}', block) from None
     if not strict:
         return network, (f'weights of {path}; {len(missing)} of the network keep their initial values, and '
                          f'{len(unused)} of the file are not used')

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -135,10 +135,24 @@ def official_weights(name: str) -> OfficialWeights:
     return OFFICIAL[name]
 
 
+def network_blocks(opt: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Paths and blocks of all networks in an option file, and of the teachers that one consists of."""
+    for key, block in opt.items():
+        if key.startswith('network_') and block is not None:
+            yield key, block
+            yield from ((f'{key}.teachers.{name}', teacher) for name, teacher in teachers_of(block).items())
+
+
+def teachers_of(block: Any) -> Mapping[str, Any]:
+    """The blocks of the teachers that a network consists of, by their names; none for most networks."""
+    teachers = block.get('teachers') if isinstance(block, Mapping) else None
+    return {str(name): teacher for name, teacher in teachers.items()} if isinstance(teachers, Mapping) else {}
+
+
 def named_weights(opt: Mapping[str, Any]) -> dict[str, str]:
     """Paths of weights in an option file by their options, such as ``path.pretrain_network_t``."""
     named = {f'path.{key}': path for key, path in opt['path'].items() if key.startswith('pretrain_network')}
-    named |= {f'{key}.file': block.get('file') for key, block in opt.items() if key.startswith('network_') and block}
+    named |= {f'{where}.file': block.get('file') for where, block in network_blocks(opt)}
     named |= {f'train.{key}.weights': block.get('weights') for key, block in (opt.get('train') or {}).items()
               if key.endswith('_opt') and isinstance(block, dict)}
     return {where: path for where, path in named.items() if path is not None}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mipkd_arch.base.errors import UserError, reason_of
+from mipkd_arch.ensemble_arch import TeacherEnsemble
 from mipkd_arch.size_probe import probe_network
 from mipkd_arch.staged_views import NoStagedView, StagedView, StagedViewError, has_view, staged_view, whole_view
 
@@ -95,6 +96,11 @@ def _make_view(opt: Mapping[str, Any], label: str, network: nn.Module, feature_l
     return view
 
 
+def frozen_inside(network: nn.Module) -> list[nn.Module]:
+    """The frozen networks inside of a ``TeacherEnsemble``, which are not its submodules; none for other networks."""
+    return list(network.teachers.values()) if isinstance(network, TeacherEnsemble) else []
+
+
 def build_distiller(opt: dict[str, Any], student: nn.Module, teacher: nn.Module | None, losses: dict[str, nn.Module],
                     options: TrainOptions, device: torch.device) -> Distiller:
     """Build what is trained, on the device, and set both networks up as ``options`` say a step computes.
@@ -103,10 +109,12 @@ def build_distiller(opt: dict[str, Any], student: nn.Module, teacher: nn.Module 
     """
     networks = {'g': student, 't': teacher} if teacher is not None else {'g': student}
     bf16 = uses_bf16(options.precision, device)
-    for network in networks.values() if bf16 else ():
-        keep_ends_in_float32(network)
-    if teacher is not None:
-        discard_inputs(teacher)
+    for network in networks.values():
+        for part in (network, *frozen_inside(network)):
+            if bf16:
+                keep_ends_in_float32(part)
+            if part is not student:
+                discard_inputs(part)
     formats = choose_formats(opt, networks, options, device)
     view_g, view_t = make_views(opt, student, teacher, losses)
     with float32_products('fp32', device):

@@ -62,6 +62,12 @@ class Distiller(nn.Module):
         """Set the factors of an iteration, of which the first is 1."""
         self.factors.update({name: schedule.factor(iteration) for name, schedule in self.schedules.items()})
 
+    def inner_losses(self, iteration: int) -> dict[str, DistillLoss]:
+        """The losses that have an inner step in an iteration, by name; in iteration 0 all that ever have one."""
+        return {name: loss for name, loss in self.losses.items()
+                if isinstance(loss, DistillLoss) and loss.inner_every and iteration % loss.inner_every == 0
+                and self.factors[name] != 0}
+
     def forward(self, lq: torch.Tensor, gt: torch.Tensor, rng: StepRandom) -> dict[str, torch.Tensor]:
         """Compute the losses of one step: scalars by name, weighted; the step's loss is their sum.
 

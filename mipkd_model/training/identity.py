@@ -8,6 +8,7 @@ from mipkd_arch.base.arguments import RENAMED
 
 from ..base.files import file_sha256
 from ..losses.schedule import WeightSchedule
+from ..networks.catalog import teachers_of
 from .optimizer import IMPLEMENTATIONS
 
 # With other values of these it is the same run, longer or shorter, or computed in another way.
@@ -25,26 +26,36 @@ def identity(opt: Mapping[str, Any]) -> dict[str, Any]:
     """
     train, data = opt['train'], opt['datasets']['train']
     found = {
-        'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': opt.get('network_g'),
+        'scale': opt['scale'], 'manual_seed': opt['manual_seed'], 'network_g': _by_content(opt.get('network_g')),
         'train': {name: _in_iterations(_without(block, FREE_OF_BLOCKS), name, train)
                   for name, block in train.items() if name not in FREE},
         'datasets.train': _without(data, FREE_OF_DATA),
         'datasets.train.batch_size_per_gpu x processes': data['batch_size_per_gpu'] * opt['world_size']}
     if opt.get('network_t') is not None:
-        found['network_t'] = _without(opt['network_t'], ('file', ))
+        found['network_t'] = _by_content(_without(opt['network_t'], ('file', )))
         found['teacher (SHA-256 of its weights)'] = teacher_sha256(opt)
     return dict(flat(found))
 
 
 def teacher_sha256(opt: Mapping[str, Any]) -> str | None:
     """SHA-256 of the file of the teacher's weights; None where there is no such file."""
-    file = opt['path'].get('pretrain_network_t') or opt['network_t'].get('file')
-    if file is None or not (file := Path(file).expanduser()).is_file():
+    return _sha256_of(opt['path'].get('pretrain_network_t') or opt['network_t'].get('file'))
+
+
+def _by_content(block: Any) -> Any:
+    """A network's block in which the teachers that it consists of name their files by the SHA-256."""
+    teachers = {name: {**teacher, 'file': _sha256_of(teacher.get('file'))}
+                for name, teacher in teachers_of(block).items()}
+    return {**block, 'teachers': teachers} if teachers else block
+
+
+def _sha256_of(path: str | None) -> str | None:
+    if path is None or not (file := Path(path).expanduser()).is_file():
         return None
     return _sha256(file, file.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _sha256(file: Path, changed: int) -> str:
     return file_sha256(file)
 

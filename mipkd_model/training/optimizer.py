@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .distiller import Distiller
+
 IMPLEMENTATIONS = ('fused', 'foreach')  # options of how an optimizer goes through the weights
 
 
@@ -21,13 +23,22 @@ def make_optimizer(block: Mapping[str, Any], groups: list) -> torch.optim.Optimi
     return kind(groups, **arguments)
 
 
-def parameter_groups(student: nn.Module, distiller: nn.Module, train: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Two groups: the student, and everything else that is trained, at ``train.mixer_lr`` where that is given."""
+def parameter_groups(student: nn.Module, distiller: Distiller, train: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The student, and a group for each learning rate of what else is trained.
+
+    That is the rate of a loss that has one for its weights, else ``train.mixer_lr``, else the student's.
+    """
     weights = list(student.parameters())
     own = {id(weight) for weight in weights}
-    others = [weight for weight in distiller.parameters() if id(weight) not in own and weight.requires_grad]
-    mixers = {'params': others, 'lr': train.get('mixer_lr', train['optim_g']['lr'])}
-    return [{'params': weights}, *([mixers] if others else [])]
+    rates = {id(weight): loss.lr for loss in distiller.losses.values() if getattr(loss, 'lr', None) is not None
+             for weight in loss.parameters()}
+    mixer_lr = train.get('mixer_lr')
+    default = train['optim_g']['lr'] if mixer_lr is None else mixer_lr
+    groups: dict[float, list[nn.Parameter]] = {}
+    for weight in distiller.parameters():
+        if id(weight) not in own and weight.requires_grad:
+            groups.setdefault(rates.get(id(weight), default), []).append(weight)
+    return [{'params': weights}, *({'params': others, 'lr': rate} for rate, others in groups.items())]
 
 
 def adopt_layout(optimizer: torch.optim.Optimizer) -> None:

@@ -7,6 +7,7 @@ from ..base.randomness import StepRandom
 from ..distributed.all_reduce import GradientAllReduce
 from ..schema.training import TrainOptions
 from .distiller import Distiller
+from .inner_step import run_inner_steps
 from .precision import autocast
 
 
@@ -36,6 +37,9 @@ class TrainingStep:
             # In a context of its own: weights that autocast casts and caches under no_grad are not the step's.
             with autocast(self.precision, self.device):
                 self.distiller.calibrate(lq)
+        self.distiller.set_iteration(iteration)
+        rng = StepRandom(self.seed, iteration, self.device, (self.rank, self.world_size))
+        run_inner_steps(self.distiller, lq, gt, rng, iteration, self.precision)
         found = []
         for part in self.parts(lq, gt, iteration):
             with autocast(self.precision, self.device):

@@ -18,7 +18,7 @@ METRIC_TYPES = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim'}
 """Metrics by what BasicSR calls them."""
 BICUBIC = 'Bicubic'
 ORDER = (BICUBIC, TEACHER, 'Scratch', 'Logits-KD', 'FitNet', 'FitNet-mean', 'AT', 'RKD', 'FAKD', 'CSD', 'CrossKD',
-         'DUKD', 'MiPKD')
+         'DUKD', 'MTKD', 'Meta-KD', 'ECO', 'MiPKD')
 """Rows of a table; combinations of them follow, then DCKD and its combinations, then all others."""
 NOT_STUDENTS = (BICUBIC, TEACHER)
 SHOWN = 24  # characters of a setting's value that a table shows
