@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,14 +13,8 @@ from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
 
-from .staged_views import NoStagedView, StagedView, register_view
+from .staged_views import NoStagedView, StagedView, normalized, register_view
 from .transformer_views import embed_patches, layers_of, transformer_view
-
-
-def normalized(net: Any, lq: Tensor) -> Tensor:
-    """lq (N, 3, H, W) without the network's mean, in its range."""
-    net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-    return (lq - net.mean) * net.img_range
 
 
 @register_view(EDSR, RCAN)

@@ -13,23 +13,24 @@ from torch import Tensor, nn
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from .base.building import build_from_options
 from .base.checkpoint import read_checkpoint
-from .base.errors import UserError, near_miss, reason_of
-from .base.network_record import check_record
+from .base.errors import UserError, near_miss
+from .base.network_record import brings_weights, check_record
 from .base.option_types import Text
 from .base.weights import load_weights
 from .dctswin import WINDOW, DCTSwin
-from .size_probe import SIDE, in_eval_mode, probe_network, trial_images
+from .size_probe import SIDE, in_eval_mode, trial_images
 from .staged_views import (
     NoStagedView,
     StagedOutput,
     StagedView,
     crop_to,
-    has_view,
     pad_to_multiple,
     register_view,
     size_multiple,
     staged_view,
+    upscale_of,
 )
 
 FARTHEST_MEAN = 0.25
@@ -152,20 +153,12 @@ def _open_teacher(where: str, block: Mapping[str, Any], upscale: int) -> tuple[n
         raise UserError(f'{where}: needs a block with a type')
     if not isinstance(block.get('file'), str):
         raise UserError(f'{where}.file: missing; name the file of its weights, for a teacher without teaches noise')
-    kind, file = ARCH_REGISTRY.get(block['type']), Path(block['file']).expanduser()
-    brings_weights = getattr(kind, 'brings_weights', False)
-    arguments = {name: deepcopy(value) for name, value in block.items()
-                 if name != 'type' and (name != 'file' or brings_weights)}
-    try:
-        network = kind(**arguments)
-    except UserError:
-        raise
-    except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {block["type"]} refuses these options: {", ".join(arguments)} '
-                        f'({reason_of(error)})') from None
-    if not brings_weights:
+    file = Path(block['file']).expanduser()
+    own = block if brings_weights(block) else {name: value for name, value in block.items() if name != 'file'}
+    network = build_from_options(where, own, ARCH_REGISTRY)
+    if own is not block:
         checkpoint = read_checkpoint(file)
-        check_record(where, {'type': block['type'], **arguments}, checkpoint, file)
+        check_record(where, own, checkpoint, file)
         load_weights(network, file, checkpoint=checkpoint)
     network.eval().requires_grad_(False)
     _check_teacher(where, network, upscale)
@@ -176,7 +169,7 @@ def _check_teacher(where: str, network: nn.Module, upscale: int) -> None:
     """Check that a teacher takes and gives RGB images in [0, 1], ``upscale`` times as large."""
     kind = type(network).__name__
     try:
-        own = staged_view(network).upscale if has_view(network) else probe_network(network).upscale
+        own = upscale_of(network)
     except UserError as error:
         raise UserError(f'{where}: {error}') from None
     if own != upscale:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .base.errors import UserError
+from .base.registry_names import registered_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ('mipkd_arch/basicsr_views.py', 'mipkd_arch/*_arch.py', 'mipkd_model/data/*_dataset.py',
@@ -86,9 +87,8 @@ def _after_registering(lookup: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(lookup)
     def call(registry: Any, *args: Any, **kwargs: Any) -> Any:
         register()
-        # BasicSR has some names with a suffix, as SRVGGNetCompact, and prints a line whenever one is found without it.
-        if lookup.__name__ == 'get' and len(args) == 1 and args[0] not in registry and f'{args[0]}_basicsr' in registry:
-            args = (f'{args[0]}_basicsr', )
+        if lookup.__name__ == 'get' and len(args) == 1:
+            args = (registered_name(registry, args[0]), )
         return lookup(registry, *args, **kwargs)
 
     return call

@@ -18,7 +18,7 @@ from .base.checkpoint import find_state_dict, read_checkpoint, without_trainer
 from .base.errors import UserError, reason_of
 from .base.network_record import load_recorded
 from .size_probe import SIDE, in_eval_mode, takes_batches, trial_images
-from .staged_views import crop_to, has_view, pad, staged_view
+from .staged_views import crop_to, find_view, pad
 
 
 def _open(checkpoint: Any, file: Path) -> Any:
@@ -72,8 +72,9 @@ class SpandrelNetwork(nn.Module):
         # What spandrel does around some networks: scale the input and output, add a noise level, take the image out of
         # several outputs. Its public call clips and keeps no gradient, hence the private one, of 0.4.
         self.call = opened._call_fn
-        self.takes_from = staged_view(self).min_size if has_view(self) else float('inf')
-        self.one_by_one = not has_view(self) and not self._takes_batches()
+        view = find_view(self)
+        self.takes_from = float('inf') if view is None else view.min_size
+        self.one_by_one = view is None and not self._takes_batches()
 
     def _takes_batches(self) -> bool:
         """Whether a batch gives what its images give; some of these networks are made for one image at a time."""

@@ -24,7 +24,7 @@ from spandrel.architectures.SwinIR import SwinIR
 from torch import Tensor, nn
 
 from .basicsr_views import compact_view
-from .staged_views import NoStagedView, StagedView, register_view
+from .staged_views import NoStagedView, StagedView, normalized, register_view
 from .transformer_views import Layer, Size, as_tokens, embed_patches, layers_of, transformer_view, upsample_like_swinir
 
 register_view(Compact)(compact_view)
@@ -219,10 +219,7 @@ def span_view(net: SPAN) -> StagedView:
     Its tail concatenates four features: after the head, after ``block_1``, within ``block_6`` and after ``conv_2``.
     """
     def head(lq: Tensor) -> Tensor:
-        if net.is_norm:
-            net.mean = net.mean.type_as(lq)
-            lq = (lq - net.mean) * net.img_range
-        return net.conv_1(lq)
+        return net.conv_1(normalized(net, lq) if net.is_norm else lq)
 
     def block(feature: Tensor, index: int) -> Any:
         feature, inner, _ = getattr(net, f'block_{index}')(feature)

@@ -204,6 +204,12 @@ def crop_to(output: Tensor, lq: Tensor, upscale: int) -> Tensor:
     return output[..., :lq.shape[-2] * upscale, :lq.shape[-1] * upscale]
 
 
+def normalized(net: Any, lq: Tensor) -> Tensor:
+    """lq (N, 3, H, W) without the network's mean, in its range."""
+    net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
+    return (lq - net.mean) * net.img_range
+
+
 def whole_view(network: nn.Module, upscale: int, size_multiple: int = 1) -> StagedView:
     """A view of a network as one block, without features; for losses that compare only images."""
     return StagedView(network, head=lambda lq: lq, blocks={'': network}, tail=lambda deep, shallow: deep,
@@ -240,19 +246,33 @@ def viewed_classes() -> list[type]:
     return list(VIEWS)
 
 
+def find_view(network: nn.Module) -> StagedView | None:
+    """The view of a network, uncut; None where none is registered for its class, or can be made with its sizes."""
+    try:
+        return staged_view(network)
+    except NoStagedView:
+        return None
+
+
 def has_view(network: nn.Module) -> bool:
     """Whether a view is registered for the network's class or one of its bases, and can be made of this network."""
-    try:
-        staged_view(network)
-    except NoStagedView:
-        return False
-    return True
+    return find_view(network) is not None
+
+
+def upscale_of(network: nn.Module) -> int:
+    """The factor between a network's lq and its output, by its view or by a probe.
+
+    Raises:
+        UserError: the probe fails.
+    """
+    view = find_view(network)
+    return probe_network(network).upscale if view is None else view.upscale
 
 
 def size_multiple(network: nn.Module) -> int:
     """What the sides of a network's lq must be multiples of, by its view or by a probe; 1 where the probe fails."""
-    if has_view(network):
-        view = staged_view(network)
+    view = find_view(network)
+    if view is not None:
         return view.size_multiple if view.pad_mode == 'reflect' else 1  # others pad in their own forward
     try:
         return probe_network(network).size_multiple

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .staged_views import StagedView
+from .staged_views import StagedView, normalized
 
 Size = tuple[int, int]
 Layer = Callable[[Tensor, Size], Tensor]
@@ -68,12 +68,11 @@ def transformer_view(net: Any, layers: Mapping[str, Layer], *, embed: Callable[[
     """
     restores = upsampler not in ('pixelshuffle', 'pixelshuffledirect', 'nearest+conv')
 
-    def normalized(lq: Tensor) -> Tensor:
-        net.mean = net.mean.type_as(lq)  # as the network's own forward does; the tail relies on it
-        return (lq - net.mean) * net.img_range if normalize else lq
+    def begin(lq: Tensor) -> Tensor:
+        return normalized(net, lq) if normalize else lq
 
     def head(lq: Tensor) -> Tensor:
-        return net.conv_first(normalized(lq))
+        return net.conv_first(begin(lq))
 
     def block(feature: Tensor, layer: Layer, first: bool) -> Tensor:
         size = feature.shape[-2], feature.shape[-1]
@@ -85,7 +84,7 @@ def transformer_view(net: Any, layers: Mapping[str, Layer], *, embed: Callable[[
 
     def tail(deep: Tensor, shallow: Tensor, lq: Tensor) -> Tensor:
         image = deep + shallow
-        image = normalized(lq) + net.conv_last(image) if restores else upsample_like_swinir(net, upsampler, image)
+        image = begin(lq) + net.conv_last(image) if restores else upsample_like_swinir(net, upsampler, image)
         return image / net.img_range + net.mean if normalize else image
 
     blocks: dict[str, Callable[[Tensor], Tensor]] = {

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import on_no_memory
+from mipkd_arch.prior_mixer import TEACHER
 
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
@@ -31,7 +32,7 @@ from .training.gradient_log import loss_gradients, write_gradients
 from .training.identity import identity
 from .training.nonfinite import NonFiniteGuard
 from .training.optimizer import make_optimizer, parameter_groups
-from .training.precision import float32_products
+from .training.precision import autocast, float32_products
 from .training.step import TrainingStep
 
 
@@ -95,10 +96,15 @@ class MiPKDModel(BaseModel):
         self.guard = NonFiniteGuard(trained, networks, self.options.nonfinite == 'stop', self.device,
                                     lambda iteration: newest_before(states, iteration))
         self.validator = Validator(opt, self.net_g if average is None else average, self.device, teacher_scores,
-                                   self.net_t)
+                                   None if self.net_t is None else self.teacher_image)
         self.saver = Saver(opt, networks, self.optimizers, self.schedulers, self.guard, self.validator, run_identity)
         if not opt['path'].get('resume_state'):
             self.write_run_file()
+
+    def teacher_image(self, lq: torch.Tensor) -> torch.Tensor:
+        """The teacher's image for lq (N, 3, H, W) of any size, in the number format of a step, without gradient."""
+        with torch.no_grad(), autocast(self.options.precision, self.device):
+            return self.distiller.views[TEACHER](lq)
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Begin an iteration. BasicSR's loop has no other call between a validation and the next iteration."""

@@ -36,6 +36,12 @@ def _no_plugins_left():
 
 
 @pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Whatever a test writes by mistake lies in its own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def log(caplog):
     """What BasicSR's logger is told."""
     logger = logging.getLogger('basicsr')

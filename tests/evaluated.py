@@ -1,10 +1,12 @@
-"""Evaluations whose images have been saved, of made-up networks."""
+"""Evaluations whose images have been saved, of made-up networks, and the command that draws them."""
+import argparse
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 from records import record
 
+from mipkd_model.commands import figure
 from mipkd_model.data.bicubic import shrink
 from mipkd_model.evaluation.records import ImageRecord, write_record
 
@@ -21,6 +23,20 @@ def write_images(folder):
         (folder / name).mkdir()
         Image.fromarray(image).save(folder / name / file)
     return gt[:CROPPED[0], :CROPPED[1]]
+
+
+def made_up(*methods):
+    """Outputs of networks that there are not, noise of the size of gt, by method."""
+    rng = np.random.default_rng(1)
+    return {method: rng.integers(0, 256, (*CROPPED, 3), dtype=np.uint8) for method in methods}
+
+
+def figure_command(*arguments):
+    """Run ``mipkd figure``."""
+    parser = argparse.ArgumentParser()
+    figure.add(parser.add_subparsers())
+    args = parser.parse_args(['figure', *map(str, arguments)])
+    args.run(args)
 
 
 def evaluated(folder, method, output, psnr=30.0, ssim=0.8, changes=None, **fields):

@@ -1,5 +1,4 @@
 """``mipkd figure crops``: the figure holds the pixels and numbers that it must."""
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from evaluated import BICUBIC, CROPPED, evaluated, shown, write_images
+from evaluated import BICUBIC, CROPPED, evaluated, figure_command, made_up, shown, write_images
 from matplotlib.offsetbox import TextArea
 from matplotlib.text import Text
 from PIL import Image
@@ -15,7 +14,6 @@ from records import record
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.commands import figure
 from mipkd_model.data.bicubic import imresize
 from mipkd_model.reports.figures.crops import Underlined, draw_crops
 from mipkd_model.reports.figures.pictures import (
@@ -29,28 +27,15 @@ from mipkd_model.reports.figures.pictures import (
 )
 from mipkd_model.reports.figures.style import save_figure
 
+pytestmark = pytest.mark.usefixtures('own_folder')
 refused = partial(refusal, kind=UserError)
 protocol = partial(dict, record().protocol)
 BOX = (8, 4, 16, 12)
 SLICE = np.s_[4:16, 8:24]
 
 
-def command(*arguments):
-    """Run ``mipkd figure``."""
-    parser = argparse.ArgumentParser()
-    figure.add(parser.add_subparsers())
-    args = parser.parse_args(['figure', *map(str, arguments)])
-    args.run(args)
-
-
 def crops(*arguments):
-    command('crops', *arguments, '--dataset', 'Set5', '--image', 'bird')
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
-    """Whatever a test writes by mistake lies in its own folder."""
-    monkeypatch.chdir(tmp_path)
+    figure_command('crops', *arguments, '--dataset', 'Set5', '--image', 'bird')
 
 
 @pytest.fixture
@@ -60,10 +45,7 @@ def gt(tmp_path):
 
 @pytest.fixture
 def outputs():
-    """By method, of made-up networks."""
-    rng = np.random.default_rng(1)
-    return {method: rng.integers(0, 256, (*CROPPED, 3), dtype=np.uint8)
-            for method in ('Teacher', 'Scratch', 'FAKD', 'MiPKD')}
+    return made_up('Teacher', 'Scratch', 'FAKD', 'MiPKD')
 
 
 def drawn(folders, box=BOX, columns=None):
@@ -322,7 +304,7 @@ def test_a_wrong_option_is_one_line_and_nothing_is_written(tmp_path, gt, outputs
     evaluated(tmp_path, 'MiPKD', outputs['MiPKD'])
     arguments = ['crops', 'test_MiPKD', '--dataset', 'Set5', '--image', 'bird', '--out', 'x.pdf', *options]
     before = sorted(tmp_path.rglob('*'))
-    assert refused(command, *arguments).startswith(message)
+    assert refused(figure_command, *arguments).startswith(message)
     assert sorted(tmp_path.rglob('*')) == before
 
 

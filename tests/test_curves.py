@@ -1,33 +1,20 @@
 """``mipkd figure curves``: the lines go through what validation and the logs say."""
-import argparse
 from functools import partial
 
 import numpy as np
 import pytest
+from evaluated import figure_command
 from records import record
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.commands import figure
 from mipkd_model.evaluation.records import write_record
 from mipkd_model.reports.figures.curves import draw_curves, smooth
 from mipkd_model.reports.figures.training_runs import group_runs, read_gradients, read_losses, read_runs
 
+pytestmark = pytest.mark.usefixtures('own_folder')
 refused = partial(refusal, kind=UserError)
-
-
-def command(*arguments):
-    """Run ``mipkd figure curves``."""
-    parser = argparse.ArgumentParser()
-    figure.add(parser.add_subparsers())
-    args = parser.parse_args(['figure', 'curves', *map(str, arguments)])
-    args.run(args)
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
-    """Whatever a test writes by mistake lies in its own folder."""
-    monkeypatch.chdir(tmp_path)
+command = partial(figure_command, 'curves')
 
 
 def trained(folder, method, psnr, losses=None, **fields):

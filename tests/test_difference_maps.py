@@ -1,39 +1,28 @@
 """``mipkd figure maps``: the maps hold the differences of Y that they say."""
-import argparse
 from functools import partial
 
 import numpy as np
 import pytest
-from evaluated import CROPPED, evaluated, shown, write_images
+from evaluated import evaluated, figure_command, made_up, shown, write_images
 from records import record
 from refusals import refusal
 from skimage.color import rgb2ycbcr
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.commands import figure
 from mipkd_model.reports.figures.maps import SIGNED, draw_maps
 from mipkd_model.reports.figures.pictures import Pictures, choose_box, read_pictures, records_of
 
+pytestmark = pytest.mark.usefixtures('own_folder')
 refused = partial(refusal, kind=UserError)
 
 
 def command(*arguments):
-    """Run ``mipkd figure maps``."""
-    parser = argparse.ArgumentParser()
-    figure.add(parser.add_subparsers())
-    args = parser.parse_args(['figure', 'maps', *map(str, arguments), '--dataset', 'Set5', '--image', 'bird'])
-    args.run(args)
+    figure_command('maps', *arguments, '--dataset', 'Set5', '--image', 'bird')
 
 
 def y(image):
     """Y by scikit-image, in gray levels."""
     return rgb2ycbcr(image)[..., 0]
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
-    """Whatever a test writes by mistake lies in its own folder."""
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -43,8 +32,7 @@ def gt(tmp_path):
 
 @pytest.fixture
 def outputs():
-    rng = np.random.default_rng(1)
-    return {method: rng.integers(0, 256, (*CROPPED, 3), dtype=np.uint8) for method in ('Teacher', 'FAKD', 'MiPKD')}
+    return made_up('Teacher', 'FAKD', 'MiPKD')
 
 
 @pytest.fixture

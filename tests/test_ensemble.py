@@ -21,6 +21,8 @@ from mipkd_model.networks.build import make_network
 from mipkd_model.run.states import read_state
 from mipkd_model.training.identity import identity
 
+from basicsr.utils.registry import ARCH_REGISTRY
+
 TRIO = 'EDSR', 'RCAN', 'SwinIR'
 LQ = torch.rand(2, 3, 9, 14, generator=torch.Generator().manual_seed(5))
 
@@ -286,6 +288,15 @@ def test_an_argument_of_a_teacher_that_its_weights_do_not_tell_is_compared(saved
     opt = ensembles.distillation(folder, saved[0], *TRIO)
     opt['network_t']['teachers']['EDSR']['res_scale'] = 1.0
     assert refusal(checked, opt, kind=UserError).startswith('network_t.teachers.EDSR.res_scale: 1.0, but the weights')
+
+
+def test_a_teacher_whose_name_basicsr_has_with_a_suffix_is_found_like_any_other(folder, tmp_path):
+    compact = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
+    weights = ARCH_REGISTRY.get('SRVGGNetCompact')(num_feat=8, num_conv=2, upscale=2).state_dict()
+    torch.save({'params': weights}, tmp_path / 'compact.pth')
+    opt = ensembles.aggregation(folder, 'EDSR')
+    opt['network_g']['teachers']['Compact'] = {**compact, 'file': str(tmp_path / 'compact.pth')}
+    checked(opt)
 
 
 def test_names_and_places_of_teachers_may_change(saved, folder, tmp_path):

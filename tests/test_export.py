@@ -26,12 +26,7 @@ onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 pytest.importorskip('spandrel', reason='spandrel is not installed')
 NETWORKS = {
-    'EDSR': {'type': 'EDSRStudent', 'num_feat': 8, 'num_block': 2, 'upscale': 2},
-    'RCAN': {'type': 'RCANStudent', 'num_feat': 16, 'num_group': 2, 'num_block': 1, 'squeeze_factor': 4, 'upscale': 2},
-    'SwinIR': {'type': 'SwinIRStudent', 'img_size': 16, 'embed_dim': 12, 'depths': [2], 'num_heads': [2],
-               'window_size': 4, 'upscale': 2},
-    'Compact': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2},
-    'SPAN': {'type': 'SPAN', 'feature_channels': 8, 'upscale': 2},
+    **tiny.STUDENTS,
     'RealPLKSR': {'type': 'RealPLKSR', 'dim': 16, 'n_blocks': 2, 'kernel_size': 5, 'upscaling_factor': 2},
     'SAFMN': {'type': 'SAFMN', 'dim': 8, 'n_blocks': 2, 'upscaling_factor': 2},
 }

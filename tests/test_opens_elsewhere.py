@@ -21,20 +21,12 @@ from mipkd_model.deploy.student import load_student
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-BLOCKS = {
-    'EDSR': {'type': 'EDSRStudent', 'num_feat': 8, 'num_block': 2, 'upscale': 2},
-    'RCAN': {'type': 'RCANStudent', 'num_feat': 16, 'num_group': 2, 'num_block': 2, 'squeeze_factor': 4, 'upscale': 2},
-    'SwinIR': {'type': 'SwinIRStudent', 'img_size': 16, 'embed_dim': 12, 'depths': [2], 'num_heads': [2],
-               'window_size': 8, 'upscale': 2},
-    'Compact': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2},
-    'SPAN': {'type': 'SPAN', 'feature_channels': 8, 'upscale': 2},
-}
 BUILT = {'EDSR': 'from basicsr.archs.edsr_arch import EDSR; '
                  'network = EDSR(3, 3, num_feat=8, num_block=2, upscale=2, res_scale=0.1)',
          'RCAN': 'from basicsr.archs.rcan_arch import RCAN; '
                  'network = RCAN(3, 3, num_feat=16, num_group=2, num_block=2, squeeze_factor=4, upscale=2)',
          'SwinIR': 'from basicsr.archs.swinir_arch import SwinIR; network = SwinIR(img_size=16, embed_dim=12, '
-                   'depths=[2], num_heads=[2], window_size=8, mlp_ratio=2., upscale=2, upsampler="pixelshuffle")',
+                   'depths=[2], num_heads=[2], window_size=4, mlp_ratio=2., upscale=2, upsampler="pixelshuffle")',
          'Compact': 'from basicsr.archs.srvgg_arch import SRVGGNetCompact; '
                     'network = SRVGGNetCompact(num_feat=8, num_conv=2, upscale=2)'}
 START = "import sys, numpy as np; file, lq = sys.argv[1], np.load('lq.npy')\n"
@@ -79,12 +71,12 @@ with net.create_extractor() as extractor:
 
 @pytest.fixture(scope='module')
 def student(tmp_path_factory):
-    """A function of a name of ``BLOCKS`` that writes the checkpoint of a training, and returns its file."""
+    """A function of a name of ``tiny.STUDENTS`` that writes the checkpoint of a training, and returns its file."""
     folder = tmp_path_factory.mktemp('students')
 
     def make(name, block=None, scale=2):
         torch.manual_seed(0)
-        block = block or BLOCKS[name]
+        block = block or tiny.STUDENTS[name]
         network = ARCH_REGISTRY.get(block['type'])(**{key: value for key, value in block.items() if key != 'type'})
         torch.save({'params_ema': network.state_dict(), **network_record(block, scale)}, folder / f'{name}.pth')
         return folder / f'{name}.pth'

@@ -1,5 +1,4 @@
 """``mipkd figure page``: one file with the pixels, figures and curves that it must have, usable in a browser."""
-import argparse
 import base64
 import io
 import json
@@ -9,28 +8,21 @@ from functools import partial
 import numpy as np
 import pytest
 from browser import Browser
-from evaluated import CROPPED, evaluated, write_images
+from evaluated import CROPPED, evaluated, figure_command, made_up, write_images
 from PIL import Image
 from records import record, written
 from refusals import refusal
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.commands import figure
 from mipkd_model.data.bicubic import imresize, shrink
 from mipkd_model.evaluation.records import ImageRecord
 from mipkd_model.reports.figures.page import SIDE, data_uri, filled, make_page
 from mipkd_model.reports.figures.pictures import records_of
 
+pytestmark = pytest.mark.usefixtures('own_folder')
 refused = partial(refusal, kind=UserError)
+command = partial(figure_command, 'page')
 NAME = '<b>&</script>'
-
-
-def command(*arguments):
-    """Run ``mipkd figure page``."""
-    parser = argparse.ArgumentParser()
-    figure.add(parser.add_subparsers())
-    args = parser.parse_args(['figure', 'page', *map(str, arguments)])
-    args.run(args)
 
 
 def data_of(html):
@@ -42,12 +34,6 @@ def pixels(source):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition('base64,')[2]))))
 
 
-@pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
-    """Whatever a test writes by mistake lies in its own folder."""
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def gt(tmp_path):
     return write_images(tmp_path)
@@ -55,9 +41,7 @@ def gt(tmp_path):
 
 @pytest.fixture
 def outputs():
-    """By method, of made-up networks."""
-    rng = np.random.default_rng(1)
-    return {method: rng.integers(0, 256, (*CROPPED, 3), dtype=np.uint8) for method in ('Teacher', NAME, 'MiPKD')}
+    return made_up('Teacher', NAME, 'MiPKD')
 
 
 @pytest.fixture

@@ -40,6 +40,16 @@ NETWORKS = {
 }
 """By name, each a function of upscale ('nearest+conv' knows x4 alone, restoring x1; with ape, lq must be 16x16)."""
 
+STUDENTS = {
+    'EDSR': {'type': 'EDSRStudent', 'num_feat': 8, 'num_block': 2, 'upscale': 2},
+    'RCAN': {'type': 'RCANStudent', 'num_feat': 16, 'num_group': 2, 'num_block': 2, 'squeeze_factor': 4, 'upscale': 2},
+    'SwinIR': {'type': 'SwinIRStudent', 'img_size': 16, 'embed_dim': 12, 'depths': [2], 'num_heads': [2],
+               'window_size': 4, 'upscale': 2},
+    'Compact': {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2},
+    'SPAN': {'type': 'SPAN', 'feature_channels': 8, 'upscale': 2},
+}
+"""Option blocks of students at x2, by name."""
+
 
 def noise(height, width, seed=0):
     """A uint8 RGB image (height, width, 3)."""

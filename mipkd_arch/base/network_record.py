@@ -16,6 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from .checkpoint import find_state_dict
 from .errors import UserError, reason_of, shown
+from .registry_names import registered_name
 
 OF_TRAINING = re.compile(r'img_size|use_checkpoint|\w*drop\w*|file|features_of')
 """Arguments by which networks of the same weights may differ: masks are prepared for one size and serve all, and the
@@ -24,7 +25,7 @@ files of networks inside of a network are known by their content."""
 
 def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
     """The entries ``network`` and ``scale`` of a checkpoint; none for a network that brings its weights."""
-    if _brings_weights(block):
+    if brings_weights(block):
         return {}
     return {'network': {'type': block['type'], **_arguments(block)}, 'scale': scale}
 
@@ -32,10 +33,10 @@ def network_record(block: Mapping[str, Any], scale: int) -> dict[str, Any]:
 def recorded_network(checkpoint: object) -> dict[str, Any] | None:
     """The option block that a checkpoint has of its network; None where it has none that can be built here."""
     block = checkpoint.get('network') if isinstance(checkpoint, dict) and 'scale' in checkpoint else None
-    if not isinstance(block, dict) or not isinstance(block.get('type'), str) or not any(
-            block['type'] + suffix in ARCH_REGISTRY for suffix in ('', '_basicsr')):  # as BasicSR looks names up
+    if not isinstance(block, dict) or not isinstance(block.get('type'), str) or (
+            registered_name(ARCH_REGISTRY, block['type']) not in ARCH_REGISTRY):
         return None
-    return None if _brings_weights(block) else block
+    return None if brings_weights(block) else block
 
 
 def load_recorded(checkpoint: object, file: object, param_key: str | None = None) -> nn.Module | None:
@@ -91,7 +92,8 @@ def _differences(ours: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[
                 _arguments(block), _arguments(theirs)))
 
 
-def _brings_weights(block: Mapping[str, Any]) -> bool:
+def brings_weights(block: Mapping[str, Any]) -> bool:
+    """Whether the network of an option block is read from a file of its own, and no weights are loaded into it."""
     return getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False)
 
 

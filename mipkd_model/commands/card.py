@@ -29,9 +29,9 @@ author and license, is left out.'''
 
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd card``."""
-    parser = add_command(commands, 'card', run, 'a model card and the files for a release', '', DESCRIPTION,
-                         formatter_class=argparse.RawDescriptionHelpFormatter,
-                         epilog='example: mipkd card experiments/train_MiPKD_x4 --out card --license MIT')
+    parser = add_command(commands, 'card', run, 'a model card and the files for a release',
+                         'mipkd card experiments/train_MiPKD_x4 --out card --license MIT', DESCRIPTION,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
     add_export_options(parser)
     parser.add_argument('--out', required=True, metavar='DIR', help='folder that is new or empty')
     parser.add_argument('--records', nargs='+', metavar='PATH', help='records of evaluations, files or folders '
@@ -100,12 +100,13 @@ def _rows(args: argparse.Namespace, student: Student) -> list[Row]:
 def _pair(args: argparse.Namespace, student: Student, rows: list[Row]) -> tuple[np.ndarray, np.ndarray] | None:
     """The pair of gt and LR image for the picture; None where there is none."""
     from ..data.images import DataError
-    from ..deploy.comparison import pair_of_file, pair_of_record
+    from ..deploy.comparison import pair_of_file
+    from ..reports.figures.pictures import read_pair
     if args.image:
         return pair_of_file(Path(args.image), student.scale)
     for row in rows:
         try:
-            return pair_of_record(row.record)
+            return read_pair(row.record, next(iter(row.record.images)))
         except DataError as error:
             print(f'no picture of {row.dataset}: {one_line(error)}')
     return None

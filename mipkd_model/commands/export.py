@@ -34,9 +34,9 @@ difference in levels of 255, dB the PSNR between the two. No teacher, mixer or l
 
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd export``."""
-    parser = add_command(commands, 'export', run, 'the student as safetensors, ONNX, ncnn', '', DESCRIPTION,
-                         formatter_class=argparse.RawDescriptionHelpFormatter,
-                         epilog='example: mipkd export experiments/train_MiPKD_x4 --format onnx ncnn')
+    parser = add_command(commands, 'export', run, 'the student as safetensors, ONNX, ncnn',
+                         'mipkd export experiments/train_MiPKD_x4 --format onnx ncnn', DESCRIPTION,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
     add_export_options(parser)
     parser.add_argument('--out', metavar='DIR', help='folder for the files (default: export in the folder of the run)')
     parser.add_argument('--image', metavar='FILE', help='photograph to compare on (default: a built-in test pattern)')

@@ -6,17 +6,18 @@ from typing import Any
 
 from tabulate import tabulate
 
+from .arguments import add_command
+
 
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd networks``."""
-    parser = commands.add_parser(
-        'networks', help='architectures, and what each can be',
-        description='List the architectures of BasicSR and spandrel: under which type each can be a student, whether '
-                    'it can teach by its images (kd_opt and other losses of images) and by its features (MiPKD, FAKD, '
-                    'FitNet ...), and the license of its code.', epilog='example: mipkd networks --format markdown')
+    parser = add_command(
+        commands, 'networks', run, 'architectures, and what each can be', 'mipkd networks --format markdown',
+        'List the architectures of BasicSR and spandrel: under which type each can be a student, whether it can teach '
+        'by its images (kd_opt and other losses of images) and by its features (MiPKD, FAKD, FitNet ...), and the '
+        'license of its code.')
     parser.add_argument('--format', choices=('terminal', 'markdown'), default='terminal',
                         help='how to write it (default: %(default)s)')
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:

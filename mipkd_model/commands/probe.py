@@ -12,6 +12,7 @@ from mipkd_arch.base.errors import UserError, number_in
 
 from ..base.files import check_writable, write_json
 from ..config.cli_arguments import add_plugins_option
+from .arguments import add_command
 
 # What runs networks imports torch, and what draws matplotlib: only the functions that need them do so.
 
@@ -29,9 +30,9 @@ trained without a teacher.'''
 
 def add(commands: Any) -> None:
     """Add the parser of ``mipkd probe``."""
-    parser = commands.add_parser('probe', help='which features of teacher and student to pair',
-                                 formatter_class=argparse.RawDescriptionHelpFormatter, description=DESCRIPTION,
-                                 epilog='example: mipkd probe options/train_MiPKD_x4.yml --out probe.png')
+    parser = add_command(commands, 'probe', run, 'which features of teacher and student to pair',
+                         'mipkd probe options/train_MiPKD_x4.yml --out probe.png', DESCRIPTION,
+                         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('file', metavar='FILE', help='option file of a training')
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='PATH=VALUE',
                         help='change options first, as for mipkd train')
@@ -43,7 +44,6 @@ def add(commands: Any) -> None:
     parser.add_argument('--out', metavar='FILE', help='draw all pairs as a heat map: .pdf, .png, .svg or .jpg')
     parser.add_argument('--json', metavar='FILE', help='write all pairs as JSON')
     add_plugins_option(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 from mipkd_arch.base.arguments import find_argument_errors, renamed
 from mipkd_arch.base.errors import UserError, near_miss, one_of, reason_of, shown
+from mipkd_arch.base.network_record import brings_weights
 from mipkd_arch.base.option_types import find_errors
+from mipkd_arch.base.registry_names import registered_name
 from mipkd_arch.prior_mixer import GIVEN, FeaturePriorMixer
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
@@ -69,9 +71,8 @@ def _check_file(found: Findings, opt: dict[str, Any], is_train: bool, is_mipkd: 
 
 def class_of(where: str, value: Any, registry: Registry) -> Any:
     """Return what is registered under the name, which BasicSR also looks up with its own suffix behind."""
-    for name in (value, f'{value}_basicsr'):
-        if isinstance(value, str) and name in registry:
-            return registry.get(name)
+    if isinstance(value, str) and (name := registered_name(registry, value)) in registry:
+        return registry.get(name)
     raise UserError(f'{where}: no {shown(value)} is registered{near_miss(value, registry.keys())}; known are '
                     f'{", ".join(sorted(registry.keys()))}, and what the folders of the option plugins have')
 
@@ -119,8 +120,8 @@ def _find_in_teacher(where: str, block: Any) -> list[UserError]:
     """All that is wrong with the block of one of several teachers, which has the file of its weights in any case."""
     if isinstance(block, dict) and not isinstance(block.get('file'), str):
         return [UserError(f'{where}.file: missing; name the file of its weights, a string')]
-    if isinstance(block, dict) and block.get('type') in ARCH_REGISTRY and not getattr(
-            ARCH_REGISTRY.get(block['type']), 'brings_weights', False):
+    if isinstance(block, dict) and isinstance(block.get('type'), str) and (
+            registered_name(ARCH_REGISTRY, block['type']) in ARCH_REGISTRY) and not brings_weights(block):
         block = {name: value for name, value in block.items() if name != 'file'}
     return find_in_call(where, block, ARCH_REGISTRY)
 

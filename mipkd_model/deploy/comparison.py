@@ -9,8 +9,6 @@ from PIL import Image, ImageDraw, ImageFont
 from ..base.files import atomic_write
 from ..data.bicubic import imresize, shrink
 from ..data.images import read_image
-from ..data.stores import open_store
-from ..evaluation.records import Record
 from ..reports.figures.pictures import most_different_box
 from . import OVERLAP, TILE
 from .measure import as_image
@@ -26,18 +24,6 @@ def pair_of_file(file: Path, scale: int) -> tuple[np.ndarray, np.ndarray]:
     gt = read_image(file)
     gt = np.ascontiguousarray(gt[:gt.shape[0] // scale * scale, :gt.shape[1] // scale * scale])
     return gt, shrink(gt, scale)
-
-
-def pair_of_record(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """The first image of a record's dataset, cropped to a multiple of the scale, and its LR image.
-
-    Raises:
-        DataError: the images of the dataset are not there.
-    """
-    name, image = next(iter(record.images.items()))
-    lq = open_store(record.dataset['lq']).read(image.lq)
-    height, width = (side * record.scale for side in lq.shape[:2])
-    return open_store(record.dataset['gt']).read(name)[:height, :width], lq
 
 
 def write_comparison(model: Model, pair: tuple[np.ndarray, np.ndarray], file: Path) -> None:

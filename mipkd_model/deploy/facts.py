@@ -15,7 +15,7 @@ from ..config.reader import read_options
 from ..evaluation.provenance import device_name
 from ..evaluation.records import Record, find_records
 from ..experiments.methods import TEACHER
-from ..reports.figures.pictures import metric_name
+from ..reports.figures.pictures import shared_metrics
 from ..reports.profiling import LR_SIZE
 from ..reports.profiling.macs import network_cost
 from ..reports.profiling.profile import Target, Timing, measure_passes
@@ -23,7 +23,6 @@ from .student import Student
 
 TIMED = 64
 """LR side of timed passes, in pixels."""
-METRICS = {'psnr': 'calculate_psnr', 'ssim': 'calculate_ssim'}
 Scores = dict[str, float]
 
 
@@ -60,8 +59,7 @@ def results_of(student: Student, paths: Sequence[Path]) -> list[Row]:
            if (record.checkpoint or {}).get('sha256') == digest and record.dataset['gt']}
     rows = []
     for name, record in own.items():
-        names = {kind: metric_name(record, block) for kind, block in METRICS.items()}
-        named = {kind: metric for kind, metric in names.items() if metric}
+        named = {kind: metric for kind, (metric, ) in shared_metrics([record]).items()}
         theirs = [other.mean for other in found
                   if other.method == TEACHER and (other.checkpoint or {}).get('sha256') == teacher.get('sha256')
                   and other.dataset['sha256'] == record.dataset['sha256'] and other.scale == record.scale

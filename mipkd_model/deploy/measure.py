@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..data.bicubic import shrink
 from ..data.images import read_image
-from ..evaluation.evaluate import mean_scores
+from ..evaluation.evaluate import mean_scores, to_uint8
 from ..evaluation.metrics import score, usual_metrics
 from .runtimes import Model
 
@@ -37,7 +38,7 @@ def as_batch(image: np.ndarray) -> np.ndarray:
 
 def as_image(output: np.ndarray) -> np.ndarray:
     """A network's output (1, 3, H, W), rounded to uint8 (H, W, 3)."""
-    return np.rint(output[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
+    return to_uint8(torch.from_numpy(output[0]))
 
 
 def mean_psnr(model: Model, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:

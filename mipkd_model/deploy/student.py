@@ -1,9 +1,7 @@
 """The student that is exported: the weights of a run or a checkpoint, with the network that the file records."""
 from __future__ import annotations
 
-import io
 import json
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +71,7 @@ def load_student(where: str | Path, name: str | None = None) -> Student:
     checkpoint = read_checkpoint(file)
     if file.suffix == '.safetensors':
         checkpoint = {'params': checkpoint, **_network_in_metadata(file)}
-    with redirect_stdout(io.StringIO()):  # BasicSR prints where it finds a type under a longer name
-        block, network = recorded_network(checkpoint), load_recorded(checkpoint, file)
+    block, network = recorded_network(checkpoint), load_recorded(checkpoint, file)
     if block is None or network is None or not isinstance(checkpoint, dict):
         raise UserError(f'{file}: does not record of which network its weights are; name a checkpoint of a training, '
                         'models/net_g_<iteration>.pth, or a file of mipkd export')

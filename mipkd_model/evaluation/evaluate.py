@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.failures import on_no_memory
@@ -44,7 +44,7 @@ class EvaluationSettings:
         return cls(opt['scale'], val.get('metrics') or {}, val.get('tile'), TILE_PAD if pad is None else pad,
                    val.get('self_ensemble', False))
 
-    def restorer(self, network: nn.Module, size_multiple: int) -> Restore:
+    def restorer(self, network: Restore, size_multiple: int) -> Restore:
         """Inference of a network in eval mode, whose lq must have sides that are multiples of ``size_multiple``."""
         return restorer(network, self.scale, size_multiple, self.tile, self.tile_pad, self.self_ensemble)
 

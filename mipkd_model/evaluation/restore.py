@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_views import crop_to, pad_to_multiple
@@ -59,7 +59,7 @@ def self_ensembled(restore: Restore, lq: Tensor) -> Tensor:
     return total / 8
 
 
-def restorer(network: nn.Module, scale: int, size_multiple: int = 1, tile: int | None = None,
+def restorer(network: Restore, scale: int, size_multiple: int = 1, tile: int | None = None,
              tile_pad: int = TILE_PAD, self_ensemble: bool = False) -> Restore:
     """Inference of a network in eval mode on whole images; arguments as of ``val`` in option files."""
     restore: Restore = partial(padded, network, size_multiple, scale)

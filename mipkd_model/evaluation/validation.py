@@ -19,12 +19,12 @@ from basicsr.utils import get_root_logger
 
 from ..base.progress import note_score
 from ..training.compiling import eagerly
-from ..training.precision import autocast
 from .dataset_check import ImageCheck, check_dataset
 from .evaluate import EvaluationSettings, ImageResult, evaluate, mean_scores
 from .metrics import Image, Metrics
 from .provenance import Origin, device_name, doubts, now, origin_of_test, origin_of_training, relative, versions
 from .records import FOLDER, ImageRecord, Record, write_record
+from .restore import Restore
 from .strip import Strip, side_by_side
 from .teacher_score import TeacherScores, student_warnings
 
@@ -38,7 +38,7 @@ class Validator:
     """
 
     def __init__(self, opt: dict[str, Any], network: nn.Module, device: torch.device,
-                 teacher_scores: TeacherScores | None = None, teacher: nn.Module | None = None) -> None:
+                 teacher_scores: TeacherScores | None = None, teacher: Restore | None = None) -> None:
         self.opt, self.network, self.device, self.teacher = opt, network, device, teacher
         self.settings = EvaluationSettings.of(opt)
         self.teacher_scores: TeacherScores = teacher_scores or {}
@@ -172,10 +172,7 @@ class Validator:
                 strip = Strip(dataset, self.opt['scale'])
                 taught = {}
                 if self.teacher is not None:
-                    teacher = self.settings.restorer(self.teacher, size_multiple(self.teacher))
-                    # As in a step, for which its weights may be stored in bfloat16.
-                    with autocast(self.opt['train'].get('precision', 'auto'), self.device):
-                        taught['teacher'] = strip.restored(teacher, self.device)
+                    taught['teacher'] = strip.restored(self.settings.restorer(self.teacher, 1), self.device)
                 self._strips[name] = strip, taught
             strip, taught = self._strips[name]
             student = strip.restored(self.settings.restorer(network, self.size_multiple), self.device)

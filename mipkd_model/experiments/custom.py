@@ -76,7 +76,11 @@ def aggregated(teachers: Mapping[str, Teacher], scale: int, weights: str | None,
 
 def is_custom(args: Namespace) -> bool:
     """Whether any of ``NAMES`` is given."""
-    return any(getattr(args, name) not in (None, []) for name in NAMES)
+    return any(_is_given(args, name) for name in NAMES)
+
+
+def _is_given(args: Namespace, name: str) -> bool:
+    return getattr(args, name) not in (None, [])
 
 
 def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[CustomParts, list[UserError]]:
@@ -89,7 +93,7 @@ def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[C
         ('teacher', args.method == TEACHER and len(args.teacher) > 1,
          f'for several files with {TEACHER}, which measures one teacher'),
         ('teacher', not has_teacher, f'with {args.method}, which has no teacher'))
-        if is_wrong and getattr(args, name) not in (None, [])]
+        if is_wrong and _is_given(args, name)]
     readers: dict[str, Callable[[str], Any]] = {
         'data': lambda folder: find_dataset('--data', folder, args.lq, scale, 'train'),
         'val': lambda folder: find_dataset('--val', folder, args.val_lq, scale, 'val'),
@@ -97,7 +101,7 @@ def read_custom_parts(args: Namespace, scale: int, has_teacher: bool) -> tuple[C
         'iters': _iterations}
     parts: dict[str, Any] = {}
     for name, read in readers.items():
-        if getattr(args, name) not in (None, []):
+        if _is_given(args, name):
             try:
                 parts[name] = read(getattr(args, name))
             except UserError as error:

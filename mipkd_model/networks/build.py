@@ -4,47 +4,22 @@ Nothing here logs: BasicSR's logger must not be asked for before the pipeline ha
 """
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from mipkd_arch.base.building import build_from_options, with_path
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
-from mipkd_arch.base.network_record import check_record, load_recorded
-from mipkd_arch.size_probe import SIDE, in_eval_mode, probe_network, tolerance, trial_images
-from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, staged_view
+from mipkd_arch.base.network_record import brings_weights, check_record, load_recorded
+from mipkd_arch.size_probe import SIDE, in_eval_mode, tolerance, trial_images
+from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, upscale_of
 
-from basicsr.utils.registry import ARCH_REGISTRY, Registry
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from ..base.weights import load_weights
-
-
-def build_from_options(where: str, block: Mapping[str, Any], registry: Registry) -> Any:
-    """Build what a block of ``type`` and arguments names; any failure of its class is one line with their path."""
-    arguments = deepcopy(dict(block))
-    kind = registry.get(arguments.pop('type'))
-    try:
-        return kind(**arguments)
-    except UserError as error:
-        raise with_path(error, where, arguments) from None
-    except Exception as error:  # any class, any failure
-        raise UserError(f'{where}: {kind.__name__} refuses these options: {", ".join(arguments)} '
-                        f'({reason_of(error)})') from None
-
-
-def with_path(error: UserError, where: str = '', arguments: Collection[str] = ()) -> UserError:
-    """The error with the full path of its option.
-
-    Losses and mixers begin theirs with the name of their block, networks with that of an argument of theirs, of the
-    block at ``where``.
-    """
-    if re.match(r'[A-Za-z]\w*_opt\.', str(error)):
-        return UserError(f'train.{error}')
-    return UserError(f'{where}.{error}') if re.split(r'[.:]', str(error), maxsplit=1)[0] in arguments else error
 
 
 def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | None]:
@@ -57,7 +32,7 @@ def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | N
     network = build_from_options(f'network_{label}', block, ARCH_REGISTRY)
     path = paths.get(f'pretrain_network_{label}')
     if path is None:
-        return network, f'weights of {block["file"]}' if getattr(network, 'brings_weights', False) else None
+        return network, f'weights of {block["file"]}' if brings_weights(block) else None
     checkpoint, strict = read_checkpoint(path), paths.get(f'strict_load_{label}', True)
     if strict:
         check_record(f'network_{label}', block, checkpoint, path)
@@ -94,7 +69,7 @@ def load_network(file: str, param_key: str | None = None) -> nn.Module:
 def make_teacher(opt: Mapping[str, Any]) -> tuple[nn.Module, str]:
     """Build the teacher: trained, frozen, in eval mode. Returns it with the report of ``make_network``."""
     block, path = opt['network_t'], opt['path'].get('pretrain_network_t')
-    if path is not None and getattr(ARCH_REGISTRY.get(block['type']), 'brings_weights', False):
+    if path is not None and brings_weights(block):
         raise UserError(f'path.pretrain_network_t: {path}: {block["type"]} brings its weights by network_t.file; set '
                         'this to null')
     teacher, report = make_network(opt, 't')
@@ -108,7 +83,7 @@ def check_upscale(opt: Mapping[str, Any], label: str, network: nn.Module, upscal
     where, scale = f'network_{label}', opt['scale']
     if upscale is None:
         try:
-            upscale = staged_view(network).upscale if has_view(network) else probe_network(network).upscale
+            upscale = upscale_of(network)
         except UserError as error:
             raise UserError(f'{where}: {error}') from None
     if upscale != scale:

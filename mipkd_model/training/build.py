@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mipkd_arch.base.building import build_from_options, with_path
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.ensemble_arch import TeacherEnsemble
 from mipkd_arch.size_probe import probe_network
@@ -17,7 +18,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 
 from ..losses import DistillLoss
 from ..losses.schedule import WeightSchedule, without_schedule
-from ..networks.build import build_from_options, check_image, check_upscale, with_path
+from ..networks.build import check_image, check_upscale
 from ..schema.training import IMAGE_LOSSES, TrainOptions, active_losses
 from .compiling import check_compiler, compile_blocks
 from .convolutions import discard_inputs, keep_ends_in_float32, store_in_bf16

@@ -34,6 +34,7 @@ def loss_gradients(step: TrainingStep, lq: torch.Tensor, gt: torch.Tensor, itera
     are as for ``TrainingStep``.
     """
     distiller = step.distiller
+    distiller.set_iteration(iteration)
     weights = [weight for weight in distiller.student.parameters() if weight.requires_grad]
     buffers = [(buffer, buffer.clone()) for buffer in distiller.buffers()]
     total: dict[str, torch.Tensor] = {}

@@ -53,7 +53,6 @@ class TrainingStep:
     def parts(self, lq: torch.Tensor, gt: torch.Tensor, iteration: int
               ) -> Iterator[tuple[torch.Tensor, torch.Tensor, StepRandom]]:
         """The parts of a batch one after the other, as ``Distiller.forward`` takes them."""
-        self.distiller.set_iteration(iteration)
         for index, part in enumerate(zip(lq.chunk(self.accumulate), gt.chunk(self.accumulate), strict=True)):
             shard = self.rank * self.accumulate + index, self.world_size * self.accumulate
             yield *part, StepRandom(self.seed, iteration, self.device, shard)

@@ -106,6 +106,17 @@ class Pictures(NamedTuple):
     outputs: list[np.ndarray]  # the network's output for each record
 
 
+def read_pair(record: Record, image: str) -> tuple[np.ndarray, np.ndarray]:
+    """An image of a record's dataset, by its name: gt, cropped to what lq covers, and lq; uint8 RGB (H, W, 3).
+
+    Raises:
+        DataError: the images of the dataset are missing.
+    """
+    lq = open_store(record.dataset['lq']).read(record.images[image].lq)
+    height, width = (side * record.scale for side in lq.shape[:2])
+    return open_store(record.dataset['gt']).read(image)[:height, :width], lq
+
+
 def read_pictures(records: list[Record], image: str) -> Pictures:
     """Read one image of a dataset, by the name of the gt image, and the outputs of the networks.
 
@@ -117,15 +128,13 @@ def read_pictures(records: list[Record], image: str) -> Pictures:
     if first.dataset['gt'] is None:
         raise UserError(f'--dataset: {first.dataset["name"]} was measured without gt, which a figure compares with')
     files = [_output_file(record, image) for record in records]
-    lq = open_store(first.dataset['lq']).read(first.images[image].lq)
-    height, width = (side * first.scale for side in lq.shape[:2])
-    gt = open_store(first.dataset['gt']).read(image)[:height, :width]
+    gt, lq = read_pair(first, image)
     outputs = [read_image(file) for file in files]
     for file, output in zip(files, outputs, strict=True):
         if output.shape != gt.shape:
             raise UserError(f'{file}: is {output.shape[1]}x{output.shape[0]}, but gt {gt.shape[1]}x{gt.shape[0]}; was '
                             'it made from other images? Evaluate again')
-    return Pictures(image, first.dataset['name'], first.scale, gt, imresize(lq, size=(height, width)), records, outputs)
+    return Pictures(image, first.dataset['name'], first.scale, gt, imresize(lq, size=gt.shape[:2]), records, outputs)
 
 
 def _output_file(record: Record, image: str) -> Path:

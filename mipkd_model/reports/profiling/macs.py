@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mipkd_arch.base.errors import UserError, one_line, reason_of
-from mipkd_arch.staged_views import has_view, staged_view
+from mipkd_arch.staged_views import find_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -85,7 +85,8 @@ def lq_shape(network: nn.Module, block: dict[str, Any], size: int | tuple[int, i
 
     H and W are rounded up to the multiple that its staged view names, as the view itself pads.
     """
-    multiple = staged_view(network).size_multiple if has_view(network) else 1
+    view = find_view(network)
+    multiple = 1 if view is None else view.size_multiple
     height, width = (size, size) if isinstance(size, int) else size
     channels = next((block[key] for key in INPUT_CHANNELS if key in block), 3)
     return batch, channels, height + -height % multiple, width + -width % multiple
