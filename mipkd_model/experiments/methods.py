@@ -11,15 +11,16 @@ Blocks = dict[str, dict[str, Any]]
 
 PIXEL: Blocks = {'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
 KD: Blocks = {**PIXEL, 'kd_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
-FITNET = {'type': 'FitNetLoss', 'loss_weight': 0.1, 'variant': 'regressor', 'criterion': 'l1'}
-AT = {'type': 'ATLoss', 'loss_weight': 10, 'criterion': 'l1'}
-RKD = {'type': 'RKDLoss', 'loss_weight': 1, 'distance_weight': 25, 'angle_weight': 50}
-FAKD = {'type': 'FAKDLoss', 'loss_weight': 10}
+FALLING = {'schedule': {'type': 'cosine', 'end': 0.5}}
+FITNET = {'type': 'FitNetLoss', 'loss_weight': 1.0, 'variant': 'regressor', 'criterion': 'l1', **FALLING}
+AT = {'type': 'ATLoss', 'loss_weight': 10.0, 'criterion': 'l1', **FALLING}
+RKD = {'type': 'RKDLoss', 'loss_weight': 0.01, 'distance_weight': 25, 'angle_weight': 50, **FALLING}
+FAKD = {'type': 'FAKDLoss', 'loss_weight': 1.0, **FALLING}
 CSD = {'type': 'CSDLoss', 'loss_weight': 0.784, 'weights': 'experiments/pretrained_models/vgg19-dcbb9e9d.pth',
        'num_negatives': 10}
-CROSSKD = {'type': 'CrossKDLoss', 'loss_weight': 1, 'position': None}
-DUKD = {'type': 'DUKDLoss', 'loss_weight': 1, 'zoom_in': True, 'zoom_out': True, 'consistency': True,
-        'consistency_prob': 0.3}
+CROSSKD = {'type': 'CrossKDLoss', 'loss_weight': 10.0, 'position': None, **FALLING}
+DUKD = {'type': 'DUKDLoss', 'loss_weight': 1.0, 'zoom_in': True, 'zoom_out': True, 'consistency': True,
+        'consistency_prob': 0.3, **FALLING}
 MTKD: Blocks = {'pixel_opt': {**PIXEL['pixel_opt'], 'loss_weight': 0.1},
                 'mtkd_opt': {'type': 'WaveletLoss', 'loss_weight': 1.0, 'levels': 1}}
 METAKD = {'type': 'MetaKDLoss', 'loss_weight': 1, 'kernels': 4, 'every': 10, 'meta_lr': 0.001, 'inner_lr': 1e-4,
@@ -32,7 +33,7 @@ MIXERS: Blocks = {'mixer_opt': {
     'latent': None, 'encoder': 'separate', 'kind': 'cnn', 'depth': 1, 'mask': 'random3d', 'ratio': 0.5}}
 FEATURE_PRIOR: Blocks = {'feature_prior_opt': {
     'type': 'FeaturePriorLoss', 'loss_weight': 1.0, 'normalize': 'std', 'autoencoder_weight': 1.0,
-    'autoencoder_of': 'teacher', 'autoencoder_trains_student': False, 'schedule': {'type': 'cosine', 'end': 0.5}}}
+    'autoencoder_of': 'teacher', 'autoencoder_trains_student': False, **FALLING}}
 BLOCK_PRIOR: Blocks = {'block_prior_opt': {
     'type': 'BlockPriorLoss', 'loss_weight': 0.1, 'assembly': 'chain', 'student_prob': 0.5, 'recompute': False}}
 MIPKD: Blocks = {**MIXERS, **KD, **FEATURE_PRIOR, **BLOCK_PRIOR}
@@ -92,12 +93,14 @@ COMMENTS = {
     'feature_prior_opt.normalize': 'what distances are divided by: std (of the features), none, or a number',
     'feature_prior_opt.autoencoder_of': 'whose features are encoded and decoded: teacher, both',
     'feature_prior_opt.autoencoder_trains_student': 'or only the mixers',
-    'feature_prior_opt.schedule': 'of loss_weight: from all of it to none at half of the training',
-    'feature_prior_opt.schedule.type': 'constant, linear, cosine',
-    'feature_prior_opt.schedule.end': 'an iteration or, up to 1, a fraction of total_iter',
     'block_prior_opt': "output of a stack of teacher and student stages against the teacher's",
     'block_prior_opt.assembly': 'chain, restart',
     'block_prior_opt.recompute': "activation checkpointing of the teacher's stages, for less memory",
+    **{f'{name}.schedule{option}': comment
+       for name in ('fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt', 'dukd_opt', 'feature_prior_opt')
+       for option, comment in (('', 'of loss_weight: from all of it to none at half of the training'),
+                               ('.type', 'constant, linear, cosine'),
+                               ('.end', 'an iteration or, up to 1, a fraction of total_iter'))},
 }
 """What option files say of these blocks, by their path below ``train``."""
 

@@ -34,7 +34,7 @@ class CrossKDLoss(DistillLoss):
     through the teacher. The original, for detectors whose heads have equal widths, needs neither W nor u.
     """
 
-    def __init__(self, *, loss_weight: LossWeight = 1., position: Annotated[Position | None, Field(
+    def __init__(self, *, loss_weight: LossWeight = 10., position: Annotated[Position | None, Field(
             description='Where the student\'s features enter the teacher: a position of the staged views, of which 0 '
                         'is that after the head; null: the middle one.')] = None) -> None:
         super().__init__()

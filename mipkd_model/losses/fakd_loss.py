@@ -38,7 +38,7 @@ class FAKDLoss(DistillLoss):
     The default weight is that of the papers of MiPKD's authors.
     """
 
-    def __init__(self, *, loss_weight: LossWeight = 10.) -> None:
+    def __init__(self, *, loss_weight: LossWeight = 1.) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

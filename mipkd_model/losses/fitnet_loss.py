@@ -33,7 +33,7 @@ class FitNetLoss(DistillLoss):
     255 and SwinIR in one of 1, so that one weight serves all. docs/baselines.md says what the original does otherwise.
     """
 
-    def __init__(self, *, loss_weight: LossWeight = 0.1, variant: Annotated[Literal['regressor', 'channel_mean'], Field(
+    def __init__(self, *, loss_weight: LossWeight = 1., variant: Annotated[Literal['regressor', 'channel_mean'], Field(
             description='Compare all channels, by trained regressors, or their means.')] = 'regressor',
             criterion: Criterion = 'l1') -> None:
         super().__init__()

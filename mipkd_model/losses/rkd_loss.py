@@ -57,7 +57,7 @@ class RKDLoss(DistillLoss):
     """
     min_batch = 3  # two samples have one distance, which is its own mean
 
-    def __init__(self, *, loss_weight: LossWeight = 1.,
+    def __init__(self, *, loss_weight: LossWeight = 0.01,
                  distance_weight: Annotated[float, Field(ge=0, description='Weight of the distances.')] = 25.,
                  angle_weight: Annotated[float, Field(ge=0, description='Weight of the cosines.')] = 50.) -> None:
         super().__init__()
