@@ -82,6 +82,7 @@ def of(**changes):
     ({'train': {'scheduler': {**COSINE, 'periods': [2000]}}}, 'does not come to the end of the last one'),
     ({'train': {'scheduler': {**COSINE, 'periods': [1000, 1000]}}}, 'does not come to the end of the last one'),
     ({'train': {'warmup_iter': 600}}, 'train.warmup_iter: 600, but train.total_iter is 1,000'),
+    ({'train': {'metakd_opt': {'type': 'MetaKDLoss', 'every': 2000}}}, 'its networks stay as they were drawn'),
     ({'train': {'ema_decay': 0.9999}}, 'is an average over 10,000 steps'),
     ({'val': {'val_freq': 2000}}, 'measured at the end alone'), ({'save_checkpoint_freq': 2000}, 'before the end'),
     ({'print_freq': 2000}, 'no losses are logged')])

@@ -32,6 +32,9 @@ def _unfit(opt: Mapping[str, Any], train: Mapping[str, Any], total: int) -> Iter
     for name, schedule in make_schedules(train, [key.removesuffix('_opt') for key in active_losses(train)]).items():
         if schedule.end > total:
             yield f'train.{name}_opt.schedule.end', f'{schedule.end:,g}', 'the weight does not come to its end_factor'
+    for key, loss in active_losses(train).items():
+        if loss.get('every', 1) > total:
+            yield f'train.{key}.every', f'{loss["every"]:,}', 'its networks stay as they were drawn'
     warm_up, decay = train.get('warmup_iter', -1), train.get('ema_decay', 0)
     if warm_up > LONG_WARM_UP * total:
         yield 'train.warmup_iter', warm_up, 'in most of it the learning rate only rises; shorten it, or set -1 for none'
