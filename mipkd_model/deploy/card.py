@@ -1,11 +1,12 @@
 """The folder of a student's card: README.md, OpenModelDB's fields, the files of a Hugging Face Space, sums."""
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -21,6 +22,8 @@ IDS = {'SRVGGNetCompact': 'compact'}
 SIZES = {'num_feat': 'nf', 'feature_channels': 'nf', 'embed_dim': 'dim', 'dim': 'dim', 'num_block': 'nb',
          'n_blocks': 'nb', 'num_conv': 'nc'}
 """What OpenModelDB puts behind a size, by argument."""
+OPTION_FILE = 'train.yml'
+"""Name of the option file in the folder."""
 REQUIREMENTS = 'gradio>=5.27\nnumpy\nonnxruntime\npillow\n'
 """Of the Space; gradio has its image slider since that version."""
 
@@ -81,7 +84,7 @@ def write_card(card: Card, folder: Path, text: str) -> None:
     (folder / 'README.md').write_text(yaml_head(metadata(card)) + '\n' + text, encoding='utf-8')
     write_json(openmodeldb(card), folder / 'openmodeldb.json')
     if file := option_file(card.student):
-        shutil.copyfile(file, folder / 'train.yml')
+        (folder / OPTION_FILE).write_text(for_others(file.read_text(encoding='utf-8')), encoding='utf-8')
     whole = folder / f'{card.name}.onnx'
     if whole in card.files:
         space = folder / 'space'
@@ -95,6 +98,22 @@ def write_card(card: Card, folder: Path, text: str) -> None:
     lines = [f'{file_sha256(file)}  {file.relative_to(folder).as_posix()}\n'
              for file in sorted(folder.glob('**/*')) if file.is_file()]
     (folder / 'SHA256SUMS').write_text(''.join(lines), encoding='utf-8')
+
+
+def for_others(text: str) -> str:
+    """An option file's text with absolute paths cut to their last two parts, for nobody else has these folders."""
+    for path in set(_absolute_paths(yaml.safe_load(text))):
+        shown = '/'.join(PurePath(path).parts[1:][-2:])
+        text = re.sub(rf'(?<![\w/.~-]){re.escape(path)}(?![\w/.-])', shown.replace('\\', r'\\'), text)
+    return text
+
+
+def _absolute_paths(value: Any) -> Iterator[str]:
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _absolute_paths(part)
+    elif isinstance(value, str) and (PurePath(value).is_absolute() or value.startswith('~')):
+        yield value
 
 
 def metadata(card: Card) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """The text of a model card."""
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..base.files import file_sha256
 from ..version import __version__
-from .card import Card
+from .card import OPTION_FILE, Card
 from .facts import option_file
 
 FORMATS = {'.pth': 'checkpoint of BasicSR, key `params_ema`', '.safetensors': 'safetensors', '.onnx': 'ONNX, float32',
@@ -88,16 +88,18 @@ def _training(card: Card) -> str:
     if not training:
         return 'Nothing is recorded of the training.\n'
     origin, teacher = training.get('option_file') or {}, training.get('teacher')
+    file, copied = origin.get('file', ''), option_file(card.student)
+    here = OPTION_FILE if copied else PurePath(file).name
+    command = origin.get('command', '').replace(file, here) if file else ''
     seconds = training.get('seconds_per_iteration')
     facts = {'data': ', '.join(card.data), 'iterations': training.get('total_iter'),
              'batch': training.get('batch_size'), 'seed': training.get('seed'),
              'seconds per iteration': seconds and f'{seconds:.3f}', 'device': training.get('device'),
              'teacher': teacher and f'`{Path(teacher["file"]).name}`, SHA-256 `{teacher["sha256"]}`',
-             'option file': '[train.yml](train.yml)' if option_file(card.student) else origin.get('file'),
+             'option file': f'[{here}]({here})' if copied else here,
              'versions': ', '.join(f'{name} {value}' for name, value in (training.get('versions') or {}).items())}
     lines = [f'- {name}: {value}' for name, value in facts.items() if value not in (None, '')]
-    command = f'```\n{origin["command"]}\n```\n\n' if origin.get('command') else ''
-    return command + '\n'.join(lines) + '\n'
+    return (f'```\n{command}\n```\n\n' if command else '') + '\n'.join(lines) + '\n'
 
 
 def _limits(card: Card) -> str:

@@ -15,6 +15,7 @@ from ..config.reader import read_options
 from ..evaluation.provenance import device_name
 from ..evaluation.records import Record, find_records
 from ..experiments.methods import TEACHER
+from ..experiments.runs import SETS
 from ..reports.figures.pictures import shared_metrics
 from ..reports.profiling import LR_SIZE
 from ..reports.profiling.macs import network_cost
@@ -50,6 +51,8 @@ class Cost:
 def results_of(student: Student, paths: Sequence[Path]) -> list[Row]:
     """The newest record of the student's weights on each dataset, with the teacher's where that is known.
 
+    The usual benchmark sets come first, in their usual order.
+
     Args:
         paths: files and folders of records, of whatever networks.
     """
@@ -58,7 +61,7 @@ def results_of(student: Student, paths: Sequence[Path]) -> list[Row]:
     own = {record.dataset['name']: record for record in sorted(found, key=lambda record: record.finished)
            if (record.checkpoint or {}).get('sha256') == digest and record.dataset['gt']}
     rows = []
-    for name, record in own.items():
+    for name, record in sorted(own.items(), key=lambda item: SETS.index(item[0]) if item[0] in SETS else len(SETS)):
         named = {kind: metric for kind, (metric, ) in shared_metrics([record]).items()}
         theirs = [other.mean for other in found
                   if other.method == TEACHER and (other.checkpoint or {}).get('sha256') == teacher.get('sha256')
