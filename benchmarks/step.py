@@ -10,12 +10,14 @@ The last line is one JSON object: "logits_speedup" and "mipkd_speedup" are the r
 reference trains by logits-KD in both), "mipkd_over_logits" compares our two, and "memory_over_logits" their peak
 memory with all that a training holds; "..._step_mib" is the part that a step takes beyond weights, gradients,
 averages and optimizer. "matrix_tflops" is the rate of the device's own product of two large matrices in bfloat16,
-"..._share" the part of it that a step's convolutions and matrix products reach. With --also, "also" has our two by
-other options.
+"..._share" the part of it that a step's convolutions and matrix products reach. Weights of losses may change over a
+training: "..._end_ms" is the time of a step when all schedules have come to their ends. With --also, "also" has our
+steps by other options.
 
 examples:
   python benchmarks/step.py --pair EDSR_x4 --batch 2 --patch 24
   python benchmarks/step.py --pair RCAN_x4 --also '{compile: true}'
+  python benchmarks/step.py --opt options/demo/train_MiPKD_x4.yml --batch 8 --patch 24 --methods FitNet FAKD
 """
 import argparse
 import json
@@ -46,11 +48,14 @@ from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import UserError, number_in
 from mipkd_model.base.randomness import StepRandom
 from mipkd_model.config.checks import check_options
+from mipkd_model.config.reader import read_options
 from mipkd_model.evaluation.provenance import device_name
+from mipkd_model.experiments.methods import blocks_of
 from mipkd_model.experiments.option_files import text_of_training
-from mipkd_model.experiments.runs import Pair, Run, parse_pair
+from mipkd_model.experiments.runs import Run, parse_pair
 from mipkd_model.networks.build import make_network
 from mipkd_model.reports.profiling.memory import peak_allocated_bytes
+from mipkd_model.schema.training import active_losses
 
 from basicsr.models import build_model
 
@@ -91,22 +96,32 @@ class Ours:
         self.model = build_model(deepcopy(opt))
         self.optimizer = self.model.optimizer_g
         self.modules = self.model.distiller, self.model.net_t, self.model.net_g_ema
+        self.has_schedules = any('schedule' in loss for loss in active_losses(opt['train']).values())
 
     def step(self, batch: dict[str, Tensor], iteration: int) -> None:
         self.model.feed_data(batch)
         self.model.optimize_parameters(iteration)
 
 
-def options(pair: Pair, method: str, folder: Path, args: argparse.Namespace, device: torch.device,
+def written(args: argparse.Namespace, method: str) -> dict[str, Any]:
+    """The option file of a method: that of the pair, or --opt with the losses of the method."""
+    if not args.opt:
+        return yaml.safe_load(text_of_training(Run(parse_pair(args.pair), method), Path('options/x.yml')))
+    opt = read_options(args.opt)
+    train = {name: value for name, value in opt['train'].items() if not name.endswith('_opt')}
+    return {**opt, 'train': {**train, **deepcopy(blocks_of(method))}}
+
+
+def options(method: str, folder: Path, args: argparse.Namespace, device: torch.device,
             changes: str = '{}') -> dict[str, Any]:
     """Options of a run with random teacher's weights in ``folder``, as BasicSR's pipeline gives them to a model."""
-    opt = yaml.safe_load(text_of_training(Run(pair, method), Path('options/x.yml')))
+    opt = written(args, method)
     file = folder / 'teacher.pth'
     opt['path'] = {'pretrain_network_g': None, 'pretrain_network_t': str(file)}
     if opt.get('network_t', {}).get('type') == 'SpandrelNetwork':
         opt['network_t']['file'], opt['path']['pretrain_network_t'] = str(file), None
         if not file.exists():
-            torch.save(spandrel_network(pair.teacher, pair.scale).state_dict(), file)
+            torch.save(spandrel_network(parse_pair(args.pair).teacher, opt['scale']).state_dict(), file)
     elif 'network_t' in opt and not file.exists():
         torch.save({'params': make_network({**opt, 'path': {}}, 't')[0].state_dict()}, file)
     opt['datasets']['train']['batch_size_per_gpu'] = args.batch
@@ -156,42 +171,47 @@ def change(train: dict[str, Any], changes: dict[str, Any]) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Time all steps in turn and print the result."""
-    pair = parse_pair(args.pair)
     for name in ('batch', 'patch', 'rounds'):
         number_in(f'--{name}', getattr(args, name), 1, integer=True)
     number_in('--seconds', args.seconds, 0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
+    methods = {**METHODS, **{method.lower(): method for method in args.methods}}
     with tempfile.TemporaryDirectory() as folder:
-        steps: dict[str, Any] = {'reference': Reference(options(pair, 'Logits-KD', Path(folder), args, device), device)}
+        opt = options('Logits-KD', Path(folder), args, device)
+        steps: dict[str, Any] = {'reference': Reference(opt, device)}
         for label, changes in [('', '{}'), *((f'_also{i}', text) for i, text in enumerate(args.also))]:
-            for name, method in METHODS.items():
-                steps[name + label] = Ours(options(pair, method, Path(folder), args, device, changes))
+            for name, method in methods.items():
+                steps[name + label] = Ours(options(method, Path(folder), args, device, changes))
     batch = {key: torch.randint(0, 256, (args.batch, 3, side, side), dtype=torch.uint8)
-             for key, side in (('lq', args.patch), ('gt', args.patch * pair.scale))}
+             for key, side in (('lq', args.patch), ('gt', args.patch * opt['scale']))}
     if device.type == 'cuda':
         batch = {key: images.pin_memory() for key, images in batch.items()}
     model = steps['mipkd'].model
-    iterations = iterations_of_all_routes(model.opt['manual_seed'], len(model.distiller.mixers) - 1)
+    stages = len(model.distiller.mixers) - 1
+    first, last = (iterations_of_all_routes(model.opt['manual_seed'], stages, start)
+                   for start in (1, opt['train']['total_iter']))
 
-    def turn(name: str) -> None:
+    def turn(name: str, iterations: Sequence[int]) -> float:
+        start = time.perf_counter()
         for iteration in iterations:
             steps[name].step(batch, iteration)
         wait(device)
+        return (time.perf_counter() - start) / len(iterations)
 
     peaks = {}
     for name in tqdm(steps, 'warm up', unit='step'):
-        turn(name)
-        peaks[name] = peak(steps[name], batch, iterations if name.startswith('mipkd') else iterations[:1], device)
-    times: dict[str, list[float]] = {name: [] for name in steps}
+        turn(name, first)
+        peaks[name] = peak(steps[name], batch, first if name.startswith('mipkd') else first[:1], device)
+    turns = {name: (name, first) for name in steps}
+    turns |= {f'{name}_end': (name, last) for name in methods if steps[name].has_schedules}
+    times: dict[str, list[float]] = {name: [] for name in turns}
     for _ in tqdm(rounds_within(args.rounds, args.seconds), 'time', args.rounds, unit='round'):
-        for name in steps:
-            start = time.perf_counter()
-            turn(name)
-            times[name].append((time.perf_counter() - start) / len(iterations))
+        for name, which in turns.items():
+            times[name].append(turn(*which))
     seconds = {name: statistics.median(of) for name, of in times.items()}
-    tflop = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in iterations) / 1e12
-             for name in METHODS}
+    tflop = {name: statistics.mean(flops_of(steps[name], batch, iteration) for iteration in first) / 1e12
+             for name in methods}
     print(json.dumps({**result(args, device, seconds, peaks, tflop), 'rounds': len(times['reference'])}))
 
 
@@ -210,10 +230,10 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def iterations_of_all_routes(seed: int, stages: int) -> list[int]:
-    """The first iteration of each route that the block prior may draw."""
+def iterations_of_all_routes(seed: int, stages: int, start: int) -> list[int]:
+    """The first iteration from ``start`` on of each route that the block prior may draw."""
     found: dict[tuple[str, ...], int] = {}
-    for iteration in count(1):
+    for iteration in count(start):
         route = tuple(StepRandom(seed, iteration, torch.device('cpu')).route(stages, 0.5, 'student', 'teacher'))
         found.setdefault(route, iteration)
         if len(found) == 2**stages:
@@ -264,15 +284,17 @@ def result(args: argparse.Namespace, device: torch.device, seconds: dict[str, fl
     def ours(label: str) -> dict[str, float]:
         """Those of our two kinds of steps, by one set of options."""
         found: dict[str, float] = {}
-        for name in METHODS:
+        for name in tflop:
             found.update(figures(name, args.batch, seconds[name + label], peaks[name + label]))
             found[f'{name}_share'] = round(tflop[name] / seconds[name + label] / rate, 3)
             found[f'{name}_speedup'] = round(seconds['reference'] / seconds[name + label], 2)
+            if not label and f'{name}_end' in seconds:
+                found[f'{name}_end_ms'] = round(1000 * seconds[f'{name}_end'], 2)
         logits, mipkd = (name + label for name in METHODS)
         return {**found, 'mipkd_over_logits': round(seconds[mipkd] / seconds[logits], 2),
                 'memory_over_logits': round(sum(peaks[mipkd]) / sum(peaks[logits]), 2)}
 
-    return {'pair': args.pair, 'batch': args.batch, 'patch': args.patch, 'train': args.train,
+    return {'pair': args.opt or args.pair, 'batch': args.batch, 'patch': args.patch, 'train': args.train,
             'device': device_name(device), 'torch': torch.__version__, 'matrix_tflops': round(rate, 2),
             **figures('reference', args.batch, seconds['reference'], peaks['reference']),
             **{f'{name}_tflop': round(count, 3) for name, count in tflop.items()}, **ours(''),
@@ -289,6 +311,9 @@ def figures(name: str, batch: int, seconds: float, peaks: tuple[int, int]) -> di
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pair', default='EDSR_x4', help='of the matrix (default: %(default)s)')
+    parser.add_argument('--opt', metavar='FILE', help='option file with another pair')
+    parser.add_argument('--methods', nargs='*', default=[], metavar='METHOD',
+                        help='more methods to measure, such as FitNet')
     parser.add_argument('--batch', type=int, default=16, help='LR patches in a step (default: %(default)s)')
     parser.add_argument('--patch', type=int, default=48, help='side of an LR patch (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=5,
