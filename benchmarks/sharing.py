@@ -39,7 +39,6 @@ from tqdm import tqdm
 from mipkd_arch.base.cli import exit_status
 from mipkd_arch.base.errors import UserError, number_in, one_line, reason_of
 from mipkd_model.evaluation.provenance import device_name
-from mipkd_model.experiments.runs import parse_pair
 
 
 def warm(opt: dict[str, Any], batch: dict[str, Tensor]) -> Callable[[int], None]:
@@ -147,7 +146,6 @@ def _received(connection: Any) -> Any:
 
 def measure(args: argparse.Namespace) -> None:
     """Measure every number of trainings and print the result."""
-    pair = parse_pair(args.pair)
     for name in ('batch', 'patch'):
         number_in(f'--{name}', getattr(args, name), 1, integer=True)
     number_in('--seconds', args.seconds, 0)
@@ -157,7 +155,7 @@ def measure(args: argparse.Namespace) -> None:
     found: dict[int, dict[str, Any]] = {}
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     with tempfile.TemporaryDirectory() as folder:
-        opt = options(pair, args.method, Path(folder), args, device)
+        opt = options(args.method, Path(folder), args, device)
         for number in tqdm(sorted({1, *args.runs}), 'measure', unit='setting'):
             threads = max(cores // number, 1)
             found[number] = summary(together(number, worker, opt, args, threads), threads)
@@ -165,7 +163,7 @@ def measure(args: argparse.Namespace) -> None:
         figures['efficiency'] = round(figures['steps_per_second'] / found[1]['steps_per_second'], 3)
         print(f'{number} at once, {figures["threads"]} threads each: {figures["steps_per_second"]:.3f} steps/s, '
               f'efficiency {figures["efficiency"]:.2f}')
-    print(json.dumps({'pair': args.pair, 'method': args.method, 'batch': args.batch, 'patch': args.patch,
+    print(json.dumps({'pair': args.opt or args.pair, 'method': args.method, 'batch': args.batch, 'patch': args.patch,
                       'train': args.train, 'seconds': args.seconds, 'device': device_name(device),
                       'torch': torch.__version__, 'runs': found}))
 
@@ -181,6 +179,7 @@ def summary(found: Sequence[tuple[float, int | None]], threads: int) -> dict[str
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pair', default='EDSR_x4', help='of the matrix (default: %(default)s)')
+    parser.add_argument('--opt', metavar='FILE', help='option file with another pair')
     parser.add_argument('--method', default='MiPKD', help='of the matrix (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=16, help='LR patches in a step (default: %(default)s)')
     parser.add_argument('--patch', type=int, default=48, help='side of an LR patch (default: %(default)s)')

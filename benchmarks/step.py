@@ -230,7 +230,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def iterations_of_all_routes(seed: int, stages: int, start: int) -> list[int]:
+def iterations_of_all_routes(seed: int, stages: int, start: int = 1) -> list[int]:
     """The first iteration from ``start`` on of each route that the block prior may draw."""
     found: dict[tuple[str, ...], int] = {}
     for iteration in count(start):
