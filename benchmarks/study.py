@@ -1,253 +1,190 @@
-"""Many trainings that differ in their losses: the effect of a method, a weight or a schedule.
+"""What distillation methods, weights and schedules are worth: many trainings that differ in their losses.
 
-A study is a YAML file. ``base`` changes the ``train`` block of the option file --opt; each of ``variants`` changes it
-further. A value of null removes an option or a mapping. Every run trains by the training command from the same start,
-and on the same samples as the others of its seed; while it trains it is validated on --watch, at its end on --test.
-Stopped runs are resumed, and finished ones are kept in --out, and all together in one file where --results names it.
-The last line is one JSON object: for each variant and dataset the mean PSNR over seeds and its standard deviation.
+A study is a YAML file. One with ``variants`` changes the ``train`` block of the option file --opt: ``base`` for all,
+each variant further; null removes an option. A preset has several option files, one for each kind of compression,
+methods with trials of their weights, and two lengths. What it trains next follows from what has been trained
+(study_plan.py): the best trial goes on with more seeds, the best rivals for the second length. "small" is the study of
+this project, "paper" the paper's nine pairs on DIV2K, "tiny" small.yml in minutes.
+
+Runs of a seed start from the same weights and see the same samples. While it trains, a run is validated on --watch, at
+its end it is tested on --test. Before anything starts, the runs and what they cost are printed. Ctrl-C, SIGTERM and
+the end of --hours save the state of what is running; the same command goes on. Finished runs are kept in --out and,
+where --results names one, in one file, from which alone --report, --list and --figure are made. The last line is one
+JSON object: of a preset by kind, set and method the PSNR at the second length, and at the first below "short"; of other
+studies by variant and set.
 
 examples:
-  python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --seeds 0 1 2 --data datasets/demo_teacher \\
+  python benchmarks/study.py --preset small --results docs/results/study.json --jobs 2 --hours 8
+  python benchmarks/study.py --preset small --results docs/results/study.json --report --figure study.png
+  python benchmarks/study.py benchmarks/studies/prior_mixers.yml --iters 3000 --seeds 0 1 2 --data datasets/study \\
       --watch heldout=datasets/heldout --test Set5=datasets/benchmark/Set5 Set14=datasets/benchmark/Set14
-  python benchmarks/study.py benchmarks/studies/methods.yml --iters 3000 --results docs/results/methods.json --list
 """
 import argparse
 import json
-import os
-import re
-import statistics
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from pathlib import Path
-from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import yaml
-from tqdm import tqdm
+from study_file import Study, read_study
+from study_options import Job, without_missing
+from study_plan import TEACHER, due, plan
+from study_records import Record, Results
+from study_report import report, variant_table
+from study_run import Trainer
+from study_time import cost_table, gpu_table, measure_steps
 
 from mipkd_arch.base.cli import exit_status
-from mipkd_arch.base.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def merged(block: dict, change: dict) -> dict:
-    """A mapping with another's values; nested mappings are merged, and null removes a key."""
-    result = dict(block)
-    for name, value in change.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, dict) and isinstance(result.get(name), dict) and (
-                value.get('type', result[name].get('type')) == result[name].get('type')):
-            result[name] = merged(result[name], value)
-        else:
-            result[name] = merged({}, value) if isinstance(value, dict) else value
-    return result
-
-
-def images(folder: str, scale: int) -> dict:
-    """Where the images of a dataset are: packed, or in the layout of the benchmark sets."""
-    root = Path(folder).resolve()
-    packed = root / 'train_HR.lmdb', root / f'train_LRx{scale}.lmdb'
-    gt, lq = packed if packed[0].exists() else (root / 'HR', root / f'LR_bicubic/X{scale}')
-    return {'type': 'PairedSRDataset', 'dataroot_gt': str(gt), 'dataroot_lq': str(lq)}
-
-
-def anchored(block: dict) -> dict:
-    """A network's block whose files of weights, those of teachers inside of it, too, are paths from this folder."""
-    return {name: str(ROOT / value) if name == 'file' else anchored(value) if isinstance(value, dict) else value
-            for name, value in block.items()}
-
-
-class Study:
-    """The runs of a study file, as the command line asks for them."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.out = args, Path(args.out or f'results/studies/{Path(args.study).stem}').resolve()
-        study = yaml.safe_load(Path(args.study).read_text())
-        self.base, self.variants = study.get('base') or {}, study['variants']
-        for name in args.variants or []:
-            if name not in self.variants:
-                raise UserError(f'--variants: {name!r} is not in {args.study}; it has {", ".join(self.variants)}')
-        self.opt = yaml.safe_load((ROOT / args.opt).read_text())
-        self.results = read_results(args.results) if args.results else {}
-
-    def runs(self) -> list[tuple[str, int]]:
-        """Variant and seed of each run, all variants of a seed before the next."""
-        return [(variant, seed) for seed in self.args.seeds for variant in self.args.variants or self.variants]
-
-    def folder(self, variant: str, seed: int) -> Path:
-        """Of a run."""
-        return self.out / f'{re.sub("[^A-Za-z0-9.]+", "_", variant)}_{self.args.iters}_{seed}'
-
-    def record(self, variant: str, seed: int) -> dict | None:
-        """What came of a run; None as long as it is not done."""
-        file = self.folder(variant, seed) / 'record.json'
-        if file.exists():
-            return json.loads(file.read_text())
-        return self.results.get((variant, self.args.iters, seed))
-
-    def write_options(self, variant: str, seed: int) -> None:
-        """Write the option files of a run."""
-        args, folder = self.args, self.folder(variant, seed)
-        train = merged(merged(self.opt['train'], self.base), self.variants[variant] or {})
-        train['total_iter'] = args.iters
-        train['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [args.iters + 1], 'restart_weights': [1],
-                              'eta_min': 1e-6}
-        path = {**self.opt['path'], 'pretrain_network_g': None}
-        if path['pretrain_network_t']:
-            path['pretrain_network_t'] = str(ROOT / path['pretrain_network_t'])
-
-        def named(sets: list[str]) -> dict:
-            parts = [item.partition('=')[::2] for item in sets]
-            return {f'val_{name}': {'name': name, **images(where, self.opt['scale'])} for name, where in parts}
-
-        data = {**self.opt['datasets']['train'], **images(args.data, self.opt['scale'])}
-        networks = {key: anchored(block) for key, block in self.opt.items() if key.startswith('network_')}
-        training = {**self.opt, **networks, 'name': 'run', 'manual_seed': seed, 'path': path, 'train': train,
-                    'datasets': {'train': data, **named(args.watch)},
-                    'val': {**self.opt['val'], 'val_freq': args.watch_freq, 'check_teacher': False},
-                    'logger': {'print_freq': 100, 'save_checkpoint_freq': args.watch_freq, 'keep_states': 1}}
-        if not args.watch:
-            training.pop('val')
-        weights = folder / 'experiments/run/models/net_g_latest.pth'
-        test = {**{name: training[name] for name in ('model_type', 'scale', 'num_gpu', 'network_g')},
-                'name': 'test', 'path': {'pretrain_network_g': str(weights)}, 'datasets': named(args.test),
-                'val': {name: self.opt['val'][name] for name in ('save_img', 'metrics')}}
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / 'train.yml').write_text(yaml.safe_dump(training, sort_keys=False))
-        (folder / 'test.yml').write_text(yaml.safe_dump(test, sort_keys=False))
-
-    def run(self, variant: str, seed: int) -> None:
-        """Train and test one run, from where it was stopped."""
-        folder = self.folder(variant, seed)
-        if self.record(variant, seed) is not None:
-            return
-        self.write_options(variant, seed)
-        threads = {'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // self.args.jobs)),
-                   'OMP_WAIT_POLICY': 'PASSIVE'}
-        for command in (['train', '-opt', folder / 'train.yml', '--auto_resume'],
-                        ['test', '-opt', folder / 'test.yml']):
-            with (folder / 'output.log').open('a') as log:
-                done = subprocess.run([sys.executable, '-m', 'mipkd_model.cli', *map(str, command)], cwd=folder,
-                                      env={**os.environ, **threads}, stdout=log, stderr=subprocess.STDOUT, check=False)
-            if done.returncode:
-                last = (folder / 'output.log').read_text().strip().splitlines()[-1].removeprefix('error: ')
-                raise UserError(f'{variant}, seed {seed}: {last}')
-        self.keep(variant, seed)
-
-    def keep(self, variant: str, seed: int) -> None:
-        """Write the record of a run that is done, and remove what it no longer needs."""
-        folder = self.folder(variant, seed)
-        test = {file.stem: json.loads(file.read_text())['mean'] for file in folder.glob('results/test*/records/*.json')}
-        watched: dict[str, dict[str, float]] = {}
-        for file in sorted((folder / 'experiments/run/records').glob('*.json')):
-            name, _, iteration = file.stem.rpartition('_')
-            watched.setdefault(name, {})[iteration] = json.loads(file.read_text())['mean']['psnr']
-        record = {'variant': variant, 'seed': seed, 'iters': self.args.iters, 'test': test,
-                  'watched': {name: dict(sorted(found.items(), key=lambda item: int(item[0])))
-                              for name, found in watched.items()}}
-        (folder / 'record.json').write_text(json.dumps(record))
-        for state in (folder / 'experiments/run/training_states').glob('*.state'):
-            state.unlink()
-
-    def records(self) -> list[dict]:
-        """Those of the runs that are done, in the order of the variants."""
-        wanted = [(variant, seed) for variant in self.args.variants or self.variants for seed in self.args.seeds]
-        return [found for run in wanted if (found := self.record(*run))]
-
-
-def read_results(file: str) -> dict[tuple[str, int, int], dict]:
-    """The records of a file that --results has written, by variant, iterations and seed."""
-    path = Path(file)
-    records = json.loads(path.read_text()) if path.exists() else []
-    return {(record['variant'], record['iters'], record['seed']): record for record in records}
-
-
-def write_results(file: str, records: list[dict]) -> None:
-    """Add records to a file, which has a line for each run."""
-    def rounded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: rounded(part) for name, part in value.items()}
-        return round(value, 4) if isinstance(value, float) else value
-
-    found = read_results(file)
-    found.update({(record['variant'], record['iters'], record['seed']): record for record in records})
-    lines = [json.dumps(rounded(found[key])) for key in sorted(found, key=lambda key: (key[1], key[0], key[2]))]
-    Path(file).write_text('[\n' + ',\n'.join(lines) + '\n]\n')
-
-
-def summary(records: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean PSNR in dB and standard deviation over seeds, by variant and dataset; what is watched alone comes last."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for record in records:
-        sets = {name: found['psnr'] for name, found in record['test'].items()}
-        for name, found in record['watched'].items():
-            sets.setdefault(name, list(found.values())[-1])
-        for name, psnr in sets.items():
-            values.setdefault(record['variant'], {}).setdefault(name, []).append(psnr)
-    return {variant: {name: {'mean': round(statistics.mean(x), 4), 'n': len(x), **(
-        {'std': round(statistics.stdev(x), 4)} if len(x) > 1 else {})} for name, x in sets.items()}
-        for variant, sets in values.items()}
-
-
-def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
-    """A summary as Markdown: a row for each variant, a column for each dataset."""
-    names = list(dict.fromkeys(name for sets in found.values() for name in sets))
-    rows = [['PSNR on Y', 'seeds', *names]]
-    for variant, sets in found.items():
-        cells = [f'{x["mean"]:.2f}' + (f' ± {x["std"]:.2f}' if 'std' in x else '') if (x := sets.get(name)) else ''
-                 for name in names]
-        rows.append([variant, str(max(x['n'] for x in sets.values())), *cells])
-    rows.insert(1, ['---'] * len(rows[0]))
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+from mipkd_arch.base.errors import UserError, number_in
+from mipkd_model.base.files import check_writable
 
 
 def study(args: argparse.Namespace) -> None:
-    """Run what is missing of a study and print what came of it."""
-    found = Study(args)
-    if not args.list:
-        todo = [run for run in found.runs() if found.record(*run) is None]
-        with ThreadPoolExecutor(args.jobs) as pool, tqdm(total=len(todo), desc='train', unit='run') as bar:
-            def run(one: tuple[str, int]) -> None:
-                found.run(*one)
-                bar.update()
-
-            for future in [pool.submit(run, one) for one in todo]:
-                try:
-                    future.result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+    """Do what the command line asks for."""
+    if bool(args.study) == bool(args.preset):
+        raise UserError('FILE or --preset: give one of them')
+    number_in('--jobs', args.jobs, 1, integer=True)
+    found, results = read_study(args), Results.read(args.results)
+    out = Path(args.out or f'results/studies/{found.name}')
     if args.results:
-        write_results(args.results, found.records())
-    done = summary(found.records())
-    if done:
-        print(table(done))
-    print(json.dumps(done))
+        check_writable(args.results, '--results')
+    known = dict(results.runs), dict(results.steps)
+    collect(found, results, out)
+    if args.figure:
+        from mipkd_model.reports.figures.style import checked_out
+        checked_out(args.figure)
+    if args.time:
+        time_steps(found, results, args)
+    elif args.test_again:
+        test_again(found, results, out, args)
+    elif not (args.list or args.figure):
+        train(found, results, out, args)
+    if args.results and (results.runs, results.steps) != known:
+        results.write(args.results)
+    if args.figure:
+        from study_figure import draw_study
+        print(draw_study(found, results, Path(args.figure)))
+    text, figures = variant_table(found, results) if found.is_flat else report(found, results)
+    if text:
+        print(text)
+    print(json.dumps(figures))
+
+
+def collect(found: Study, results: Results, out: Path) -> None:
+    """Add the records of the study's runs that are done in its folder, and those of its teachers."""
+    for file in out.glob(f'*/{TEACHER}*/record.json'):
+        results.add(json.loads(file.read_text()))
+    while files := {run: file for run in due(found, results.runs)
+                    if (file := Job.of(found, run, out).files / 'record.json').exists()}:
+        for run, file in files.items():  # then more may be due
+            results.add({**json.loads(file.read_text()), **run._asdict()})
+
+
+def train(found: Study, results: Results, out: Path, args: argparse.Namespace) -> None:
+    """Print what is left and what it costs, and train it."""
+    whole = [planned for planned in plan(found, results.runs) if planned.run not in results.runs]
+    present, left_out, faults = without_missing(found, results.runs)
+    for line in [*left_out, *(faults if args.plan else [])]:
+        print(line)
+    if found.is_generated:
+        print(gpu_table(found, whole, args.tflops), flush=True)
+    else:
+        left = [planned for planned in plan(present, results.runs) if planned.run not in results.runs]
+        print(cost_table(left, results), flush=True)
+    if args.plan:
+        return
+    if faults:
+        raise UserError(faults[0])
+    keep = Keeper(results, args.results)
+    Trainer(present, out, args.jobs, args.device, keep).train(results, args.hours)
+
+
+class Keeper:
+    """Adds records to the results, and writes them to a file, if there is one, at once."""
+
+    def __init__(self, results: Results, file: str | None) -> None:
+        self.results, self.file, self.lock = results, file, threading.Lock()
+
+    def __call__(self, record: Record) -> None:
+        with self.lock:
+            self.results.add(record)
+            if self.file:
+                self.results.write(self.file)
+
+
+def time_steps(found: Study, results: Results, args: argparse.Namespace) -> None:
+    """Measure a step of each method, and keep the times in the results."""
+    if found.is_generated:
+        raise UserError('--time: the cost of this study is an estimate; --plan prints it')
+    found, left_out, faults = without_missing(found, {})
+    for line in left_out:
+        print(line)
+    if faults:
+        raise UserError(faults[0])
+    for kind in found.kinds:
+        for step in measure_steps(found, kind, args.rounds, args.jobs, args.device and args.device[0]):
+            results.add(step)
+
+
+def test_again(found: Study, results: Results, out: Path, args: argparse.Namespace) -> None:
+    """Test the students that are kept in the folder once more."""
+    keep = Keeper(results, args.results)
+    trainer = Trainer(found, out, 1, args.device, keep)
+    for planned in plan(found, results.runs):
+        if planned.run in results.runs and (record := trainer.test_again(planned.run)):
+            keep(record)
+
+
+def sets(text: str) -> tuple[str, str]:
+    """NAME=DIR."""
+    name, equals, folder = text.partition('=')
+    if not name or not equals or not folder:
+        raise argparse.ArgumentTypeError(f'{text!r} is not NAME=DIR')
+    return name, folder
+
+
+class AsDict(argparse.Action):
+    """Keeps pairs as a dictionary."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # type: ignore[no-untyped-def]
+        setattr(namespace, self.dest, dict(values))
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('study', metavar='FILE', help='of the study')
-    parser.add_argument('--opt', default='options/demo/train_MiPKD_x4.yml', metavar='FILE',
-                        help='option file that is changed (default: %(default)s)')
-    parser.add_argument('--data', default='datasets/demo_teacher', metavar='DIR', help='packed photographs to train on '
-                                                                                       '(default: %(default)s)')
-    parser.add_argument('--watch', nargs='*', default=[], metavar='NAME=DIR', help='validated on while training')
-    parser.add_argument('--watch-freq', type=int, default=500, help='iterations between (default: %(default)s)')
-    parser.add_argument('--test', nargs='+', default=['Set5=datasets/benchmark/Set5'], metavar='NAME=DIR',
-                        help='tested on at the end (default: %(default)s)')
-    parser.add_argument('--iters', type=int, default=3000, help='length of a run (default: %(default)s)')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='default: %(default)s')
-    parser.add_argument('--variants', nargs='+', metavar='NAME', help='default: all of the file')
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: %(default)s)')
-    parser.add_argument('--out', metavar='DIR', help='default: results/studies/ and the name of the study')
-    parser.add_argument('--results', metavar='FILE', help='JSON that finished runs are read from and added to')
-    parser.add_argument('--list', action='store_true', help='show what is done, and train nothing')
+    add = parser.add_argument
+    add('study', metavar='FILE', nargs='?', help='of a study')
+    add('--preset', choices=('tiny', 'small', 'paper'), help='a study of several kinds, in benchmarks/studies/')
+    add('--opt', default='options/demo/train_MiPKD_x4.yml', metavar='FILE',
+        help='option file that a FILE changes (default: %(default)s)')
+    add('--kinds', nargs='+', metavar='NAME', help='of a preset (default: all)')
+    add('--variants', nargs='+', metavar='NAME', help='variants of a FILE, methods of a preset (default: all)')
+    add('--data', metavar='DIR', help="packed photographs to train on (default: the file's, or datasets/demo_teacher)")
+    add('--watch', nargs='*', type=sets, action=AsDict, metavar='NAME=DIR', help='validated on while training')
+    add('--watch-freq', type=int, help="iterations between (default: the file's, or 500)")
+    add('--test', nargs='+', type=sets, action=AsDict, metavar='NAME=DIR',
+        help="tested on at the end (default: the file's, or Set5=datasets/benchmark/Set5)")
+    add('--iters', dest='lengths', type=int, nargs='+', help="length of a run (default: the file's, or 3000)")
+    add('--seeds', type=int, nargs='+', help="default: the file's, or 0")
+    add('--jobs', type=int, default=1, help='trainings at a time (default: %(default)s)')
+    add('--device', nargs='+', metavar='DEVICE', help='cpu, cuda:0, ...: the jobs take turns (default: the option '
+                                                      "files')")
+    add('--hours', type=float, help='stop after that time; the same command goes on')
+    add('--out', metavar='DIR', help='default: results/studies/ and the name of the study')
+    add('--results', metavar='FILE', help='JSON that finished runs are read from and added to')
+    add('--tflops', type=float, default=100, help='sustained 10^12 operations a second of a GPU, for the estimate of '
+                                                  'the cost of "paper" (default: %(default)s)')
+    add('--rounds', type=int, default=5, help='of --time (default: %(default)s)')
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument('--plan', action='store_true', help='print what is left and its cost, and train nothing')
+    does.add_argument('--list', '--report', dest='list', action='store_true',
+                      help='print the tables of what is done, and train nothing')
+    does.add_argument('--time', action='store_true', help='measure a step of each method; the machine has to be idle')
+    does.add_argument('--test-again', action='store_true', help='test the students that are kept in --out again, such '
+                                                                'as on other sets')
+    add('--figure', metavar='FILE', help='draw PSNR against the time of training, and train nothing')
     return exit_status(study, parser.parse_args())
 
 
