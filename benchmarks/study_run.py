@@ -51,7 +51,10 @@ class Trainer:
         """
         end = None if hours is None else time.monotonic() + 3600 * hours
         running: dict[Future, Run] = {}
-        before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        def interrupt(*_: object) -> None:  # not by SIGINT, which shells ignore in what they start in the background
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGTERM, interrupt)
         planned = plan(self.study, results.runs)
         done = sum(one.run in results.runs for one in planned)
         with ThreadPoolExecutor(self.count) as pool, tqdm(total=len(planned), initial=done, desc='study', unit='run'

@@ -218,7 +218,9 @@ def command(folder, data, *words):
 def test_a_study_that_is_told_to_stop_saves_its_states(tmp_path, data):
     with (tmp_path / 'log').open('w') as log:
         words = ['--iters', '100000', '--variants', 'logits-KD', '--seeds', '0']
-        process = subprocess.Popen(command(tmp_path, data, *words), cwd=tmp_path, stdout=log, stderr=log)
+        # As a shell starts what it runs in the background.
+        process = subprocess.Popen(command(tmp_path, data, *words), cwd=tmp_path, stdout=log, stderr=log,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
         output, end = tmp_path / 'out/width/logits_KD_100000_0/output.log', time.monotonic() + 300
         while not (output.exists() and 'iter:   ' in output.read_text()) and time.monotonic() < end:
             assert process.poll() is None, (tmp_path / 'log').read_text()
