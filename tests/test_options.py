@@ -56,7 +56,7 @@ def test_the_networks_and_losses_of_an_option_file_are_built_and_cut(file, tmp_p
         if f'network_{label}' in opt:
             network = build_network(opt[f'network_{label}'])
             if f'cuts_{label}' in train or has_view(network):
-                views[label] = staged_view(network, train.get(f'cuts_{label}', 3))
+                views[label] = staged_view(network, train.get(f'cuts_{label}', 2))
                 assert views[label].upscale == opt['scale']
     losses = make_losses(train) if is_train(file) else {}
     if is_train(file):
