@@ -7,6 +7,7 @@ import traceback
 from contextlib import suppress
 
 import pytest
+import torch
 
 from mipkd_model import launch
 
@@ -47,6 +48,7 @@ def _run(root, arguments, before, screen):
         logging.getLogger('basicsr').handlers.clear()  # of the tests before this one
         basicsr.utils.logger.initialized_logger.clear()
         sys.argv = ['train.py', *map(str, arguments)]
+        torch.set_num_threads(torch.get_num_threads())  # makes the pool of threads anew; threads of autograd would race
         before()
         status = launch.train(root)
     except SystemExit as end:
