@@ -32,7 +32,7 @@ import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and 
 
 # isort: split
 import torch
-from step import Ours, iterations_of_all_routes, options, wait
+from step_setup import Ours, iterations_of_all_routes, noise, options, wait
 from torch import Tensor
 from tqdm import tqdm
 
@@ -76,10 +76,7 @@ def worker(connection: Connection, barrier: Barrier, opt: dict[str, Any], args: 
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = True  # as in BasicSR's pipeline
         device = device_of(opt)
-        batch = {key: torch.randint(0, 256, (args.batch, 3, side, side), dtype=torch.uint8)
-                 for key, side in (('lq', args.patch), ('gt', args.patch * opt['scale']))}
-        if device.type == 'cuda':
-            batch = {key: images.pin_memory() for key, images in batch.items()}
+        batch = noise(args.batch, args.patch, opt['scale'], device)
         step = warm(opt, batch)
         wait(device)
         barrier.wait()

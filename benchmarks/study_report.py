@@ -7,6 +7,7 @@ import numpy as np
 from study_file import Study
 from study_plan import TEACHER, best_trial
 from study_records import Record, Results, Run, at_end
+from study_table import markdown, without_empty_columns
 from study_time import seconds_at
 
 BASE = 'logits-KD'
@@ -87,7 +88,7 @@ def kind_table(study: Study, kind: str, length: int, found: Mapping[str, tuple[s
                      ', '.join(f'{statistics.fmean(values):.2f}' if values else '?' for values in near if any(near)),
                      f'{1000 * statistics.fmean(step["seconds"]):.0f}' if step else '',
                      '' if method not in reached else 'never' if minutes is None else f'{minutes:.1f}'])
-    return markdown(rows)
+    return markdown(without_empty_columns(rows))
 
 
 def cell(records: Iterable[Record], name: str) -> str:
@@ -100,14 +101,6 @@ def cell(records: Iterable[Record], name: str) -> str:
     ssims = [ssim for _, ssim in ends if ssim is not None]
     return (f'{mean:.2f}' + ('' if sd is None else f' ± {sd:.2f}')
             + (f' / {statistics.fmean(ssims):.4f}' if ssims else ''))
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table, of which the first row is the head; columns without an entry are left out."""
-    kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
-    lines = [[row[place] for place in kept] for row in rows]
-    lines.insert(1, ['---'] * len(kept))
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def curve(records: Sequence[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +160,7 @@ def ordering_table(study: Study, results: Results) -> str:
         if all(pair):
             rows.append([entry.statement, f'{entry.better} - {entry.worse}', str(min(map(len, pair))),
                          *(_verdict_cell(pair, name) for name in sets)])
-    return markdown(rows) if len(rows) > 1 else ''
+    return markdown(without_empty_columns(rows)) if len(rows) > 1 else ''
 
 
 def _verdict_cell(pair: Sequence[Sequence[Record]], name: str) -> str:
@@ -195,4 +188,4 @@ def variant_table(study: Study, results: Results) -> tuple[str, dict[str, dict[s
         cells = [f'{x["mean"]:.2f}' + (f' ± {x["std"]:.2f}' if 'std' in x else '') if (x := of_sets.get(name)) else ''
                  for name in names]
         rows.append([variant, str(max(x['n'] for x in of_sets.values())), *cells])
-    return (markdown(rows) if found else ''), found
+    return (markdown(without_empty_columns(rows)) if found else ''), found

@@ -1,5 +1,4 @@
 """What a study costs: how long a step of each method takes, measured in turns, or estimated from operations."""
-import copy
 import functools
 import json
 import os
@@ -13,6 +12,7 @@ from study_file import Study
 from study_options import Job, options_of
 from study_plan import Planned
 from study_records import Results, Run
+from study_table import markdown
 
 PARTS = 2
 """Of a training, in the middle of which steps are measured: most losses have no weight in the second half."""
@@ -30,7 +30,7 @@ def measure_steps(study: Study, kind: str, rounds: int, jobs: int, place: str | 
         jobs: trainings at a time, which share the cores.
         place: the device, such as 'cpu' or 'cuda:1'; None: a GPU where there is one.
     """
-    import mipkd_model  # noqa: F401  (first: it says how torch's threads wait, and makes BasicSR importable)
+    from step_setup import Ours, in_pipeline, noise, wait  # before torch: it says how torch's threads wait
 
     # isort: split
     import torch
@@ -39,36 +39,29 @@ def measure_steps(study: Study, kind: str, rounds: int, jobs: int, place: str | 
     from mipkd_model.config.checks import check_options
     from mipkd_model.evaluation.provenance import device_name
 
-    from basicsr.models import build_model
-
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     device = torch.device(place or ('cuda' if torch.cuda.is_available() else 'cpu'))
     if device.index is not None:
         torch.cuda.set_device(device)
-    iters, models, batches = study.lengths[0], {}, {}
+    iters, trainings, batches = study.lengths[0], {}, {}
     for name, method in study.methods_of(kind).items():
         run = Run(kind, next(iter(method.trials)), iters, study.seeds[0])
         opt, _ = options_of(study, run, Job(Path(), Path(), 'run', 'test'))
         check_options(opt, is_train=True)
         train = opt['datasets']['train']
-        batches[name] = {key: torch.randint(0, 256, (train['batch_size_per_gpu'], 3, side, side), dtype=torch.uint8)
-                         for key, side in (('lq', train['gt_size'] // opt['scale']), ('gt', train['gt_size']))}
-        models[name] = build_model(copy.deepcopy({
-            **opt, 'num_gpu': int(device.type == 'cuda'), 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1,
-            'val': None}))
+        batches[name] = noise(train['batch_size_per_gpu'], train['gt_size'] // opt['scale'], opt['scale'], device)
+        trainings[name] = Ours(in_pipeline(opt, device))
 
-    times: dict[str, list[list[float]]] = {name: [] for name in models}
+    times: dict[str, list[list[float]]] = {name: [] for name in trainings}
     for _ in tqdm(range(rounds + 1), f'{kind}: steps', unit='round'):
-        for name, model in models.items():
+        for name, training in trainings.items():
             parts = []
             for part in range(PARTS):
                 begin = iters * (2 * part + 1) // (2 * PARTS)
                 start = time.perf_counter()
                 for iteration in range(begin + 1, begin + 1 + STEPS):
-                    model.feed_data(batches[name])
-                    model.optimize_parameters(iteration)
-                if device.type == 'cuda':
-                    torch.cuda.synchronize(device)
+                    training.step(batches[name], iteration)
+                wait(device)
                 parts.append((time.perf_counter() - start) / STEPS)
             times[name].append(parts)
     return [{'kind': kind, 'method': name, 'device': device_name(device), 'threads': torch.get_num_threads(),
@@ -98,13 +91,12 @@ def cost_table(planned: list[Planned], results: Results) -> str:
     groups: dict[tuple[str, str], list[Planned]] = {}
     for one in planned:
         groups.setdefault((one.kind, one.stage), []).append(one)
-    rows = [['kind', 'stage', 'runs', 'iterations', 'core hours'], ['---'] * 5]
+    rows = [['kind', 'stage', 'runs', 'iterations', 'core hours']]
     for (kind, stage), runs in [*groups.items(), (('all', ''), planned)]:
         hours = [core_hours(one, results) for one in runs]
         rows.append([kind, stage, str(len(runs)), f'{sum(one.iters for one in runs):,}',
                      f'{sum(filter(None, hours)):.1f}{" + ?" if None in hours else ""}'])
-    table = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
-    return f'{table}\nCore hours by measured steps (--time), without validation.'
+    return f'{markdown(rows)}\nCore hours by measured steps (--time), without validation.'
 
 
 def gpu_hours(study: Study, tflops: float) -> dict[tuple[str, str], float]:
@@ -139,10 +131,9 @@ def gpu_table(study: Study, planned: list[Planned], tflops: float) -> str:
     """``gpu_hours`` of runs as Markdown, a row for each pair."""
     hours = gpu_hours(study, tflops)
     wanted = {(one.kind, one.method): hours[one.kind, one.method] for one in planned}
-    rows = [['GPU hours', *study.methods, 'all'], ['---'] * (len(study.methods) + 2)]
+    rows = [['GPU hours', *study.methods, 'all']]
     for kind in study.kinds:
         values = [wanted.get((kind, method), 0) for method in study.methods]
         rows.append([kind, *(f'{value:.1f}' for value in (*values, sum(values)))])
-    text = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
-    return (f'{text}\nAn estimate, not measured: {sum(wanted.values()):.0f} GPU hours for {len(wanted)} runs of '
-            f'{study.lengths[0]:,} iterations at a sustained {tflops:g} TFLOP/s (--tflops).')
+    return (f'{markdown(rows)}\nAn estimate, not measured: {sum(wanted.values()):.0f} GPU hours for {len(wanted)} runs '
+            f'of {study.lengths[0]:,} iterations at a sustained {tflops:g} TFLOP/s (--tflops).')

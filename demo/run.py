@@ -31,7 +31,8 @@ from tqdm import tqdm  # noqa: E402
 
 from mipkd_arch.base.cli import command_status  # noqa: E402
 from mipkd_arch.base.errors import UserError  # noqa: E402
-from mipkd_model.base.weights import load_weights, save_checkpoint  # noqa: E402
+from mipkd_arch.base.weights import load_weights  # noqa: E402
+from mipkd_model.base.weights import save_checkpoint  # noqa: E402
 from mipkd_model.config.checks import read_options  # noqa: E402
 
 from basicsr.archs import build_network  # noqa: E402

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from mipkd_arch.base.checkpoint import WeightsError, load_plain, read_checkpoint
-from mipkd_model.base.weights import load_weights
+from mipkd_arch.base.weights import load_weights
 
 refusal = partial(refusals.refusal, kind=WeightsError)
 

@@ -9,7 +9,7 @@ import yaml
 from torch.nn import functional as F
 
 from mipkd_arch.base.checkpoint import WeightsError
-from mipkd_model.base.weights import load_weights
+from mipkd_arch.base.weights import load_weights
 from mipkd_model.cli import main
 from mipkd_model.networks.build import make_network
 from mipkd_model.networks.convert import basicsr_names, convert_file, network_of

@@ -56,7 +56,7 @@ def test_a_package_that_ships_other_photographs_is_named(tmp_path, monkeypatch):
 
 
 def test_the_shipped_teacher_is_much_better_than_bicubic_on_photographs_it_never_saw(val, tmp_path):
-    from mipkd_model.base.weights import load_weights
+    from mipkd_arch.base.weights import load_weights
 
     from basicsr.archs import build_network
     teacher = build_network(OPTIONS['network_t'])

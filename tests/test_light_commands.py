@@ -44,7 +44,7 @@ def test_tables_of_records_are_light(tmp_path):
     'import mipkd_model', 'import basicsr, mipkd_model', 'import torch, mipkd_arch, mipkd_model',
     'from mipkd_model import load_network', 'import mipkd_model.cli',
     'import mipkd_arch, basicsr, mipkd_model.losses.base', 'import mipkd_model.training.step',
-    'from mipkd_model.base.weights import load_weights', 'from mipkd_arch.spandrel_arch import SpandrelNetwork; '
+    'from mipkd_arch.base.weights import load_weights', 'from mipkd_arch.spandrel_arch import SpandrelNetwork; '
     'import mipkd_model'])
 def test_importing_the_packages_registers_everything(first):
     last_line(f'{first}\n{REGISTERED}')

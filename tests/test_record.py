@@ -10,8 +10,8 @@ from mipkd_arch import has_view, staged_view
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.network_record import network_record, recorded_network
+from mipkd_arch.base.weights import load_weights
 from mipkd_arch.spandrel_arch import SpandrelNetwork
-from mipkd_model.base.weights import load_weights
 from mipkd_model.cli import main
 from mipkd_model.networks.build import make_network
 

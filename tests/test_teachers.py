@@ -16,8 +16,8 @@ import yaml
 from local_server import serving
 
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.base.weights import load_weights
 from mipkd_arch.staged_views import staged_view
-from mipkd_model.base.weights import load_weights
 from mipkd_model.cli import main
 from mipkd_model.commands.teacher import measure
 from mipkd_model.config.checks import check_call

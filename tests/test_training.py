@@ -10,7 +10,7 @@ from precision import FEW_ROUNDINGS
 from torch.nn import functional as F
 
 from mipkd_arch.base.errors import UserError
-from mipkd_model.base.weights import load_weights
+from mipkd_arch.base.weights import load_weights
 from mipkd_model.config.checks import check_networks
 
 from basicsr.archs import build_network

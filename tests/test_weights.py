@@ -9,7 +9,8 @@ import tiny
 import torch
 
 from mipkd_arch.base.checkpoint import WeightsError, find_state_dict, read_checkpoint
-from mipkd_model.base.weights import load_weights, plain_state_dict, save_checkpoint
+from mipkd_arch.base.weights import load_weights
+from mipkd_model.base.weights import plain_state_dict, save_checkpoint
 
 
 class Payload:

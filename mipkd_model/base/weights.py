@@ -1,4 +1,4 @@
-"""Weights of a network: loaded from a checkpoint file, and saved."""
+"""Weights of a network, saved; ``mipkd_arch.base.weights`` loads them."""
 from __future__ import annotations
 
 import io
@@ -10,11 +10,8 @@ import torch
 from torch import nn
 
 from mipkd_arch.base.checkpoint import Weights
-from mipkd_arch.base.weights import EDSR_PYTORCH_KEYS, is_of_edsr_pytorch, load_weights
 
 from .files import atomic_write
-
-__all__ = ['EDSR_PYTORCH_KEYS', 'is_of_edsr_pytorch', 'load_weights', 'plain_state_dict', 'save_checkpoint']
 
 
 def save_checkpoint(content: Mapping[str, Any], path: str | os.PathLike,

@@ -13,10 +13,10 @@ from torchvision.models import vgg19
 from mipkd_arch.base.arguments import checked
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.option_types import Doc
+from mipkd_arch.base.weights import load_weights
 
 from basicsr.utils.registry import LOSS_REGISTRY
 
-from ..base.weights import load_weights
 from .base import DistillLoss, DistillStep, LossWeight
 from .bicubic_resize import bicubic
 

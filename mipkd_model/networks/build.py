@@ -14,12 +14,11 @@ from mipkd_arch.base.building import build_from_options, with_path
 from mipkd_arch.base.checkpoint import read_checkpoint
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_arch.base.network_record import brings_weights, check_record, load_recorded
+from mipkd_arch.base.weights import load_weights
 from mipkd_arch.size_probe import SIDE, in_eval_mode, tolerance, trial_images
 from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, upscale_of
 
 from basicsr.utils.registry import ARCH_REGISTRY
-
-from ..base.weights import load_weights
 
 
 def make_network(opt: Mapping[str, Any], label: str) -> tuple[nn.Module, str | None]:

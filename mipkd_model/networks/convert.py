@@ -12,9 +12,10 @@ import torch
 from mipkd_arch.base.checkpoint import Weights, WeightsError, find_state_dict, read_checkpoint, without_trainer
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.base.network_record import network_record
+from mipkd_arch.base.weights import EDSR_PYTORCH_KEYS, is_of_edsr_pytorch
 
 from ..base.files import atomic_write
-from ..base.weights import EDSR_PYTORCH_KEYS, is_of_edsr_pytorch, save_checkpoint
+from ..base.weights import save_checkpoint
 from .build import make_network
 from .catalog import RGB_MEAN
 
