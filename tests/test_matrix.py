@@ -51,7 +51,14 @@ def written(tmp_path_factory):
 
 def test_all_writes_every_chosen_pair_and_method(written):
     assert {file.stem for file in written.iterdir()} == {run.name for run in chosen_runs()}
-    assert len(list(written.iterdir())) == len(PAIRS) * len(SCALES) * len(METHODS)
+    one_teacher = [file for file in written.iterdir() if 'MTKD' not in file.stem]
+    assert len(one_teacher) == len(PAIRS) * len(SCALES) * (len(METHODS) - 1)
+
+
+def test_all_has_several_teachers_for_each_student_of_the_usual_trio_and_their_aggregation(written):
+    assert {file.stem for file in written.iterdir() if 'MTKD' in file.stem} == {
+        f'train_{name}_x{scale}' for scale in SCALES
+        for name in ('MTKD-aggregation_EDSR+RCAN+SwinIR', 'MTKD_EDSR', 'MTKD_RCAN', 'MTKD_SwinIR')}
 
 
 @pytest.mark.parametrize('method', METHODS)

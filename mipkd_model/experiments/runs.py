@@ -203,6 +203,11 @@ def parse_run(name: str) -> Run:
 
 
 def chosen_runs(methods: Iterable[str] = tuple(METHODS)) -> list[Run]:
-    """Every chosen pair at every scale by every method."""
-    return [Run(Pair(teacher, student, scale), method)
-            for teacher, student in PAIRS for scale in SCALES for method in methods]
+    """Every chosen pair at every scale by every method, each after the aggregation of teachers that it needs, if any.
+
+    Methods of several teachers go with the pairs that name a student alone, whose teachers are ``TRIO``.
+    """
+    runs = (Run(Pair(teacher, student, scale), method)
+            for teacher, student in PAIRS for scale in SCALES for method in methods)
+    fitting = (run for run in runs if run.aggregation is None or run.pair.teacher == run.pair.student)
+    return list(dict.fromkeys(needed for run in fitting for needed in (run.aggregation, run) if needed))
