@@ -179,10 +179,15 @@ class Trainer:
             raise UserError(f'{run}: {last[0].removeprefix("error: ")} ({output})')
 
 
+def records_of(job: Job) -> dict[str, Path]:
+    """The records of a test by set, in the order of its option file."""
+    sets = yaml.safe_load((job.files / 'test.yml').read_text())['datasets'].values()
+    return {block['name']: job.folder / f'results/{job.test_name}/records/{block["name"]}.json' for block in sets}
+
+
 def test_means(job: Job) -> dict[str, dict[str, float]]:
     """The means of the metrics by set, as the records of a test have them."""
-    return {file.stem: json.loads(file.read_text())['mean']
-            for file in sorted((job.folder / f'results/{job.test_name}/records').glob('*.json'))}
+    return {name: json.loads(file.read_text())['mean'] for name, file in records_of(job).items()}
 
 
 def psnr_between(job: Job, teacher: Job) -> dict[str, float]:
@@ -191,13 +196,12 @@ def psnr_between(job: Job, teacher: Job) -> dict[str, float]:
     from mipkd_model.evaluation.metrics import score
     from mipkd_model.evaluation.records import read_record
 
-    found = {}
-    for file in sorted((job.folder / f'results/{job.test_name}/records').glob('*.json')):
-        ours = read_record(file)
-        theirs = read_record(teacher.folder / f'results/{teacher.test_name}/records' / file.name).images
+    found, of_teacher = {}, records_of(teacher)
+    for set_name, file in records_of(job).items():
+        ours, theirs = read_record(file), read_record(of_teacher[set_name]).images
         metrics = {'psnr': ours.protocol['metrics']['psnr']}
         pairs = [(job.folder / str(image.output), teacher.folder / str(theirs[name].output))
                  for name, image in ours.images.items()]
-        found[file.stem] = fmean(score(read_image(student), read_image(target), metrics)['psnr']
-                                 for student, target in pairs)
+        found[set_name] = fmean(score(read_image(student), read_image(target), metrics)['psnr']
+                                for student, target in pairs)
     return found

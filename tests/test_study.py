@@ -24,6 +24,7 @@ from study_run import Trainer
 from mipkd_arch.base.errors import UserError
 from mipkd_model.config.checks import check_options
 from mipkd_model.data.prepare.pack import pack_pairs
+from mipkd_model.experiments.runs import SETS
 
 STUDIES = runs.ours('benchmarks', 'studies/*.yml')
 FILES = [file for file in STUDIES if 'variants' in yaml.safe_load(file.read_text())]
@@ -184,11 +185,11 @@ def test_generated_option_files_train_and_test_in_the_current_folder_by_their_ow
         opt = yaml.safe_load((job.files / words[2]).read_text())
         assert job.folder == tmp_path and device == 'cuda:1'
         started.append((words[0], opt['name']))
-        where = f'experiments/{opt["name"]}/records/Set5_5000' if words[0] == 'train' else (
-            f'results/{opt["name"]}/records/Set14')
-        file = tmp_path / f'{where}.json'
-        file.parent.mkdir(parents=True)
-        file.write_text(json.dumps({'mean': {'psnr': 30.}}))
+        root, names = ('experiments', ['Set5_5000']) if words[0] == 'train' else ('results', sorted(SETS))
+        folder = tmp_path / f'{root}/{opt["name"]}/records'
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f'{name}.json').write_text(json.dumps({'mean': {'psnr': 30.}}))
 
     started, kept = [], []
     monkeypatch.chdir(tmp_path)
@@ -198,7 +199,8 @@ def test_generated_option_files_train_and_test_in_the_current_folder_by_their_ow
     assert started == [('train', 'train_FAKD_EDSR_x2'), ('test', 'test_FAKD_EDSR_x2'),
                        ('train', 'train_FAKD_EDSR_x4'), ('test', 'test_FAKD_EDSR_x4')]
     assert [(one['kind'], one['variant'], one['test'], one['watched']) for one in kept] == [
-        (kind, 'FAKD', {'Set14': {'psnr': 30.}}, {'Set5': {'5000': 30.}}) for kind in ('EDSR_x2', 'EDSR_x4')]
+        (kind, 'FAKD', dict.fromkeys(SETS, {'psnr': 30.}), {'Set5': {'5000': 30.}}) for kind in ('EDSR_x2', 'EDSR_x4')]
+    assert all(tuple(one['test']) == SETS for one in kept)  # in the order of the option files
 
 
 @pytest.fixture(scope='module')
