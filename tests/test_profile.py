@@ -4,6 +4,7 @@ import json
 import statistics
 from functools import partial
 
+import ensembles
 import pytest
 import runs
 import torch
@@ -12,6 +13,7 @@ from refusals import refusal
 from torch import nn
 
 from mipkd_arch.base.errors import UserError
+from mipkd_arch.dctswin import DCTSwin
 from mipkd_model.commands import profile as command_module
 from mipkd_model.experiments.networks import student_block, teacher_block
 from mipkd_model.reports.profiling import profile as profile_module
@@ -119,6 +121,15 @@ def test_convolutions_are_counted_with_stride_and_groups_and_without_biases():
 def test_parameters_are_all_of_them_and_no_buffers():
     convs, attention = 8 * 3 * 9 + 8 + 12 * 2 * 25 + 12, 3 * 16 * 16 + 3 * 16 + 16 * 16 + 16
     assert network_cost({'type': 'Probe', 'kind': 'convs'}, 8).parameters == convs + attention + 1
+
+
+def test_an_ensemble_costs_what_its_teachers_cost_and_their_aggregation(tmp_path):
+    block = ensembles.block(tmp_path, 'EDSR', 'RCAN')
+    parts = [{name: value for name, value in one.items() if name != 'file'} for one in block['teachers'].values()]
+    aggregator = DCTSwin(2, 2, **ensembles.SIZES)
+    assert network_cost(block).parameters == sum(network_cost(part).parameters for part in parts) + sum(
+        p.numel() for p in aggregator.parameters())
+    assert network_cost(block).macs > sum(network_cost(part).macs for part in parts)
 
 
 @pytest.mark.parametrize('kind, macs', [

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mipkd_arch.base.errors import UserError, one_line, reason_of
+from mipkd_arch.ensemble_arch import TeacherEnsemble
 from mipkd_arch.staged_views import find_view
 
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -58,7 +59,12 @@ def network_cost(block: dict[str, Any], size: int | tuple[int, int] = LR_SIZE, w
             macs = _count(network, shape)
     except Exception as error:
         raise failed(error, f'{where}: {block["type"]}', shape) from None
-    return NetworkCost(sum(parameter.numel() for parameter in network.parameters()), macs)
+    return NetworkCost(sum(parameter.numel() for one in whole(network) for parameter in one.parameters()), macs)
+
+
+def whole(network: nn.Module) -> list[nn.Module]:
+    """A network, and those that it runs without having their weights, as an ensemble does with its teachers."""
+    return [network, *network.teachers.values()] if isinstance(network, TeacherEnsemble) else [network]
 
 
 def build(block: dict[str, Any], where: str) -> nn.Module:

@@ -18,7 +18,7 @@ from ...evaluation.provenance import device_name, versions
 from ...experiments.networks import student_block, teacher_block
 from ...experiments.runs import parse_pair
 from ...training.precision import autocast
-from .macs import build, failed, lq_shape, network_cost
+from .macs import build, failed, lq_shape, network_cost, whole
 from .memory import peak_allocated_bytes
 
 FORMAT = 'mipkd profile 1'
@@ -169,5 +169,6 @@ class _Pass:
 
     def peak_bytes(self) -> int:
         """The most memory that tensors take while the network runs: its own, lq, and whatever the pass allocates."""
-        tensors = [*self.network.parameters(), *self.network.buffers(), *([] if self.lq is None else [self.lq])]
+        tensors = [tensor for one in whole(self.network) for tensor in (*one.parameters(), *one.buffers())]
+        tensors += [] if self.lq is None else [self.lq]
         return peak_allocated_bytes(self.run, self.timing.device) + sum(tensor.nbytes for tensor in tensors)
