@@ -31,9 +31,14 @@ class Pair(NamedTuple):
     scale: int
 
     @property
+    def has_one_name(self) -> bool:
+        """Whether one name stands for teacher and student, as in ``EDSR_x4``, or for what aggregates teachers."""
+        return self.teacher == self.student
+
+    @property
     def title(self) -> str:
-        """The name without the scale; one name stands for teacher and student of the same name."""
-        return self.student if self.teacher == self.student else f'{self.teacher}-{self.student}'
+        """The name without the scale."""
+        return self.student if self.has_one_name else f'{self.teacher}-{self.student}'
 
     @property
     def name(self) -> str:
@@ -89,7 +94,7 @@ class Run:
     def __post_init__(self) -> None:
         if not self.is_teacher:
             blocks_of(self.method)  # raises where there is no such method
-        fits = self.pair.student == self.pair.teacher if self.is_aggregation else self.pair.student in STUDENTS
+        fits = self.pair.has_one_name if self.is_aggregation else self.pair.student in STUDENTS
         if not fits:
             raise UserError(f'METHOD: {self.method!r} does not fit {self.pair.name}; {AGGREGATION} is for teachers '
                             f'alone, as in EDSR+RCAN_x{self.pair.scale}, all others are for teachers and a student')
@@ -149,7 +154,7 @@ class Run:
             return None
         own = [str(teacher.label) for teacher in self.custom.teachers]
         # A pair that names a student alone, as EDSR_x4, has the usual teachers.
-        names = '+'.join(own or (TRIO if self.pair.teacher == self.pair.student else [self.pair.teacher]))
+        names = '+'.join(own or (TRIO if self.pair.has_one_name else [self.pair.teacher]))
         return replace(self, pair=Pair(names, names, self.pair.scale), method=AGGREGATION, is_entry=False)
 
     @property
@@ -209,5 +214,5 @@ def chosen_runs(methods: Iterable[str] = tuple(METHODS)) -> list[Run]:
     """
     runs = (Run(Pair(teacher, student, scale), method)
             for teacher, student in PAIRS for scale in SCALES for method in methods)
-    fitting = (run for run in runs if run.aggregation is None or run.pair.teacher == run.pair.student)
+    fitting = (run for run in runs if run.aggregation is None or run.pair.has_one_name)
     return list(dict.fromkeys(needed for run in fitting for needed in (run.aggregation, run) if needed))
