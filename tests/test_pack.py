@@ -50,7 +50,7 @@ def contents(folder):
 
 
 def test_gt_is_packed_whole(hr, out):
-    assert pack_pairs(hr, out, [4]) == {'packed': 3, 'small': 0,
+    assert pack_pairs(hr, out, [4]) == {'packed': 3, 'held_out': 0, 'small': 0,
                                         'written': ['train_HR.lmdb', 'train_LRx4.lmdb']}
     gt = RawLmdb(out / 'train_HR.lmdb')
     assert gt.shapes == {name: (height, 26, 3) for name, height in HEIGHTS.items()}
@@ -242,3 +242,27 @@ def test_what_is_packed_already_is_not_read_again(hr, out, monkeypatch):
     pack_pairs(hr, out, [4])
     monkeypatch.setattr('mipkd_model.data.prepare.pack.read_image', lambda file: pytest.fail('was read'))
     assert pack_pairs(hr, out, [4])['written'] == []
+
+
+def test_the_middle_one_of_every_few_images_is_held_out_with_its_lq_image(tmp_path, hr, lr, out):
+    held = tmp_path / 'held'
+    done = pack_pairs(hr, out, [4], {4: lr}, hold_out=held, every=3)
+    assert (done['packed'], done['held_out']) == (2, 1)
+    assert done['written'] == ['train_HR.lmdb', 'train_LRx4.lmdb', *(str(held / f'train_{part}.lmdb')
+                                                                     for part in ('HR', 'LRx4'))]
+    names = [[*RawLmdb(folder / f'train_{part}.lmdb').shapes] for folder in (out, held) for part in ('HR', 'LRx4')]
+    assert names == [['0001', '0003'], ['0001', '0003'], ['0002'], ['0002']]
+    lq = RawLmdb(held / 'train_LRx4.lmdb')
+    assert np.array_equal(lq.read('0002'), read_image(lr[1]))
+    assert pack_pairs(hr, out, [4], {4: lr}, hold_out=held, every=3)['written'] == []
+
+
+def test_which_images_are_held_out_does_not_depend_on_those_that_are_too_small(tmp_path, hr, out):
+    hr = [hr[2], *hr[:2]]  # the small one first
+    assert pack_pairs(hr, out, [4], min_side=16, hold_out=tmp_path / 'held', every=3)['held_out'] == 1
+    assert [*RawLmdb(tmp_path / 'held/train_HR.lmdb').shapes] == ['0001']
+
+
+def test_nothing_is_written_where_too_few_images_are_there_to_hold_one_out(tmp_path, hr, out):
+    assert refusal(pack_pairs, hr, out, [4], hold_out=tmp_path / 'held').startswith('--every: 15 holds out none of 3')
+    assert not out.exists() and not (tmp_path / 'held').exists()

@@ -235,6 +235,18 @@ def test_lr_folders_go_with_one_scale(refused, tmp_path):
         'error: --lr: goes with one --scale at a time; call once for each')
 
 
+def test_images_are_held_out_in_another_folder(prepare, refused, tmp_path):
+    runs.photographs(tmp_path / 'HR', 3)
+    call = 'pack', '--hr', tmp_path / 'HR', '--scale', 2, '--out', tmp_path / 'out'
+    assert refused(*call, '--hold-out', tmp_path / 'HR/../out') == (
+        f'error: --hold-out: {tmp_path}/HR/../out is the folder of --out; name another')
+    assert refused(*call, '--every', 2) == (
+        'error: --every: goes with --hold-out, the folder for the images that are held out')
+    assert prepare(*call, '--hold-out', tmp_path / 'held', '--every', 2).endswith(
+        f'; 1 held out in {tmp_path}/held\n')
+    assert len(RawLmdb(tmp_path / 'out/train_HR.lmdb').shapes) == 2
+
+
 def rewritten(file, image):
     cv2.imwrite(str(file), image)
     return file

@@ -109,7 +109,7 @@ def test_runs_differ_in_their_variant_alone(tmp_path):
 
 
 def test_files_of_weights_are_found_from_the_folder_of_a_run(tmp_path):
-    found = asked(METHODS, opt='options/demo/train_MiPKD_DAT_light_x4.yml', variants=['scratch'])
+    found = asked(METHODS, opt='options/demo/train_MiPKD_DAT_light_SPAN_x4.yml', variants=['scratch'])
     (_, opt, _), = written(found, tmp_path)
     assert opt['network_t']['file'] == str(runs.ROOT / 'experiments/pretrained_models/DAT_light_x4.pth')
     csd = next(opt for run, opt, _ in written(asked(preset='small', kinds=['width']), tmp_path)

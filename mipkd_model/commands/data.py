@@ -16,24 +16,30 @@ SCALES = (1, 2, 3, 4, 8)
 
 
 def _pack(hr: Sequence[str | Path], lr: Mapping[int, Sequence[str | Path]], scales: Sequence[int], out: str | Path,
-          min_side: int = 0) -> None:
+          min_side: int = 0, **hold_out: Any) -> None:
     """Pack folders, and print a summary, or all faults."""
     from ..data.prepare.pack import PackError, pack_folders
     try:
-        done = pack_folders(hr, out, scales, lr, min_side)
+        done = pack_folders(hr, out, scales, lr, min_side, **hold_out)
     except PackError as error:
         fail(error.faults, f'nothing was written, for {len(error.faults)} things are wrong with these images, a line '
                            f'above for each; the first: {error.faults[0]}')
     written = ', '.join(done['written']) + ' written' if done['written'] else 'all there already'
     small = f'; {done["small"]} with a side below {max(min_side, *scales)} pixels left out' if done['small'] else ''
-    print(f'{out}: {done["packed"]} images; {written}{small}')
+    held = f'; {done["held_out"]} held out in {hold_out["hold_out"]}' if done['held_out'] else ''
+    print(f'{out}: {done["packed"]} images; {written}{small}{held}')
 
 
 def pack(args: argparse.Namespace) -> None:
     """Pack folders of images."""
     if args.lr and len(args.scale) > 1:
         raise UserError('--lr: goes with one --scale at a time; call once for each')
-    _pack(args.hr, {args.scale[0]: args.lr} if args.lr else {}, args.scale, args.out, args.min_side)
+    if args.every is not None and not args.hold_out:
+        raise UserError('--every: goes with --hold-out, the folder for the images that are held out')
+    if args.hold_out and Path(args.hold_out).resolve() == Path(args.out).resolve():
+        raise UserError(f'--hold-out: {args.hold_out} is the folder of --out; name another')
+    hold_out = {'hold_out': args.hold_out, **({} if args.every is None else {'every': args.every})}
+    _pack(args.hr, {args.scale[0]: args.lr} if args.lr else {}, args.scale, args.out, args.min_side, **hold_out)
 
 
 def div2k(args: argparse.Namespace) -> None:
@@ -117,10 +123,10 @@ def verify(args: argparse.Namespace) -> None:
         raise UserError(f'{wrong} of the checks above failed')
 
 
-def _count(text: str) -> int:
-    """An integer of at least 0, for argparse."""
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f'{number} is below 0')
+def _count(text: str, least: int = 0) -> int:
+    """An integer of at least 0, or ``least``, for argparse."""
+    if (number := int(text)) < least:
+        raise argparse.ArgumentTypeError(f'{number} is below {least}')
     return number
 
 
@@ -160,6 +166,8 @@ def add(commands: Any, root: Path | None = None) -> None:
     option('--scale', nargs='+', type=int, choices=SCALES, required=True, help='HR size over LR size; 1 needs --lr')
     option('--out', required=True, metavar='DIR', help='where the LMDBs are written')
     option('--min-side', type=_count, default=0, metavar='PIXELS', help='leave out smaller HR images, as of gt_size')
+    option('--hold-out', metavar='DIR', help='pack some images there instead, to validate on')
+    option('--every', type=partial(_count, least=2), metavar='N', help='one of N, the middle one of them (default: 15)')
 
     option = add_one('verify', verify, 'find wrong copies of datasets: counts, sizes, pairs, checksums, origin of LR',
                      'datasets/DIV2K datasets/benchmark/*')

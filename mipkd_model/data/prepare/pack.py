@@ -15,6 +15,7 @@ from ..stores import Shape, check_pair, lq_names
 from .raw_lmdb_writer import Entry, in_batches, is_packed, write_raw_lmdb
 
 Plan = list[tuple[Path, Entry]]  # the images of a database, with the files that they are read from
+EVERY = 15  # of so many images one is held out, where any are
 
 
 class PackError(DataError):
@@ -36,7 +37,8 @@ def _collecting(faults: list[str]) -> Iterator[None]:
 
 
 def pack_folders(hr: Sequence[str | Path], out: str | Path, scales: Sequence[int],
-                 lr: Mapping[int, Sequence[str | Path]], min_side: int = 0) -> dict[str, Any]:
+                 lr: Mapping[int, Sequence[str | Path]], min_side: int = 0, hold_out: str | Path | None = None,
+                 every: int = EVERY) -> dict[str, Any]:
     """As ``pack_pairs``, of all images of folders; prints what of them is left out."""
     faults: list[str] = []
 
@@ -52,12 +54,12 @@ def pack_folders(hr: Sequence[str | Path], out: str | Path, scales: Sequence[int
     hr_files, lr_files = files_of(hr), {scale: files_of(folders) for scale, folders in lr.items()}
     if faults:
         raise PackError(faults)
-    return pack_pairs(hr_files, out, scales, lr_files, min_side)
+    return pack_pairs(hr_files, out, scales, lr_files, min_side, hold_out=hold_out, every=every)
 
 
 def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[int],
                lr_files: Mapping[int, Sequence[Path]] | None = None, min_side: int = 0,
-               part: str = 'train') -> dict[str, Any]:
+               part: str = 'train', hold_out: str | Path | None = None, every: int = EVERY) -> dict[str, Any]:
     """Pack images as ``<part>_HR.lmdb`` and ``<part>_LRx<scale>.lmdb`` below ``folder``.
 
     All images are read once before anything is written. Databases that hold these very images already are kept; others
@@ -68,9 +70,11 @@ def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[in
         lr_files: lq files by scale, named as gt or with ``x<scale>`` behind; for a scale without any they are made from
             gt as MATLAB does (variant A of ``bicubic``).
         min_side: leave out images with a shorter gt side, in pixels.
+        hold_out: another folder, which gets the middle one of ``every`` images in a row instead, to validate on.
 
     Returns:
-        ``packed``, ``small``: numbers of images packed, and left out; ``written``: names of the databases written.
+        ``packed``, ``held_out``, ``small``: numbers of images in ``folder``, held out, and left out; ``written``: names
+        of the databases written, those of ``hold_out`` with its path.
 
     Raises:
         PackError: images are missing, unreadable, or don't fit each other.
@@ -84,6 +88,10 @@ def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[in
     kept = [name for name, shape in shapes.items() if min(shape[:2]) >= min_side]
     if not kept and not faults:
         raise PackError([f'{hr_files[0].parent}: none of {len(files)} images has sides of {min_side} pixels or more'])
+    # Counted before small ones are left out, so that whatever min_side is, the same images are held out.
+    held = {name for place, name in enumerate(files) if hold_out and place % every == every // 2} & set(kept)
+    if hold_out and not held and not faults:
+        raise PackError([f'--every: {every} holds out none of {len(files)} images; lower it'])
     plans: dict[str, Plan] = {f'{part}_HR.lmdb': [_planned(name, files[name], shapes[name]) for name in kept]}
     for scale in scales:
         plan: Plan = []
@@ -99,18 +107,22 @@ def pack_pairs(hr_files: Sequence[Path], folder: str | Path, scales: Sequence[in
         else:
             plan = [_planned(name, files[name], shapes[name], scale) for name in kept]
         plans[f'{part}_LRx{scale}.lmdb'] = plan
-    entries = {target: [entry for _, entry in plan] for target, plan in plans.items()}
-    todo = [target for target in plans if faults or not is_packed(folder / target, entries[target])]
-    to_read = list(dict.fromkeys(file for target in todo for file, _ in plans[target]))
+    roots = {folder: False, **({Path(hold_out): True} if hold_out else {})}
+    databases = {root / target: [(file, entry) for file, entry in plan if (entry.name in held) is is_held]
+                 for root, is_held in roots.items() for target, plan in plans.items()}
+    entries = {path: [entry for _, entry in plan] for path, plan in databases.items()}
+    todo = [path for path in databases if faults or not is_packed(path, entries[path])]
+    to_read = list(dict.fromkeys(file for path in todo for file, _ in databases[path]))
     with tqdm(total=len(to_read), desc='check', unit='image') as bar:
         for batch in in_batches(_pixel_fault, to_read):
             bar.update(len(batch))
             faults += [fault for _, fault in batch if fault]
     if faults:
         raise PackError(faults)
-    for target in todo:
-        write_raw_lmdb(folder / target, entries[target])
-    return {'packed': len(kept), 'small': len(files) - len(kept), 'written': todo}
+    for path in todo:
+        write_raw_lmdb(path, entries[path])
+    return {'packed': len(kept) - len(held), 'held_out': len(held), 'small': len(files) - len(kept),
+            'written': [path.name if path.parent == folder else str(path) for path in todo]}
 
 
 def _read_headers(image_files: Sequence[Path], faults: list[str]) -> tuple[dict[str, Path], dict[str, Shape]]:
