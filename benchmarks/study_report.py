@@ -11,7 +11,7 @@ from study_table import markdown, without_empty_columns
 from study_time import seconds_at
 
 BASE = 'logits-KD'
-"""The method whose end the others' time is measured to."""
+"""The method whose end the others' iterations and time are counted to."""
 
 
 def of_runs(study: Study, kind: str, variant: str, length: int, results: Results) -> list[Record]:
@@ -75,19 +75,18 @@ def kind_table(study: Study, kind: str, length: int, found: Mapping[str, tuple[s
     sets = tested(record for _, records in found.values() for record in records)
     names = [*sets, *([study.chosen_by] if study.chosen_by not in sets else [])]
     rows = [['PSNR on Y / SSIM', 'seeds', *names, f'to the teacher: {", ".join(sets)}', 'ms a step',
-             f'minutes to the end of {BASE}']]
+             f'to the end of {BASE}: iterations / minutes']]
     if teacher := results.runs.get(Run(kind, TEACHER, 0, 0)):
         rows.append([TEACHER, '', *(cell([teacher], name) for name in names), '', '', ''])
-    reached = time_to_base(study, kind, length, found, results)
+    reached = iterations_to_base(study, found)
     for method, (trial, records) in found.items():
         near = [[record['psnr_teacher'][name] for record in records if name in record.get('psnr_teacher', {})]
                 for name in sets]
         step = results.steps.get((kind, method))
-        minutes = reached.get(method)
         rows.append([trial, str(len(records)), *(cell(records, name) for name in names),
                      ', '.join(f'{statistics.fmean(values):.2f}' if values else '?' for values in near if any(near)),
                      f'{1000 * statistics.fmean(step["seconds"]):.0f}' if step else '',
-                     '' if method not in reached else 'never' if minutes is None else f'{minutes:.1f}'])
+                     reached_cell(reached[method], step, length) if method in reached else ''])
     return markdown(without_empty_columns(rows))
 
 
@@ -111,11 +110,10 @@ def curve(records: Sequence[Record], name: str) -> tuple[np.ndarray, np.ndarray]
                                                            for at in shared])
 
 
-def time_to_base(study: Study, kind: str, length: int, found: Mapping[str, tuple[str, list[Record]]], results: Results
-                 ) -> dict[str, float | None]:
-    """Minutes until the mean of each method is, on what is held out, where logits-KD ends; None where it never is.
+def iterations_to_base(study: Study, found: Mapping[str, tuple[str, list[Record]]]) -> dict[str, float | None]:
+    """Iterations until the mean of each method is, on what is held out, where logits-KD ends; None where it never is.
 
-    Between two validations the PSNR is taken as linear. Without methods whose step was not measured.
+    Between two validations the PSNR is taken as linear.
     """
     if BASE not in found:
         return {}
@@ -123,18 +121,23 @@ def time_to_base(study: Study, kind: str, length: int, found: Mapping[str, tuple
     reached: dict[str, float | None] = {}
     for method, (_, records) in found.items():
         iterations, psnr = curve(records, study.chosen_by)
-        step = results.steps.get((kind, method))
-        if step is None or not len(base) or not len(psnr):
+        if not len(base) or not len(psnr):
             continue
         above = np.flatnonzero(psnr >= base[-1])
         if not len(above):
             reached[method] = None
             continue
         place = int(above[0])
-        at = float(iterations[place]) if place == 0 else float(np.interp(
+        reached[method] = float(iterations[place]) if place == 0 else float(np.interp(
             base[-1], psnr[place - 1:place + 1], iterations[place - 1:place + 1]))
-        reached[method] = seconds_at(step, length, at) / 60
     return reached
+
+
+def reached_cell(iterations: float | None, step: Mapping[str, Any] | None, length: int) -> str:
+    """These iterations of a training of that length, and the minutes that they take where a step was measured."""
+    if iterations is None:
+        return 'never'
+    return f'{iterations:,.0f}' + (f' / {seconds_at(step, length, iterations) / 60:.1f}' if step else '')
 
 
 def verdict(better: Sequence[float], worse: Sequence[float]) -> tuple[float, float | None, str]:

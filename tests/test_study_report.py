@@ -5,7 +5,7 @@ import pytest
 from studies import STEPS, STUDY, record, results
 from study_figure import draw_study
 from study_file import Ordering
-from study_report import by_method, report, time_to_base, variant_table, verdict
+from study_report import by_method, iterations_to_base, reached_cell, report, variant_table, verdict
 
 from mipkd_arch.base.errors import UserError
 
@@ -59,15 +59,17 @@ def test_orderings_have_a_row_where_both_variants_have_records():
                                      '+0.95 ± 0.14 confirmed |')
 
 
-def test_the_time_to_the_end_of_logits_kd_is_where_the_curve_crosses_it():
-    base = replace(STUDY, methods={**STUDY.methods, 'logits-KD': STUDY.methods['B'], 'B': STUDY.methods['A']})
-    base = replace(base, methods={'logits-KD': STUDY.methods['B'], 'scratch': STUDY.methods['scratch'],
-                                  'A': STUDY.methods['A']})
+def test_iterations_and_time_to_the_end_of_logits_kd_are_where_the_curve_crosses_it():
+    base = replace(STUDY, methods={'logits-KD': STUDY.methods['B'], 'scratch': STUDY.methods['scratch'],
+                                   'A': STUDY.methods['A']})
     found = results(record('B', 0, 30., 24.), record('scratch', 0, 30., 23.), record('A 1', 0, 30., 28.), *STEPS[:2],
                     {**STEPS[2], 'method': 'logits-KD'})
-    times = time_to_base(base, 'width', 10, by_method(base, 'width', 10, found), found)
-    # A has 20 dB after 5 steps of 3 s, 28 after 10, of which the last ones take 1 s: 24 dB after 15 + 2.5 seconds.
-    assert times == {'logits-KD': pytest.approx(20 / 60), 'scratch': None, 'A': pytest.approx(17.5 / 60)}
+    reached = iterations_to_base(base, by_method(base, 'width', 10, found))
+    assert reached == {'logits-KD': 10, 'scratch': None, 'A': pytest.approx(7.5)}  # A has 20 dB at 5, 28 at 10
+    # 5 steps of 3 s, and those after half of the training of 1 s.
+    assert [reached_cell(at, found.steps['width', 'A'], 10) for at in (7.5, None)] == ['8 / 0.3', 'never']
+    assert reached_cell(7.5, None, 10) == '8'
+    assert '| 8 / 0.3 |' in report(base, found)[0]
 
 
 def test_the_figure_has_the_methods_in_the_order_of_their_ends(tmp_path, monkeypatch):
