@@ -6,6 +6,7 @@ from studies import STEPS, STUDY, record, results
 from study_figure import draw_study
 from study_file import Ordering
 from study_report import by_method, iterations_to_base, reached_cell, report, variant_table, verdict
+from study_time import seconds_at
 
 from mipkd_arch.base.errors import UserError
 
@@ -66,7 +67,9 @@ def test_iterations_and_time_to_the_end_of_logits_kd_are_where_the_curve_crosses
                     {**STEPS[2], 'method': 'logits-KD'})
     reached = iterations_to_base(base, by_method(base, 'width', 10, found))
     assert reached == {'logits-KD': 10, 'scratch': None, 'A': pytest.approx(7.5)}  # A has 20 dB at 5, 28 at 10
-    # 5 steps of 3 s, and those after half of the training of 1 s.
+    # 5 steps of 3 s, and those after half of the training of 1 s, and for logits-KD steps of 2 s.
+    assert [seconds_at(found.steps['width', name], 10, reached[name]) for name in ('logits-KD', 'A')] == pytest.approx(
+        [20, 17.5])
     assert [reached_cell(at, found.steps['width', 'A'], 10) for at in (7.5, None)] == ['8 / 0.3', 'never']
     assert reached_cell(7.5, None, 10) == '8'
     assert '| 8 / 0.3 |' in report(base, found)[0]
