@@ -9,13 +9,14 @@ this project, "paper" the paper's nine pairs on DIV2K, "tiny" small.yml in minut
 Runs of a seed start from the same weights and see the same samples. While it trains, a run is validated on --watch, at
 its end it is tested on --test. Before anything starts, the runs and what they cost are printed. Ctrl-C, SIGTERM and
 the end of --hours save the state of what is running; the same command goes on. Finished runs are kept in --out and,
-where --results names one, in one file, from which alone --report, --list and --figure are made. The last line is one
-JSON object: of a preset by kind, set and method the PSNR at the second length, and at the first below "short"; of other
-studies by variant and set.
+where --results names one, in one file, from which alone --report, --list and --figure are made; without both they show
+the runs of docs/results/study.json. The last line is one JSON object: of a preset by kind, set and method the PSNR at
+the second length, and at the first below "short"; of other studies by variant and set.
 
 examples:
-  python benchmarks/study.py --preset small --results docs/results/study.json --jobs 2 --hours 8
-  python benchmarks/study.py --preset small --results docs/results/study.json --report --figure study.png
+  python benchmarks/study.py --preset small --report
+  python benchmarks/study.py --preset small --results results/study.json --jobs 2 --hours 8
+  python benchmarks/study.py --preset small --results results/study.json --report --figure study.png
   python benchmarks/study.py benchmarks/studies/prior_mixers.yml --iters 3000 --seeds 0 1 2 --data datasets/study \\
       --watch heldout=datasets/heldout --test Set5=datasets/benchmark/Set5 Set14=datasets/benchmark/Set14
 """
@@ -30,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from study_file import Study, read_study
 from study_options import Job, without_missing
 from study_plan import TEACHER, due, plan
-from study_records import Record, Results
+from study_records import KEPT, Record, Results
 from study_report import report, variant_table
 from study_run import Trainer
 from study_time import cost_table, gpu_table, measure_steps
@@ -45,8 +46,10 @@ def study(args: argparse.Namespace) -> None:
     if bool(args.study) == bool(args.preset):
         raise UserError('FILE or --preset: give one of them')
     number_in('--jobs', args.jobs, 1, integer=True)
-    found, results = read_study(args), Results.read(args.results)
+    found = read_study(args)
     out = Path(args.out or f'results/studies/{found.name}')
+    shows = args.list or args.figure
+    results = Results.read(args.results or (KEPT if shows and not args.out and not out.exists() else None))
     if args.results:
         check_writable(args.results, '--results')
     known = dict(results.runs), dict(results.steps)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study_file import KIND
+from study_file import KIND, ROOT
 
 from mipkd_arch.base.errors import UserError, reason_of
 from mipkd_model.base.files import atomic_write
@@ -21,6 +21,9 @@ class Run(NamedTuple):
     def __str__(self) -> str:
         return f'{self.kind}, {self.variant}, {self.iters} iterations, seed {self.seed}'
 
+
+KEPT = ROOT / 'docs/results/study.json'
+"""Of the runs that this project's pages are made from."""
 
 Record = dict[str, Any]
 """What came of a run: ``kind`` (that of ``KIND`` where it is absent), ``variant``, ``seed``, ``iters``; ``test``, by

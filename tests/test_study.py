@@ -166,6 +166,18 @@ def test_a_file_that_has_no_results_is_one_line(tmp_path):
     assert '--results' in refusal(Results.read, tmp_path / 'x.json', kind=UserError)
 
 
+def test_a_report_is_of_the_runs_of_this_project_where_the_study_has_not_been_trained(tmp_path, monkeypatch, capsys):
+    def reported():
+        assert study.main() == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])['width']
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['study.py', '--preset', 'small', '--report'])
+    assert reported()['Set5']['MiPKD']['seeds'] == 3
+    Path('results/studies/small').mkdir(parents=True)
+    assert reported() == {}
+
+
 @pytest.mark.parametrize('words, message', [
     ([], 'FILE or --preset'), (['x.yml', '--preset', 'tiny'], 'FILE or --preset'),
     (['x.yml'], 'x.yml: is not the file'),
