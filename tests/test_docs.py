@@ -1,5 +1,6 @@
 """What README and docs say is true: their code runs, their files exist, their example of a diff applies."""
 import ast
+import json
 import os
 import re
 import shlex
@@ -60,7 +61,7 @@ def test_the_page_of_published_results_is_what_its_command_writes(capsys):
 
 
 def test_tables_of_results_are_what_their_commands_print_of_the_records(monkeypatch, capsys):
-    page = (runs.ROOT / 'docs/results.md').read_text()
+    page = (runs.ROOT / 'docs/study.md').read_text()
     commands = re.findall(r'^python (benchmarks/study.py .*--list)$', page, re.M)
     assert commands
     monkeypatch.chdir(runs.ROOT)
@@ -69,6 +70,19 @@ def test_tables_of_results_are_what_their_commands_print_of_the_records(monkeypa
         assert done.returncode == 0, done.stderr
         table = done.stdout.rpartition('\n{')[0]
         assert table and table in page
+
+
+def test_the_table_of_the_readme_is_of_the_records_of_the_study():
+    command = [sys.executable, runs.ROOT / 'benchmarks/study.py', '--preset', 'small', '--report', '--results',
+               runs.ROOT / 'docs/results/study.json']
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ends = json.loads(report.splitlines()[-1])['width']
+    table = re.search(r'\|  \|( Set5 .*?)\n\n', (runs.ROOT / 'README.md').read_text(), re.S)[1]
+    sets, _, *rows = [[cell.strip() for cell in line.strip(' |').split('|')] for line in table.splitlines()]
+    names = {'without a teacher': 'scratch'}
+    for method, *values in rows[:-1]:
+        assert values == [f'{ends[name][names.get(method, method)]["psnr"]:.2f}' for name in sets]
+    assert {names.get(method, method) for method, *_ in rows} == {*ends['Set5'], 'teacher'}
 
 
 def test_the_recipe_for_a_network_of_ones_own_runs_from_a_folder_of_ones_own(tmp_path, monkeypatch):
