@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .base.errors import UserError
+from .base.failures import missing_package
 from .base.registry_names import registered_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,9 +52,7 @@ def register() -> None:
                 importlib.import_module('.'.join(file.relative_to(ROOT).with_suffix('').parts))
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
         _started = False  # the next lookup says so again
-        script = ROOT / 'install.py'
-        raise InstallError(f'a package that mipkd needs is missing or does not fit ({error}); install all of them by: '
-                           f'python {script if script.is_file() else "install.py, of the source of mipkd"}') from error
+        raise InstallError(missing_package(error)) from error
     finally:
         if enabled:
             gc.enable()

@@ -2,28 +2,29 @@
 import argparse
 import sys
 
-from mipkd_arch.base.cli import command_status
+from mipkd_arch.base.cli import exit_status
 
-from .commands import (
-    card,
-    check,
-    data,
-    export,
-    figure,
-    launch,
-    networks,
-    options,
-    probe,
-    profile,
-    table,
-    teacher,
-    upscale,
-)
 from .version import __version__
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``run``, a function of the parsed arguments."""
+    from .commands import (  # in here, so that a missing package is one line as any failure is
+        card,
+        check,
+        data,
+        export,
+        figure,
+        launch,
+        networks,
+        options,
+        probe,
+        profile,
+        table,
+        teacher,
+        upscale,
+    )
+
     parser = argparse.ArgumentParser(prog='mipkd', description='Knowledge distillation for super-resolution.',
                                      epilog='example: mipkd train -opt options/train_MiPKD_x4.yml')
     parser.add_argument('--version', action='version', version=f'mipkd {__version__}')
@@ -36,7 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 1 after a mistake of the user, which is one line."""
-    return command_status(build_parser(), argv)
+    def parse_and_run() -> None:
+        args = build_parser().parse_args(argv)
+        args.run(args)
+
+    return exit_status(parse_and_run)
 
 
 if __name__ == '__main__':

@@ -36,6 +36,14 @@ def test_a_missing_package_is_named_with_its_remedy(module):
     assert module in refusal(f'import sys\nsys.modules[{module!r}] = None\nimport mipkd_model\nmipkd_model.register()')
 
 
+@pytest.mark.parametrize('module', ['pydantic', 'yaml', 'tqdm', 'torch'])
+def test_a_command_says_in_one_line_which_package_is_missing(module):
+    status, _, stderr = run_python(f'import sys\nsys.modules[{module!r}] = None\nfrom mipkd_model.cli import main\n'
+                                   "sys.exit(main(['check', 'options/train_MiPKD_x4.yml']))")
+    assert status == 1 and stderr.count('\n') == 1
+    assert stderr.startswith('error: a package that mipkd needs is missing') and module in stderr
+
+
 @pytest.mark.parametrize('content, reason', [
     ('import a_module_that_nobody_has', 'a_module_that_nobody_has'),
     ('raise RuntimeError("operator torchvision::nms does not exist")', 'operator torchvision::nms does not exist'),

@@ -5,6 +5,7 @@ import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .errors import UserError, reason_of
 
@@ -58,7 +59,16 @@ def failure_of_machine(error: BaseException) -> str | None:
             return line
     if is_out_of_memory(error):
         return f'there is not enough memory ({_reason(error)}); use smaller inputs, or end other programs'
+    if isinstance(error, ImportError) and not (error.name or '').startswith('mipkd'):
+        return missing_package(error)
     return None
+
+
+def missing_package(error: Exception) -> str:
+    """What helps where a package cannot be imported, in one line."""
+    script = Path(__file__).resolve().parents[2] / 'install.py'
+    return (f'a package that mipkd needs is missing or does not fit ({error}); install all of them by: '
+            f'python {script if script.is_file() else "install.py, of the source of mipkd"}')
 
 
 def _reason(error: BaseException) -> str:
