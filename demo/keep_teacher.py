@@ -1,4 +1,4 @@
-"""Keeps the averaged weights of a training checkpoint as the demo's teacher.
+"""Keeps the averaged weights of a training checkpoint as a teacher of the demo's size, by default the demo's.
 
 example: python demo/keep_teacher.py experiments/demo_teacher_EDSR_64x8_x4/models/net_g_latest.pth
 """

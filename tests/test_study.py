@@ -133,7 +133,7 @@ def test_what_is_not_there_is_known_before_anything_starts(tmp_path, monkeypatch
     assert found.methods.keys() - left.methods_of('width').keys() == {'CSD', 'MTKD'}
     assert faults[0].startswith(f'{tmp_path}/datasets/study/HR is not there; --data, --watch and --test')
     teacher, = (fault for fault in faults if '--kinds' in fault)
-    assert teacher.startswith(f'depth: {tmp_path}/experiments/demo_teacher_RCAN_x4/models/net_g_latest.pth is not')
+    assert teacher.startswith(f'depth: {tmp_path}/demo/teacher/RCAN_48x2x6_x4.pth is not')
     assert len(faults) == 6  # that, and the folders of five sets
     # What is done needs no files any more.
     done = {planned.run._replace(seed=seed): record(planned.run.variant, seed, 30, iters=planned.iters)
