@@ -19,7 +19,7 @@ TINY = {'SPAN': {'feature_channels': 8, 'upscale': 2}, 'MoSR': {'dim': 8, 'n_blo
         'PLKSR': {'dim': 16, 'n_blocks': 3, 'kernel_size': 5, 'upscaling_factor': 2},
         'RealPLKSR': {'dim': 16, 'n_blocks': 3, 'kernel_size': 5, 'upscaling_factor': 2},
         'SAFMN': {'dim': 8, 'n_blocks': 3, 'upscaling_factor': 2},
-        'SRVGGNetCompact': {'num_feat': 8, 'num_conv': 3, 'upscale': 2}}
+        'CompactStudent': {'num_feat': 8, 'num_conv': 3, 'upscale': 2}}
 
 
 @pytest.mark.parametrize('name, sizes, millions', [

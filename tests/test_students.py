@@ -2,15 +2,17 @@ import pytest
 import tiny
 import torch
 
-from mipkd_arch.student_arch import EDSRStudent, RCANStudent, SwinIRStudent
+from mipkd_arch.student_arch import CompactStudent, EDSRStudent, RCANStudent, SwinIRStudent
 
 from basicsr.archs.edsr_arch import EDSR
 from basicsr.archs.rcan_arch import RCAN
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
 
 PAIRS = {'EDSR': (EDSRStudent, EDSR, tiny.EDSR_SIZES), 'RCAN': (RCANStudent, RCAN, tiny.RCAN_SIZES),
-         'SwinIR': (SwinIRStudent, SwinIR, tiny.SWINIR_SIZES)}
+         'SwinIR': (SwinIRStudent, SwinIR, tiny.SWINIR_SIZES),
+         'Compact': (CompactStudent, SRVGGNetCompact, {'num_feat': 8, 'num_conv': 2})}
 
 
 def millions(network):
@@ -30,7 +32,8 @@ def test_swinir_students_have_the_papers_parameter_counts(upscale, count):
     assert millions(SwinIRStudent(upscale=upscale)) == count
 
 
-@pytest.mark.parametrize('student, count', [(EDSRStudent, 2.70), (RCANStudent, 5.17), (SwinIRStudent, 1.24)])
+@pytest.mark.parametrize('student, count', [(EDSRStudent, 2.70), (RCANStudent, 5.17), (SwinIRStudent, 1.24),
+                                            (CompactStudent, 0.62)])
 def test_students_are_for_x4_unless_told_otherwise(student, count):
     assert millions(student()) == count
 
@@ -79,6 +82,26 @@ def test_every_keyword_of_a_convolutional_student_reaches_the_network(name, size
     assert torch.equal(a(lq), b(lq))
 
 
+@pytest.mark.parametrize('sizes', [{'upscale': 3}, {'num_conv': 1}, {'act_type': 'relu'}, {'act_type': 'leakyrelu'}])
+def test_every_keyword_of_the_compact_student_reaches_the_network(sizes):
+    sizes = {'num_feat': 8, 'num_conv': 2, **sizes}
+    a, b, lq = CompactStudent(**sizes), SRVGGNetCompact(**sizes), torch.rand(1, 3, 6, 6)
+    b.load_state_dict(a.state_dict(), strict=True)
+    assert torch.equal(a(lq), b(lq))
+
+
+@pytest.mark.parametrize('act_type', CompactStudent.SLOPES)
+def test_what_differs_between_pixels_reaches_the_last_convolution_of_an_untrained_compact(act_type):
+    def contrast(network):  # away from the borders, whose zeros make differences of their own
+        features = [torch.rand(1, 3, 64, 64)]
+        for module in network.body[:-1]:
+            features.append(module(features[-1]))
+        return [x[..., 20:-20, 20:-20].std((2, 3)).mean().item() for x in features]
+
+    ours, theirs = (contrast(cls(act_type=act_type)) for cls in (CompactStudent, SRVGGNetCompact))
+    assert ours[-1] > 0.1 * ours[0] and theirs[-1] < 1e-3 * theirs[0]
+
+
 @pytest.mark.parametrize('sizes', [{'upscale': 3}, {'img_range': 255.}, {'mlp_ratio': 3.}, {'window_size': 8},
                                    {'img_size': 24}, {'upsampler': 'pixelshuffledirect'},
                                    {'resi_connection': '3conv'}, {'drop_path_rate': 0.9}])
@@ -93,12 +116,12 @@ def test_every_keyword_of_the_swinir_student_reaches_the_network(sizes):
     assert torch.equal(*outputs)
 
 
-@pytest.mark.parametrize('student', [EDSRStudent, RCANStudent, SwinIRStudent])
+@pytest.mark.parametrize('student', [EDSRStudent, RCANStudent, SwinIRStudent, CompactStudent])
 def test_an_unknown_keyword_is_refused(student):
     with pytest.raises(TypeError, match='num_feats'):
         student(num_feats=8)
 
 
-@pytest.mark.parametrize('student', [EDSRStudent, RCANStudent, SwinIRStudent])
+@pytest.mark.parametrize('student', [EDSRStudent, RCANStudent, SwinIRStudent, CompactStudent])
 def test_students_are_in_basicsrs_registry(student):
     assert ARCH_REGISTRY.get(student.__name__) is student

@@ -43,7 +43,7 @@ STUDENTS = {
                              'upsampler': 'pixelshuffledirect', 'resi_connection': '1conv'},
                             _counts(910152, 918267, 929628)),
     'Compact': Student('Compact (SRVGGNet) of 64 channels and 16 convolutions',
-                       {'type': 'SRVGGNetCompact', 'num_feat': 64, 'num_conv': 16, 'upscale': None,
+                       {'type': 'CompactStudent', 'num_feat': 64, 'num_conv': 16, 'upscale': None,
                         'act_type': 'prelu'}, _counts(600652, 609307, 621424)),
     'SPAN': Student('SPAN of 48 channels; in use its convolutions are folded, to a fifth of the parameters',
                     {'type': 'SPAN', 'feature_channels': 48, 'upscale': None}, _counts(2221140, 2227635, 2236728)),

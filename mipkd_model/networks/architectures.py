@@ -11,7 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 BASICSR, SPANDREL = 'BasicSR', 'spandrel'
 STUDENTS_OF_BASICSR = {'EDSR': 'EDSRStudent', 'RCAN': 'RCANStudent', 'SwinIR': 'SwinIRStudent', 'RRDBNet': 'RRDBNet',
-                       'SRVGGNetCompact': 'SRVGGNetCompact', 'MSRResNet': 'MSRResNet', 'ECBSR': 'ECBSR'}
+                       'SRVGGNetCompact': 'CompactStudent', 'MSRResNet': 'MSRResNet', 'ECBSR': 'ECBSR'}
 """BasicSR's networks for single images, and the type that an option file names as a student."""
 LICENSES = {
     'ATD': 'Apache-2.0', 'CRAFT': 'Apache-2.0', 'Compact': 'BSD-3-Clause', 'DAT': 'Apache-2.0', 'DCTLSA': 'Apache-2.0',
