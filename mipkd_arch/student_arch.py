@@ -102,6 +102,6 @@ class CompactStudent(SRVGGNetCompact):
         convolutions = [module for module in self.body if isinstance(module, nn.Conv2d)]
         for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight, self.SLOPES[act_type])
-            nn.init.zeros_(convolution.bias)
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # has one
         with torch.no_grad():
             convolutions[-1].weight *= 0.1  # it begins near the skip
