@@ -13,7 +13,7 @@ from torch import nn
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from .base.errors import UserError
-from .student_arch import RGB_MEAN, Channels, Mean, Range, Width
+from .student_arch import RGB_MEAN, AnyUpscale, Channels, Mean, Range, Width
 
 try:
     from spandrel.architectures import PLKSR as plksr
@@ -28,7 +28,6 @@ INSTALLED = span is not None
 NAMES = ('SPAN', 'PLKSR', 'RealPLKSR', 'SAFMN', 'MoSR')
 """The types of these students."""
 Blocks = Annotated[int, Field(ge=2, description='Blocks of the body.')]
-Upscale = Annotated[int, Field(ge=1, description='Factor between lq and the output.')]
 Kernel = Annotated[int, Field(ge=1, description='Side of the large kernels; odd.')]
 Split = Annotated[float, Field(gt=0, le=1, description='Fraction of the channels that the large kernels see.')]
 
@@ -54,7 +53,7 @@ class SPAN(_base(span, 'SPAN')):  # type: ignore[misc]
     """
 
     def __init__(self, *, num_in_ch: Channels = 3, num_out_ch: Channels = 3, feature_channels: Width = 48,
-                 upscale: Upscale = 4,
+                 upscale: AnyUpscale = 4,
                  norm: Annotated[bool, Field(
                      description='Whether the mean is subtracted and the range applied.')] = True,
                  img_range: Range = 255., rgb_mean: Mean = RGB_MEAN) -> None:
@@ -69,7 +68,7 @@ class SPAN(_base(span, 'SPAN')):  # type: ignore[misc]
 class PLKSR(_base(plksr, 'PLKSR')):  # type: ignore[misc]
     """PLKSR (arXiv 2404.11848): large kernels on a part of the channels. Tiny: 12 blocks, kernels of 13, no EA."""
 
-    def __init__(self, *, dim: Width = 64, n_blocks: Blocks = 28, upscaling_factor: Upscale = 4,
+    def __init__(self, *, dim: Width = 64, n_blocks: Blocks = 28, upscaling_factor: AnyUpscale = 4,
                  kernel_size: Kernel = 17, split_ratio: Split = 0.25,
                  use_ea: Annotated[bool, Field(description='Element-wise attention.')] = True) -> None:
         super().__init__(dim=dim, n_blocks=n_blocks, upscaling_factor=upscaling_factor, ccm_type='DCCM',
@@ -80,7 +79,7 @@ class PLKSR(_base(plksr, 'PLKSR')):  # type: ignore[misc]
 class RealPLKSR(_base(plksr, 'RealPLKSR')):  # type: ignore[misc]
     """RealPLKSR: PLKSR with group norms, as it is trained for photographs. Tiny: 12 blocks, kernels of 13, no EA."""
 
-    def __init__(self, *, dim: Width = 64, n_blocks: Blocks = 28, upscaling_factor: Upscale = 4,
+    def __init__(self, *, dim: Width = 64, n_blocks: Blocks = 28, upscaling_factor: AnyUpscale = 4,
                  kernel_size: Kernel = 17, split_ratio: Split = 0.25,
                  use_ea: Annotated[bool, Field(description='Element-wise attention.')] = True,
                  norm_groups: Annotated[int, Field(ge=1, description='Groups of the norms.')] = 4,
@@ -99,7 +98,7 @@ class SAFMN(_base(safmn, 'SAFMN')):  # type: ignore[misc]
     def __init__(self, *, dim: Annotated[int, Field(description='Channels of the body; divisible by 4.')] = 36,
                  n_blocks: Blocks = 8,
                  ffn_scale: Annotated[float, Field(gt=0, description='Channels inside each block over dim.')] = 2.0,
-                 upscaling_factor: Upscale = 4) -> None:
+                 upscaling_factor: AnyUpscale = 4) -> None:
         super().__init__(dim=dim, n_blocks=n_blocks, ffn_scale=ffn_scale, upscaling_factor=upscaling_factor)
 
 
@@ -107,7 +106,7 @@ class SAFMN(_base(safmn, 'SAFMN')):  # type: ignore[misc]
 class MoSR(_base(mosr, 'MoSR')):  # type: ignore[misc]
     """MoSR: gated convolutional blocks."""
 
-    def __init__(self, *, in_ch: Channels = 3, out_ch: Channels = 3, upscale: Upscale = 4, n_block: Blocks = 24,
+    def __init__(self, *, in_ch: Channels = 3, out_ch: Channels = 3, upscale: AnyUpscale = 4, n_block: Blocks = 24,
                  dim: Width = 64,
                  upsampler: Annotated[Literal['ps', 'gps', 'dys'], Field(
                      description='Pixel shuffle, with geometric ensemble, or DySample.')] = 'ps',

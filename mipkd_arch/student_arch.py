@@ -24,6 +24,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 Channels = Annotated[int, Field(description='Channels of images, which are in [0, 1].')]
 Width = Annotated[int, Field(description='Channels of the body.')]
 Upscale = Annotated[int, Field(description='2^n or 3; 1 for images that keep their size.')]
+AnyUpscale = Annotated[int, Field(ge=1, description='Factor between lq and the output.')]
 ResScale = Annotated[float, Field(description='Factor of the residual of each block.')]
 Range = Annotated[float, Field(description='Range in which the body works.')]
 Mean = Annotated[Sequence[float], Field(description='Mean of the training images, in [0, 1].')]
@@ -95,7 +96,7 @@ class CompactStudent(SRVGGNetCompact):
 
     def __init__(self, *, num_in_ch: Channels = 3, num_out_ch: Channels = 3, num_feat: Width = 64,
                  num_conv: Annotated[int, Field(description='Convolutions of the body.')] = 16,
-                 upscale: Annotated[int, Field(ge=1, description='Factor between lq and the output.')] = 4,
+                 upscale: AnyUpscale = 4,
                  act_type: Annotated[Literal['prelu', 'relu', 'leakyrelu'], Field(
                      description='Activation.')] = 'prelu') -> None:
         super().__init__(num_in_ch, num_out_ch, num_feat, num_conv, upscale, act_type)

@@ -2,7 +2,7 @@
 import argparse
 import sys
 
-from mipkd_arch.base.cli import exit_status
+from mipkd_arch.base.cli import exit_status, parse_and_run
 
 from .version import __version__
 
@@ -37,11 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 1 after a mistake of the user, which is one line."""
-    def parse_and_run() -> None:
-        args = build_parser().parse_args(argv)
-        args.run(args)
-
-    return exit_status(parse_and_run)
+    return exit_status(lambda: parse_and_run(build_parser(), argv))
 
 
 if __name__ == '__main__':

@@ -60,10 +60,12 @@ def test_the_page_of_published_results_is_what_its_command_writes(capsys):
     assert capsys.readouterr().out == (runs.ROOT / 'docs/results/published.md').read_text()
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if '--list\n' in page.read_text()], ids=lambda page: page.name)
+@pytest.mark.parametrize('page', ['study', 'dat_light'])
 def test_tables_of_results_are_what_their_commands_print_of_the_records(page):
-    text = page.read_text()
-    for command in re.findall(r'^python (benchmarks/study.py .*--list)$', text, re.M):
+    text = (runs.ROOT / f'docs/{page}.md').read_text()
+    commands = re.findall(r'^python (benchmarks/study.py .*--list)$', text, re.M)
+    assert commands
+    for command in commands:
         done = subprocess.run([sys.executable, *shlex.split(command)], capture_output=True, text=True, cwd=runs.ROOT)
         assert done.returncode == 0, done.stderr
         tables = re.findall(r'(?:^\|.*\n)+', done.stdout, re.M)

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import streams
 from .errors import UserError, one_line, printable, reason_of
-from .failures import failure_of_machine
+from .failures import failure_of_machine, missing_package
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # errors of a disk, without a file's name where stdout is written to it
 
@@ -48,6 +48,8 @@ def failure_line(error: BaseException) -> str | None:
     """What is wrong, or has failed of the machine or of a file, on one line; None where it is a bug."""
     if isinstance(error, UserError):
         return one_line(error)
+    if isinstance(error, ImportError) and not (error.name or '').startswith('mipkd'):
+        return missing_package(error)
     line = failure_of_machine(error)
     if line is None and isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
         where = 'output' if error.filename is None else printable(str(error.filename))
@@ -58,8 +60,11 @@ def failure_line(error: BaseException) -> str | None:
 def command_status(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None,
                    run: Callable[[argparse.Namespace], Any] | None = None) -> int:
     """As ``exit_status``, of a command line (None: that of the process); ``run`` is by default the parsed ``run``."""
-    def parse_and_run() -> None:
-        args = parser.parse_args(argv)
-        (run or args.run)(args)
+    return exit_status(parse_and_run, parser, argv, run)
 
-    return exit_status(parse_and_run)
+
+def parse_and_run(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None,
+                  run: Callable[[argparse.Namespace], Any] | None = None) -> None:
+    """Parse a command line and call ``run``, or what the parser has set as ``run``."""
+    args = parser.parse_args(argv)
+    (run or args.run)(args)

@@ -59,8 +59,6 @@ def failure_of_machine(error: BaseException) -> str | None:
             return line
     if is_out_of_memory(error):
         return f'there is not enough memory ({_reason(error)}); use smaller inputs, or end other programs'
-    if isinstance(error, ImportError) and not (error.name or '').startswith('mipkd'):
-        return missing_package(error)
     return None
 
 
