@@ -76,9 +76,10 @@ class Study:
         for option, asked, known in (('--kinds', kinds, self.kinds), ('--variants', methods, self.methods)):
             for name in asked or ():
                 one_of(option, name, known)
+        has_first = not kinds or next(iter(self.kinds)) in kinds
         return replace(self, kinds={name: kind for name, kind in self.kinds.items() if not kinds or name in kinds},
                        methods={name: known for name, known in self.methods.items() if not methods or name in methods},
-                       ablations={} if methods else self.ablations)
+                       ablations=self.ablations if has_first and not methods else {})
 
 
 def read_study(args: argparse.Namespace) -> Study:

@@ -155,8 +155,9 @@ class Trainer:
     def _command(self, words: list[str], job: Job, run: Run, device: str | None) -> None:
         words = [str(job.files / word) if word.endswith('.yml') else word for word in words]
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])  # this very checkout
-        environment = {**os.environ, 'PYTHONPATH': path, 'OMP_WAIT_POLICY': 'PASSIVE',
-                       'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // self.count))}
+        environment = {'OMP_WAIT_POLICY': 'PASSIVE',
+                       'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // self.count)),
+                       **os.environ, 'PYTHONPATH': path}  # what is set there is what its user wants
         if device is not None:
             environment['CUDA_VISIBLE_DEVICES'] = device.removeprefix('cuda:') if device != 'cpu' else ''
         output = job.files / 'output.log'

@@ -58,6 +58,7 @@ def test_a_method_is_of_its_kinds_alone_and_ablations_are_of_the_first():
     found = plan(two, {})
     assert {one.kind for one in found if one.variant == 'B'} == {'depth'}
     assert {one.kind for one in found if one.stage == 'ablations'} == {'width'}
+    assert not any(one.stage == 'ablations' for one in plan(two.only(['depth'], None), {}))
 
 
 def test_records_of_the_width_pair_that_name_no_kind_are_used():
