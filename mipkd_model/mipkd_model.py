@@ -22,7 +22,7 @@ from .distributed.all_reduce import broadcast_parameters
 from .evaluation.provenance import write_run
 from .evaluation.teacher_score import measure_teacher
 from .evaluation.validation import Validator
-from .networks.build import make_network, make_teacher
+from .networks.build import make_student, make_teacher
 from .run.saver import Saver
 from .run.states import newest_before
 from .training.allocator import keep_freed_memory
@@ -53,7 +53,7 @@ class MiPKDModel(BaseModel):
         if opt['num_gpu'] > 1 and not opt['dist']:
             raise UserError(f'num_gpu: {opt["num_gpu"]} in one process is not supported; start one process for each '
                             'GPU with torchrun and --launcher pytorch, or set num_gpu: 1')
-        network, report = make_network(opt, 'g')
+        network, report = make_student(opt)
         self.net_g = network.to(self.device)
         if self.is_train and opt['path'].get('resume_state'):
             report = f'weights of {opt["path"]["resume_state"]}'

@@ -1,5 +1,6 @@
 """The matrix of runs: names, option files, and the command that writes them."""
 import inspect
+import re
 from functools import partial
 from string import ascii_letters, digits
 
@@ -51,8 +52,17 @@ def written(tmp_path_factory):
 
 def test_all_writes_every_chosen_pair_and_method(written):
     assert {file.stem for file in written.iterdir()} == {run.name for run in chosen_runs()}
-    one_teacher = [file for file in written.iterdir() if 'MTKD' not in file.stem]
-    assert len(one_teacher) == len(PAIRS) * len(SCALES) * (len(METHODS) - 1)
+    for_all = [file for file in written.iterdir() if not {'MTKD', 'Weight'} & set(re.split('[_-]', file.stem))]
+    assert len(for_all) == len(PAIRS) * len(SCALES) * (len(METHODS) - 2)
+
+
+def test_weights_are_taken_of_a_teacher_of_the_students_family_alone(written):
+    assert {file.stem for file in written.iterdir() if 'Weight-selection' in file.stem} == {
+        f'train_Weight-selection_{pair}_x{scale}' for scale in SCALES
+        for pair in ('EDSR', 'RCAN', 'SwinIR', 'EDSR-EDSR_depth', 'EDSR-EDSR_compound')}
+    assert refusal(Run, parse_pair('SwinIR-EDSR_x2'), 'MiPKD+Weight-selection', kind=UserError).startswith(
+        "METHOD: 'MiPKD+Weight-selection' does not fit SwinIR-EDSR_x2, whose teacher is of another family")
+    assert Run(parse_pair('EDSR_x4'), 'MiPKD+Weight-selection').start is None
 
 
 def test_all_has_several_teachers_for_each_student_of_the_usual_trio_and_their_aggregation(written):
@@ -85,7 +95,8 @@ def test_lines_of_the_files_are_not_too_long():
 
 @pytest.mark.parametrize('method', METHODS)
 def test_a_block_spells_out_the_defaults_of_its_loss(method):
-    for block in map(dict, METHODS[method].values()):
+    blocks = [dict(block) for block in METHODS[method].values() if isinstance(block, dict)]
+    for block in blocks:
         kind = LOSS_REGISTRY.get(block.pop('type')) if 'type' in block else FeaturePriorMixer
         block.pop('schedule', None)  # no argument of the loss
         arguments = inspect.signature(kind).parameters.values()
@@ -157,7 +168,8 @@ def test_the_entry_file_differs_from_that_of_its_run_in_name_and_start_alone():
 def test_names_are_different_and_lead_back_to_pair_and_method():
     every = [Run(Pair(teacher, student, scale), method) for teacher in TEACHERS for student in STUDENTS
              for scale in SCALES if has_weights(teacher, scale)
-             for method in (*METHODS, *VARIANTS, TEACHER, 'FAKD+DUKD', 'MiPKD+DUKD')] + [ENTRY]
+             for method in (*METHODS, *VARIANTS, TEACHER, 'FAKD+DUKD', 'MiPKD+DUKD')
+             if method != 'Weight-selection' or Pair(teacher, student, scale).is_of_one_family] + [ENTRY]
     assert len({name for run in every for name in (run.name, run.test_name)}) == 2 * len(every)
     for run in every:
         assert parse_run(run.name) == parse_run(run.test_name) == run and parse_pair(run.pair.name) == run.pair
@@ -277,4 +289,4 @@ def test_the_list_shows_every_pair_and_method_in_120_columns(capsys):
     table = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert all(Pair(*pair, 4).title in table for pair in PAIRS)
     assert table['EDSR'] == ['43.09M', '2.70M'] and table['DAT_light-EDSR'] == ['?', '2.70M']
-    assert table['methods'] == f'{", ".join(METHODS)};'.split()
+    assert table['methods'] == ', '.join(METHODS).split()

@@ -25,8 +25,9 @@ LEGEND = f'''
 scales     {", ".join(map(str, SCALES))}
 teachers   {", ".join(TEACHERS)}
 students   {", ".join(STUDENTS)}
-methods    {", ".join(METHODS)};
-           + joins several: FAKD+DUKD; with --test, {TEACHER} tests the teacher itself;
+methods    {", ".join(METHODS)}
+           + joins several: FAKD+DUKD, MiPKD+Weight-selection, which takes a teacher of the student's family;
+           with --test, {TEACHER} tests the teacher itself;
            {AGGREGATION} trains what makes one image of those of several teachers
 
 Any teacher goes with any student: mipkd options write <teacher>-<student>_x<scale> METHOD, for example EDSR_x2 FAKD.

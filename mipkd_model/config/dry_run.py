@@ -13,7 +13,7 @@ from mipkd_arch.size_probe import trial_images
 from ..base.randomness import StepRandom
 from ..evaluation.provenance import read_run
 from ..losses import DistillLoss
-from ..networks.build import check_image, check_upscale, make_network, make_teacher
+from ..networks.build import check_image, check_upscale, make_student, make_teacher
 from ..training.build import build_distiller, make_losses, needs_teacher, read_train_options
 from ..training.distiller import Distiller
 from ..training.inner_step import run_inner_steps
@@ -31,7 +31,7 @@ def check_networks(opt: Mapping[str, Any], is_train: bool) -> Distiller | None:
     if opt['model_type'] != 'MiPKDModel':
         return None  # BasicSR's other models have rules of their own
     with torch.random.fork_rng(devices=[]):  # a run draws the same numbers with and without the check
-        student, report = make_network(opt, 'g')
+        student, report = make_student(opt)
         if is_train:
             losses = make_losses(opt['train'])
             options = read_train_options(opt, torch.device('cuda' if opt['num_gpu'] else 'cpu'))

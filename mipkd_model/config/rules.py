@@ -13,6 +13,7 @@ Options = Mapping[str, Any]
 def broken_rules(opt: Options) -> Iterator[str]:
     """A line for each rule that options of a training break; each block must be right in itself."""
     yield from _of_data(opt)
+    yield from _of_weight_selection(opt)
     yield from _of_wandb(opt['logger'])
     yield from _of_scheduler(opt['train']['scheduler'], opt['train']['total_iter'])
 
@@ -36,6 +37,17 @@ def _of_data(opt: Options) -> Iterator[str]:
         yield 'val: there is no dataset to validate on; add datasets.val, or remove val'
     if phases and opt.get('val') is None:
         yield f'datasets.{phases[0]}: nothing measures it, for there is no val; add val, or remove it'
+
+
+def _of_weight_selection(opt: Options) -> Iterator[str]:
+    blocks, start = opt['train'].get('weight_selection'), opt['path'].get('pretrain_network_g')
+    if blocks is None:
+        return
+    if start is not None:
+        yield (f'train.weight_selection: {blocks} and path.pretrain_network_g: {start} both give initial weights of '
+               'the student; set one of them to null')
+    if opt.get('network_t') is None:
+        yield f'network_t: missing; train.weight_selection: {blocks} takes weights of it'
 
 
 def _of_wandb(logger: Options) -> Iterator[str]:

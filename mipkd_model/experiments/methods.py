@@ -6,8 +6,8 @@ from typing import Any
 
 from mipkd_arch.base.errors import UserError, near_miss
 
-Blocks = dict[str, dict[str, Any]]
-"""Option blocks by their names in ``train``, such as ``kd_opt``."""
+Blocks = dict[str, Any]
+"""Options of ``train`` by their names: blocks of losses, such as ``kd_opt``, and what else a method sets."""
 
 PIXEL: Blocks = {'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
 KD: Blocks = {**PIXEL, 'kd_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'}}
@@ -52,11 +52,13 @@ METHODS: dict[str, Blocks] = {
     'ECO': ECO,
     'MTKD': MTKD,
     'Meta-KD': {**KD, 'metakd_opt': METAKD},
+    'Weight-selection': {**PIXEL, 'weight_selection': 'first'},
     'MiPKD': MIPKD,
 }
 """Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
 
 COMMENTS = {
+    'weight_selection': "initial weights out of the teacher's: first channels; of the blocks first, uniform",
     'pixel_opt': 'student against ground truth',
     'pixel_opt.schedule': 'of loss_weight: the target moves from the teacher to the ground truth',
     'kd_opt': 'student against teacher',

@@ -41,6 +41,11 @@ class Pair(NamedTuple):
         return self.student if self.has_one_name else f'{self.teacher}-{self.student}'
 
     @property
+    def is_of_one_family(self) -> bool:
+        """Whether teacher and student differ in their sizes alone."""
+        return STUDENTS[self.student].block['type'] == f'{self.teacher}Student'
+
+    @property
     def name(self) -> str:
         """The name with the scale, such as ``SwinIR-EDSR_x4``."""
         return f'{self.title}_x{self.scale}'
@@ -101,6 +106,10 @@ class Run:
         if self.is_teacher and '+' in self.pair.teacher:
             raise UserError(f'METHOD: {TEACHER} is for one teacher; what several make together is tested by '
                             f'{self.pair.teacher}_x{self.pair.scale} {AGGREGATION} --test')
+        if self.selects_weights and not (self.custom.teachers or self.pair.is_of_one_family):
+            raise UserError(f'METHOD: {self.method!r} does not fit {self.pair.name}, whose teacher is of another '
+                            'family than the student; weights are taken of a larger network of one family, as in '
+                            f'EDSR_x{self.pair.scale}')
 
     @property
     def is_teacher(self) -> bool:
@@ -111,6 +120,11 @@ class Run:
     def is_aggregation(self) -> bool:
         """Whether the aggregation of several teachers is trained."""
         return self.method == AGGREGATION
+
+    @property
+    def selects_weights(self) -> bool:
+        """Whether the student starts from weights of the teacher."""
+        return not self.is_teacher and 'weight_selection' in blocks_of(self.method)
 
     @property
     def is_custom(self) -> bool:
@@ -143,7 +157,7 @@ class Run:
         """The run that comes first because its student is the start of this one's, or None."""
         student = STUDENTS.get(self.pair.student)  # None for an aggregation
         is_edsr = student is not None and student.block['type'] == 'EDSRStudent'
-        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.is_custom:
+        if not is_edsr or self.pair.scale != 4 or self.is_entry or self.is_custom or self.selects_weights:
             return None
         return replace(self, pair=self.pair._replace(scale=2))
 
@@ -210,9 +224,11 @@ def parse_run(name: str) -> Run:
 def chosen_runs(methods: Iterable[str] = tuple(METHODS)) -> list[Run]:
     """Every chosen pair at every scale by every method, each after the aggregation of teachers that it needs, if any.
 
-    Methods of several teachers go with the pairs that name a student alone, whose teachers are ``TRIO``.
+    Methods of several teachers go with the pairs that name a student alone, whose teachers are ``TRIO``, those that
+    take weights of the teacher with pairs of one family.
     """
-    runs = (Run(Pair(teacher, student, scale), method)
-            for teacher, student in PAIRS for scale in SCALES for method in methods)
+    pairs = [Pair(teacher, student, scale) for teacher, student in PAIRS for scale in SCALES]
+    runs = (Run(pair, method) for pair in pairs for method in methods
+            if pair.is_of_one_family or 'weight_selection' not in METHODS.get(method, ()))
     fitting = (run for run in runs if run.aggregation is None or run.pair.has_one_name)
     return list(dict.fromkeys(needed for run in fitting for needed in (run.aggregation, run) if needed))

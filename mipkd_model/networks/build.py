@@ -17,6 +17,7 @@ from mipkd_arch.base.network_record import brings_weights, check_record, load_re
 from mipkd_arch.base.weights import load_weights
 from mipkd_arch.size_probe import SIDE, in_eval_mode, tolerance, trial_images
 from mipkd_arch.staged_views import StagedView, StagedViewError, has_view, size_multiple, upscale_of
+from mipkd_arch.weight_selection import select_weights
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -75,6 +76,24 @@ def make_teacher(opt: Mapping[str, Any]) -> tuple[nn.Module, str]:
     if report is None:
         raise UserError('path.pretrain_network_t: missing; a teacher without trained weights teaches noise')
     return teacher.eval().requires_grad_(False), report
+
+
+def make_student(opt: Mapping[str, Any]) -> tuple[nn.Module, str | None]:
+    """Build the student, with the weights that ``train.weight_selection`` takes from the teacher where it is set.
+
+    Returns:
+        As ``make_network``.
+    """
+    student, report = make_network(opt, 'g')
+    blocks = (opt.get('train') or {}).get('weight_selection')
+    if blocks is None or opt['path'].get('resume_state'):
+        return student, report
+    teacher, _ = make_teacher(opt)
+    try:
+        select_weights(student, getattr(teacher, 'wrapped', teacher), blocks)
+    except UserError as error:
+        raise UserError(f'train.weight_selection: {error}') from None
+    return student, f'weights selected from those of network_t, of its blocks the {blocks} ones'
 
 
 def check_upscale(opt: Mapping[str, Any], label: str, network: nn.Module, upscale: int | None = None) -> None:

@@ -48,6 +48,10 @@ class TrainOptions(LoopOptions):
     refused = {'cuda_graphs': 'support of CUDA graphs was removed'}
     optim_g: Mapped = Field(description='The optimizer.')
     scheduler: Mapped = Field(description='The learning rate scheduler.')
+    weight_selection: Literal['first', 'uniform'] | None = Field(
+        None, description='Weight selection: initial weights of the student out of those of a teacher of the same '
+                          'family, the first channels of each layer, and the first or evenly spaced blocks. null: '
+                          'random ones, or path.pretrain_network_g.')
     mixer_lr: Annotated[Rate | None, Doc(default='that of optim_g')] = Field(
         None, description='Learning rate of mixers and of losses that have weights.')
     ema_decay: Decay = Field(

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from mipkd_arch.base.errors import UserError
 from mipkd_arch.staged_views import StagedView, StagedViewError, staged_view
 
-from ...networks.build import make_network, make_teacher
+from ...networks.build import make_student, make_teacher
 from .similarity import ExplainedVariance, LinearCKA
 
 HEAD = 'head'
@@ -44,7 +44,7 @@ def load_views(opt: Mapping[str, Any]) -> tuple[StagedView, StagedView, bool]:
     """
     if opt.get('network_t') is None:
         raise UserError('network_t: missing; name the teacher that the student is compared with')
-    student, report = make_network(opt, 'g')
+    student, report = make_student(opt)
     teacher, _ = make_teacher(opt)
     return _view('g', student.eval()), _view('t', teacher), report is not None
 
