@@ -289,4 +289,4 @@ def test_the_list_shows_every_pair_and_method_in_120_columns(capsys):
     table = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert all(Pair(*pair, 4).title in table for pair in PAIRS)
     assert table['EDSR'] == ['43.09M', '2.70M'] and table['DAT_light-EDSR'] == ['?', '2.70M']
-    assert table['methods'] == ', '.join(METHODS).split()
+    assert ', '.join(METHODS) in ' '.join(' '.join(lines).split())

@@ -1,5 +1,6 @@
 """The option files of tests: what they test, on which images, and the command that writes them."""
 import re
+
 import pytest
 import runs
 import tiny

@@ -1,5 +1,6 @@
 """``mipkd options``: the runs that are compared, and their option files."""
 import argparse
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ LEGEND = f'''
 scales     {", ".join(map(str, SCALES))}
 teachers   {", ".join(TEACHERS)}
 students   {", ".join(STUDENTS)}
-methods    {", ".join(METHODS)}
+methods    {textwrap.fill(", ".join(METHODS), 108, subsequent_indent=" " * 11, break_on_hyphens=False)}
            + joins several: FAKD+DUKD, MiPKD+Weight-selection, which takes a teacher of the student's family;
            with --test, {TEACHER} tests the teacher itself;
            {AGGREGATION} trains what makes one image of those of several teachers
