@@ -52,13 +52,13 @@ METHODS: dict[str, Blocks] = {
     'ECO': ECO,
     'MTKD': MTKD,
     'Meta-KD': {**KD, 'metakd_opt': METAKD},
-    'Weight-selection': {**PIXEL, 'weight_selection': 'first'},
+    'Weight-selection': {**PIXEL, 'weight_selection': 'uniform'},
     'MiPKD': MIPKD,
 }
 """Blocks of each method, in the order of the file. Names have no ``_``, which ends them in the name of a run."""
 
 COMMENTS = {
-    'weight_selection': "initial weights out of the teacher's: first channels; of the blocks first, uniform",
+    'weight_selection': "initial weights out of the teacher's: first channels; blocks: uniform, first",
     'pixel_opt': 'student against ground truth',
     'pixel_opt.schedule': 'of loss_weight: the target moves from the teacher to the ground truth',
     'kd_opt': 'student against teacher',
