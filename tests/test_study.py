@@ -73,7 +73,8 @@ def test_a_variant_of_the_preset_is_what_files_of_variants_call_so():
         if file.stem in ('methods', 'prior_mixers', 'metakd'):
             variants = asked(file).methods
             for name in variants.keys() & named.keys():
-                ours, theirs = ({loss: block and {'loss_weight': 1, **block} for loss, block in change.items()}
+                ours, theirs = ({option: {'loss_weight': 1, **value} if isinstance(value, dict) else value
+                                 for option, value in change.items()}
                                 for change in (named[name], variants[name].trials[name]))
                 assert ours == theirs, (file.stem, name)
 
