@@ -59,7 +59,7 @@ def distance_by_hand(net, f_s, f_t):
     height, width = f_s.shape[-2:]
     places = list(product(range(height), range(width)))
     for sample_s, sample_t in zip(f_s, f_t, strict=True):
-        x = sample_s / deviation(sample_s.detach())
+        x = sample_s / deviation(sample_s)
         y = torch.einsum('ct,thw->chw', align, sample_t / deviation(sample_t))
         seen = x.detach()
         gap = {(i, j): 1 - seen[:, i, j] @ y[:, i, j] / (seen[:, i, j].norm() * y[:, i, j].norm()) for i, j in places}
@@ -113,6 +113,16 @@ def test_a_loss_is_the_mean_of_those_of_its_samples():
         alone.passes = {role: step.views[role].forward_features(step.lq[one]) for role in (STUDENT, TEACHER)}
         parts.append(loss(alone)['l_metakd'])
     torch.testing.assert_close(whole, torch.stack(parts).mean())
+
+
+def test_smaller_features_are_no_way_to_a_smaller_distance():
+    loss, step = made()
+    step = with_student(step)
+    value = loss(step)['l_metakd']
+    gradients = torch.autograd.grad(value, step.student.features)
+    for feature, gradient in zip(step.student.features, gradients, strict=True):
+        for f, g in zip(feature, gradient, strict=True):  # of each sample
+            assert abs((f * g).sum()) < 1e-12 * f.norm() * g.norm()
 
 
 def test_kernels_are_blind_to_constants_and_of_unit_norm_and_weights_are_between_0_and_2():

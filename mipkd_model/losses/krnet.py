@@ -33,11 +33,11 @@ class KRNet(nn.Module):
         """The distance of features (N, C, H, W) and (N, C_T, H, W): 0-dim, a mean over samples.
 
         Kernels and weights follow from ``reference``, the student's features without gradient, so that the student
-        cannot lower the distance by changing what is compared.
+        cannot lower the distance by changing what is compared. Nor can it by smaller features: the gradient goes
+        through the standard deviation that they are divided by.
         """
         f_s, f_t, reference = (feature.to(self.align.weight.dtype) for feature in (f_s, f_t, reference))
-        unit = std_of_samples(reference)
-        x, y, seen = f_s / unit, self.align(f_t / std_of_samples(f_t)), reference / unit  # (N, C, H, W)
+        x, y, seen = of_unit_std(f_s), self.align(of_unit_std(f_t)), of_unit_std(reference)  # (N, C, H, W)
         difference = 1 - F.cosine_similarity(seen, y).unsqueeze(1)  # (N, 1, H, W), from 0 to 2
         kernels, importance, slope = self.describe(seen, difference)
         weights = 2 * torch.sigmoid(importance + slope * difference)  # (N, M, H, W)
@@ -79,6 +79,6 @@ def compare(difference: torch.Tensor, kernels: torch.Tensor, weights: torch.Tens
     return (weights.flatten(0, 1) * (filtered.square() + EPSILON**2).sqrt()).mean()
 
 
-def std_of_samples(feature: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of each sample's features (N, C, H, W): (N, 1, 1, 1), above 0."""
-    return feature.std((1, 2, 3), keepdim=True).clamp(min=1e-6)
+def of_unit_std(feature: torch.Tensor) -> torch.Tensor:
+    """Features (N, C, H, W), those of each sample divided by their standard deviation, or by 1e-6 if that is less."""
+    return feature / feature.std((1, 2, 3), keepdim=True).clamp(min=1e-6)

@@ -35,10 +35,11 @@ class MetaKDLoss(DistillLoss):
         l_metakd(theta, phi) = loss_weight * sum_k mean w_m^k sqrt( (K_m^k * (x^k - y^k))^2 + 1e-4 )
 
     with features x = F_S / u_S of the student and y = A F_T / u_T of the teacher, aligned to the student's width by a
-    1x1 convolution A; u is the standard deviation of a sample's features. A small MLP makes of each sample M kernels K
-    of 3x3, zero-mean and of unit norm, and weights w in (0, 2) that depend on the correlation (cosine) of x and y at
-    each pixel. Means are over samples, kernels, channels and pixels. The weights phi of A and the MLP, the KRNets, get
-    no gradient from this loss, and the student none through K and w.
+    1x1 convolution A; u is the standard deviation of a sample's features, and has a gradient, so that small features
+    are no way to a small distance. A small MLP makes of each sample M kernels K of 3x3, zero-mean and of unit norm, and
+    weights w in (0, 2) that depend on the correlation (cosine) of x and y at each pixel. Means are over samples,
+    kernels, channels and pixels. The weights phi of A and the MLP, the KRNets, get no gradient from this loss, and the
+    student none through K and w.
 
     Every ``every`` iterations the KRNets are trained for the student's reconstruction, on two halves a and b of the
     batch:
