@@ -20,7 +20,7 @@ Selected = Iterator[tuple[nn.Parameter, torch.Tensor]]
 ALIKE = 'weight selection takes two networks that differ in their numbers of channels and blocks alone'
 
 
-def select_weights(student: nn.Module, teacher: nn.Module, blocks: Blocks = 'first') -> None:
+def select_weights(student: nn.Module, teacher: nn.Module, blocks: Blocks = 'uniform') -> None:
     """Overwrite all parameters of a student by a part of those of a teacher of the same family.
 
     Channels of features keep their order, so that those which skip connections add still belong together; attention
@@ -53,8 +53,8 @@ def _counterparts(student: nn.Module, teacher: nn.Module, blocks: Blocks, path: 
     """The parts of the teacher that those of the student are selected from, by the names of the latter."""
     ours, theirs = dict(student.named_children()), dict(teacher.named_children())
     if _is_stack(student) and _is_stack(teacher) and len(ours) <= len(theirs):
-        step = len(theirs) / len(ours) if blocks == 'uniform' else 1
-        return {name: theirs[str(int(number * step))] for number, name in enumerate(ours)}
+        from_each = len(theirs) if blocks == 'uniform' else len(ours)
+        return {name: theirs[str(number * from_each // len(ours))] for number, name in enumerate(ours)}
     if ours.keys() != theirs.keys():
         raise UserError(f'{path.rstrip(".") or type(student).__name__}: has the parts {", ".join(ours)}, and the '
                         f'teacher {", ".join(theirs)}; {ALIKE}, the teacher being the larger one')
