@@ -23,8 +23,8 @@ DUKD = {'type': 'DUKDLoss', 'loss_weight': 1.0, 'zoom_in': True, 'zoom_out': Tru
         'consistency_prob': 0.3, **FALLING}
 MTKD: Blocks = {'pixel_opt': {**PIXEL['pixel_opt'], 'loss_weight': 0.1},
                 'mtkd_opt': {'type': 'WaveletLoss', 'loss_weight': 1.0, 'levels': 1}}
-METAKD = {'type': 'MetaKDLoss', 'loss_weight': 1, 'kernels': 4, 'every': 10, 'meta_lr': 0.001, 'inner_lr': 1e-4,
-          'second_order': True}
+METAKD = {'type': 'MetaKDLoss', 'loss_weight': 10.0, 'kernels': 4, 'every': 10, 'meta_lr': 0.001, 'inner_lr': 1e-4,
+          'second_order': True, **FALLING}
 ECO: Blocks = {
     'pixel_opt': {**PIXEL['pixel_opt'], 'schedule': {
         'type': 'linear', 'end': 0.5, 'start_factor': 0.0, 'end_factor': 1.0}},
@@ -99,7 +99,8 @@ COMMENTS = {
     'block_prior_opt.assembly': 'chain, restart',
     'block_prior_opt.recompute': "activation checkpointing of the teacher's stages, for less memory",
     **{f'{name}.schedule{option}': comment
-       for name in ('fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt', 'dukd_opt', 'feature_prior_opt')
+       for name in ('fitnet_opt', 'at_opt', 'rkd_opt', 'fakd_opt', 'crosskd_opt', 'dukd_opt', 'metakd_opt',
+                    'feature_prior_opt')
        for option, comment in (('', 'of loss_weight: from all of it to none at half of the training'),
                                ('.type', 'constant, linear, cosine'),
                                ('.end', 'an iteration or, up to 1, a fraction of total_iter'))},

@@ -52,7 +52,7 @@ class MetaKDLoss(DistillLoss):
     min_batch = 2
     takes_parts = False
 
-    def __init__(self, *, loss_weight: LossWeight = 1.,
+    def __init__(self, *, loss_weight: LossWeight = 10.,
                  kernels: Annotated[int, Field(ge=1, le=64, description='Kernels of each sample and position.')] = 4,
                  every: Annotated[int, Field(
                      ge=1, description='Iterations from one step of the KRNets to the next.')] = 10,
