@@ -60,7 +60,7 @@ def test_the_page_of_published_results_is_what_its_command_writes(capsys):
     assert capsys.readouterr().out == (runs.ROOT / 'docs/results/published.md').read_text()
 
 
-@pytest.mark.parametrize('page', ['study', 'dat_light'])
+@pytest.mark.parametrize('page', ['study', 'dat_light', 'metakd', 'mtkd'])
 def test_tables_of_results_are_what_their_commands_print_of_the_records(page):
     text = (runs.ROOT / f'docs/{page}.md').read_text()
     commands = re.findall(r'^python (benchmarks/study.py .*--list)$', text, re.M)
