@@ -56,8 +56,11 @@ def _counterparts(student: nn.Module, teacher: nn.Module, blocks: Blocks, path: 
         from_each = len(theirs) if blocks == 'uniform' else len(ours)
         return {name: theirs[str(number * from_each // len(ours))] for number, name in enumerate(ours)}
     if ours.keys() != theirs.keys():
-        raise UserError(f'{path.rstrip(".") or type(student).__name__}: has the parts {", ".join(ours)}, and the '
-                        f'teacher {", ".join(theirs)}; {ALIKE}, the teacher being the larger one')
+        where = path.rstrip('.') or type(student).__name__
+        parts = ((f'{len(ours)} parts', f'{len(theirs)}') if isinstance(student, (nn.Sequential, nn.ModuleList)) else
+                 (f'the parts {", ".join(ours)}', ', '.join(theirs)))
+        raise UserError(f'{where}: has {parts[0]}, and the teacher {parts[1]}; {ALIKE}, the teacher being the larger '
+                        'one')
     return theirs
 
 

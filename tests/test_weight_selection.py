@@ -77,10 +77,9 @@ REFUSED = {
     'another family': (lambda: (tiny.edsr(), tiny.rcan()), 'RCAN is of another family than EDSR; '),
     'a wider student': (lambda: (tiny.edsr(num_feat=12), tiny.edsr()), "conv_first.weight: is [12, 3, 3, 3], and the "
                         "teacher's [8, 3, 3, 3]"),
-    'a deeper student': (lambda: (tiny.edsr(num_block=4), tiny.edsr()), 'body: has the parts 0, 1, 2, 3, and the '
-                         'teacher 0, 1, 2; '),
+    'a deeper student': (lambda: (tiny.edsr(num_block=4), tiny.edsr()), 'body: has 4 parts, and the teacher 3; '),
     'another last layer': (lambda: (SRVGGNetCompact(num_feat=8, num_conv=2), SRVGGNetCompact(num_feat=8, num_conv=3)),
-                           'body: has the parts 0, 1, 2, 3, 4, 5, 6, and the teacher'),
+                           'body: has 7 parts, and the teacher 9; '),
     'another end': (lambda: (tiny.swinir(upsampler='pixelshuffledirect'), tiny.swinir()), 'SwinIR: has the parts'),
 }
 
