@@ -159,7 +159,7 @@ def test_keys_of_basicsrs_own_models_are_left_to_them(good):
      'path.pretrain_network_g: mine.pth is not there. Correct the path'),
     (lambda o: o['path'].update(pretrain_network_g='experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth'),
      'path.pretrain_network_g: experiments/train_FAKD_EDSR_x2/models/net_g_latest.pth is not there. Train it first: '
-     'mipkd train -opt options/train_FAKD_EDSR_x2.yml; where that file is missing, it is written by: '
+     'mipkd train -opt options/train_FAKD_EDSR_x2.yml; that file is written by: '
      'mipkd options write --name train_FAKD_EDSR_x2 --out '
      'options/train_FAKD_EDSR_x2.yml'),
     (lambda o: o.update(network_t={'type': 'SpandrelNetwork', 'file': 'w/DAT_light_x2.pth'}),

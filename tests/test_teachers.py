@@ -263,11 +263,15 @@ def test_missing_weights_of_the_catalogue_have_their_command(name):
     assert how_to_get_weights(f'/w/{OFFICIAL[name].file}') == f'Fetch it: mipkd teacher get {name} --out /w'
 
 
-def test_missing_weights_of_a_run_have_the_command_that_trains_them():
+def test_missing_weights_of_a_run_have_the_command_that_trains_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = 'experiments/train_EDSR_x2/models/net_g_latest.pth'
     assert how_to_get_weights(path) == (
-        'Train it first: mipkd train -opt options/train_EDSR_x2.yml; where that file is missing, it is written by: '
+        'Train it first: mipkd train -opt options/train_EDSR_x2.yml; that file is written by: '
         'mipkd options write --name train_EDSR_x2 --out options/train_EDSR_x2.yml')
+    (tmp_path / 'options').mkdir()
+    (tmp_path / 'options/train_EDSR_x2.yml').touch()  # perhaps one with data of a user's own
+    assert how_to_get_weights(path) == 'Train it first: mipkd train -opt options/train_EDSR_x2.yml'
     assert how_to_get_weights('experiments/mine/models/net_g_latest.pth').startswith('Correct the path')
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mipkd_arch.base.errors import UserError, command, near_miss
@@ -171,5 +171,8 @@ def how_to_get_weights(path: str | PurePath) -> str:
     if run is None:
         return 'Correct the path; it is relative to the folder the command is started in'
     file = f'options/{run[1]}.yml'
-    return (f'Train it first: {command("mipkd", "train", "-opt", file)}; where that file is missing, it is written by: '
-            f'{command("mipkd", "options", "write", "--name", run[1], "--out", file)}')
+    training = f'Train it first: {command("mipkd", "train", "-opt", file)}'
+    if Path(file).is_file():
+        return training
+    writing = command('mipkd', 'options', 'write', '--name', run[1], '--out', file)
+    return f'{training}; that file is written by: {writing}'
