@@ -6,21 +6,20 @@ first channels of each layer are taken, and of blocks that follow each other as 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from .base.errors import UserError
+from .base.option_types import SelectedBlocks
 
-Blocks = Literal['first', 'uniform']
-"""Which of the teacher's blocks a shallower student takes: its first ones, or evenly spaced ones."""
 Selected = Iterator[tuple[nn.Parameter, torch.Tensor]]
 """The student's parameters with the values that are selected for them."""
 ALIKE = 'weight selection takes two networks that differ in their numbers of channels and blocks alone'
 
 
-def select_weights(student: nn.Module, teacher: nn.Module, blocks: Blocks = 'uniform') -> None:
+def select_weights(student: nn.Module, teacher: nn.Module, blocks: SelectedBlocks = 'uniform') -> None:
     """Overwrite all parameters of a student by a part of those of a teacher of the same family.
 
     Channels of features keep their order, so that those which skip connections add still belong together; attention
@@ -37,7 +36,7 @@ def select_weights(student: nn.Module, teacher: nn.Module, blocks: Blocks = 'uni
             parameter.copy_(value)
 
 
-def _of_module(student: nn.Module, teacher: nn.Module, blocks: Blocks, path: str) -> Selected:
+def _of_module(student: nn.Module, teacher: nn.Module, blocks: SelectedBlocks, path: str) -> Selected:
     for name, parameter in student.named_parameters(recurse=False):
         yield parameter, _first(parameter, getattr(teacher, name, None), f'{path}{name}')
     parts = _counterparts(student, teacher, blocks, path)
@@ -49,12 +48,12 @@ def _of_module(student: nn.Module, teacher: nn.Module, blocks: Blocks, path: str
             yield from _of_module(child, parts[name], blocks, f'{path}{name}.')
 
 
-def _counterparts(student: nn.Module, teacher: nn.Module, blocks: Blocks, path: str) -> dict[str, nn.Module]:
+def _counterparts(student: nn.Module, teacher: nn.Module, blocks: SelectedBlocks, path: str) -> dict[str, nn.Module]:
     """The parts of the teacher that those of the student are selected from, by the names of the latter."""
     ours, theirs = dict(student.named_children()), dict(teacher.named_children())
     if _is_stack(student) and _is_stack(teacher) and len(ours) <= len(theirs):
-        from_each = len(theirs) if blocks == 'uniform' else len(ours)
-        return {name: theirs[str(number * from_each // len(ours))] for number, name in enumerate(ours)}
+        reached = len(theirs) if blocks == 'uniform' else len(ours)  # that many of the teacher's, evenly spaced
+        return {name: theirs[str(number * reached // len(ours))] for number, name in enumerate(ours)}
     if ours.keys() != theirs.keys():
         where = path.rstrip('.') or type(student).__name__
         parts = ((f'{len(ours)} parts', f'{len(theirs)}') if isinstance(student, (nn.Sequential, nn.ModuleList)) else
@@ -86,10 +85,10 @@ def _is_attention(module: nn.Module) -> bool:
 
 def _of_projection(student: Any, teacher: Any, name: str, path: str) -> Selected:
     """Of the layer before or behind the attention, whose rows or columns are (3,) heads x channels of a head."""
+    ours, theirs = ((attention.num_heads, attention.proj.in_features // attention.num_heads)
+                    for attention in (student, teacher))
+    axis, count = (0, (3, )) if name == 'qkv' else (1, ())
     for kind, parameter in getattr(student, name).named_parameters():
-        ours, theirs = ((attention.num_heads, attention.proj.in_features // attention.num_heads)
-                        for attention in (student, teacher))
-        axis, count = (0, (3, )) if name == 'qkv' else (1, ())
         target, source = parameter, getattr(getattr(teacher, name), kind)
         if axis < parameter.ndim:
             target, source = target.unflatten(axis, (*count, *ours)), source.unflatten(axis, (*count, *theirs))

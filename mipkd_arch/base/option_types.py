@@ -71,6 +71,8 @@ Count = Annotated[int, Field(ge=1)]
 Iterations = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_ITERATIONS)]
 """PyYAML reads ``!!float 5e3``, as option files of BasicSR have it, as 5000.0."""
 Text = Annotated[str, AfterValidator(_text)]
+SelectedBlocks = Literal['first', 'uniform']
+"""Which of the teacher's blocks a shallower student takes: its first ones, or evenly spaced ones."""
 FilePath = Annotated[Text, Doc('a path')]
 FileName = Annotated[Text, AfterValidator(_file_name), Doc('a name of a file: a string without / and \\')]
 Mapped = dict[str, Any]

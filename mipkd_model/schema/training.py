@@ -15,6 +15,7 @@ from mipkd_arch.base.option_types import (
     Iterations,
     Mapped,
     NonNegative,
+    SelectedBlocks,
     Text,
 )
 
@@ -48,7 +49,7 @@ class TrainOptions(LoopOptions):
     refused = {'cuda_graphs': 'support of CUDA graphs was removed'}
     optim_g: Mapped = Field(description='The optimizer.')
     scheduler: Mapped = Field(description='The learning rate scheduler.')
-    weight_selection: Literal['first', 'uniform'] | None = Field(
+    weight_selection: SelectedBlocks | None = Field(
         None, description='Weight selection: initial weights of the student out of those of a teacher of the same '
                           'family, the first channels of each layer, and the first or evenly spaced blocks. null: '
                           'random ones, or path.pretrain_network_g.')
