@@ -126,12 +126,15 @@ def _of_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(name: str, block: Mapping[str, Any]) -> Method:
-    """Of its block: ``train``, what it changes there; ``grid``, weights of one loss; ``opt`` and ``kinds``."""
+    """Of its block: ``train``, what it changes there; ``grid``, weights of one loss, null as it is; ``opt``, ``kinds``."""
     change, trials = block.get('train') or {}, {}
     for loss, weights in (block.get('grid') or {}).items():
+        falling = ' falling' if 'schedule' in change[loss] else ''
         for weight in weights:
-            falling = ' falling' if 'schedule' in change[loss] else ''
-            trials[f'{name} {weight:g}{falling}'] = {**change, loss: {**change[loss], 'loss_weight': weight}}
+            if weight is None:
+                trials[name] = change
+            else:
+                trials[f'{name} {weight:g}{falling}'] = {**change, loss: {**change[loss], 'loss_weight': weight}}
     kinds = block.get('kinds')
     return Method(trials or {name: change}, block.get('opt'), None if kinds is None else frozenset(kinds))
 
