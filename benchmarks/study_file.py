@@ -126,7 +126,7 @@ def _of_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(name: str, block: Mapping[str, Any]) -> Method:
-    """Of its block: ``train``, what it changes there; ``grid``, weights of one loss, null as it is; ``opt``, ``kinds``."""
+    """Of its block: what it changes in ``train``; ``grid``, weights of one loss, null as it is; ``opt``, ``kinds``."""
     change, trials = block.get('train') or {}, {}
     for loss, weights in (block.get('grid') or {}).items():
         falling = ' falling' if 'schedule' in change[loss] else ''
