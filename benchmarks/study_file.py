@@ -128,13 +128,14 @@ def _of_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 def _method(name: str, block: Mapping[str, Any]) -> Method:
     """Of its block: what it changes in ``train``; ``grid``, weights of one loss, null as it is; ``opt``, ``kinds``."""
     change, trials = block.get('train') or {}, {}
+    rate = f' mixer_lr {change["mixer_lr"]}' if 'mixer_lr' in change else ''
     for loss, weights in (block.get('grid') or {}).items():
         falling = ' falling' if 'schedule' in change[loss] else ''
         for weight in weights:
             if weight is None:
                 trials[name] = change
             else:
-                trials[f'{name} {weight:g}{falling}'] = {**change, loss: {**change[loss], 'loss_weight': weight}}
+                trials[f'{name} {weight:g}{falling}{rate}'] = {**change, loss: {**change[loss], 'loss_weight': weight}}
     kinds = block.get('kinds')
     return Method(trials or {name: change}, block.get('opt'), None if kinds is None else frozenset(kinds))
 

@@ -10,6 +10,8 @@ from study_file import ROOT, Method, Study, merged
 from study_plan import plan
 from study_records import Record, Run
 
+from mipkd_arch.base.errors import UserError
+
 Options = dict[str, Any]
 
 
@@ -52,6 +54,8 @@ def options_of(study: Study, run: Run, job: Job) -> tuple[Options, Options]:
     method = study.method_of(run.kind, run.variant)
     opt = kind_options(study, run.kind, method)
     train = merged(merged(opt['train'], study.base), method.trials[run.variant])
+    if isinstance(rate := train.get('mixer_lr'), str):
+        train['mixer_lr'] = _times(rate) * train['optim_g']['lr']
     train['total_iter'] = run.iters
     train['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [run.iters + 1], 'restart_weights': [1],
                           'eta_min': 1e-6}
@@ -65,6 +69,15 @@ def options_of(study: Study, run: Run, job: Job) -> tuple[Options, Options]:
     if not study.watch:
         training.pop('val')
     return training, _test(study, opt, training, opt['network_g'], job.weights)
+
+
+def _times(rate: str) -> float:
+    """The number of 'x 4', four times the learning rate of the student, which differs by kind."""
+    try:
+        return float(rate.removeprefix('x'))
+    except ValueError:
+        raise UserError(f"train.mixer_lr: {rate!r} is neither a number nor a multiple of the student's learning rate, "
+                        "such as 'x 4'") from None
 
 
 def teacher_options(study: Study, kind: str, method: Method) -> Options | None:

@@ -79,6 +79,15 @@ def test_a_variant_of_the_preset_is_what_files_of_variants_call_so():
                 assert ours == theirs, (file.stem, name)
 
 
+def test_a_rate_of_the_losses_may_be_a_multiple_of_the_students(tmp_path):
+    found = asked(preset='small', variants=['FitNet'])
+    rates = {run.kind: (opt['train']['optim_g']['lr'], opt['train']['mixer_lr'])
+             for run, opt, _ in written(found, tmp_path)}
+    assert rates == {'width': (2e-3, 8e-3), 'depth': (2e-3, 8e-3), 'compound': (6e-3, 2.4e-2)}
+    (tmp_path / 'x.yml').write_text('variants: {fast: {mixer_lr: x four}}')
+    assert "'x four' is neither" in refusal(lambda: list(written(asked(tmp_path / 'x.yml'), tmp_path)), kind=UserError)
+
+
 @pytest.mark.parametrize('text, message', [
     ('', 'none of variants, kinds and pairs'), ('variants: {}\nsedes: [1]', "'sedes' is not"),
     ('kinds: {}', "'methods'"), (': :', 'is not the file of a study')])
