@@ -126,18 +126,23 @@ def _of_preset(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(name: str, block: Mapping[str, Any]) -> Method:
-    """Of its block: what it changes in ``train``; ``grid``, weights of one loss, null as it is; ``opt``, ``kinds``."""
-    change, trials = block.get('train') or {}, {}
-    rate = f' mixer_lr {change["mixer_lr"]}' if 'mixer_lr' in change else ''
-    for loss, weights in (block.get('grid') or {}).items():
-        falling = ' falling' if 'schedule' in change[loss] else ''
-        for weight in weights:
-            if weight is None:
-                trials[name] = change
-            else:
-                trials[f'{name} {weight:g}{falling}{rate}'] = {**change, loss: {**change[loss], 'loss_weight': weight}}
+    """Of its block: what it changes in ``train``; ``grid``, weights of a loss and rates; ``opt``, ``kinds``."""
+    trials = {name: block.get('train') or {}}
+    for option, values in (block.get('grid') or {}).items():
+        trials = {made: changed for trial, change in trials.items() for value in values
+                  for made, changed in [_trial(trial, change, option, value)]}
     kinds = block.get('kinds')
-    return Method(trials or {name: change}, block.get('opt'), None if kinds is None else frozenset(kinds))
+    return Method(trials, block.get('opt'), None if kinds is None else frozenset(kinds))
+
+
+def _trial(name: str, change: dict[str, Any], option: str, value: Any) -> tuple[str, dict[str, Any]]:
+    """A variant with one value of a grid: the weight of a loss, or an option of ``train``; None is its default."""
+    if value is None:
+        return name, change
+    if not option.endswith('_opt'):
+        return f'{name} {option} {value}', {**change, option: value}
+    falling = ' falling' if 'schedule' in change[option] else ''
+    return f'{name} {value:g}{falling}', {**change, option: {**change[option], 'loss_weight': value}}
 
 
 def merged(block: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

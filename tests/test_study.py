@@ -82,7 +82,7 @@ def test_a_variant_of_the_preset_is_what_files_of_variants_call_so():
 def test_a_rate_of_the_losses_may_be_a_multiple_of_the_students(tmp_path):
     found = asked(preset='small', variants=['FitNet'])
     rates = {run.kind: (opt['train']['optim_g']['lr'], opt['train']['mixer_lr'])
-             for run, opt, _ in written(found, tmp_path)}
+             for run, opt, _ in written(found, tmp_path) if run.variant == 'FitNet 3 falling mixer_lr x 4'}
     assert rates == {'width': (2e-3, 8e-3), 'depth': (2e-3, 8e-3), 'compound': (6e-3, 2.4e-2)}
     (tmp_path / 'x.yml').write_text('variants: {fast: {mixer_lr: x four}}')
     assert "'x four' is neither" in refusal(lambda: list(written(asked(tmp_path / 'x.yml'), tmp_path)), kind=UserError)
@@ -101,9 +101,11 @@ def test_an_option_file_without_a_teacher_has_none_to_compare_with():
     assert teacher_options(found, 'width', found.methods['scratch']) is None
 
 
-def test_each_rival_with_weights_of_its_own_has_as_many_trials():
+def test_each_method_with_weights_of_its_own_has_as_many_trials_twice_where_its_parts_learn():
     methods = asked(preset='small').methods
-    assert {len(method.trials) for method in methods.values()} == {1, 3}
+    assert {len(method.trials) for method in methods.values()} == {1, 3, 3 * 2}
+    assert list(methods['FitNet'].trials)[:3] == ['FitNet 0.3 falling', 'FitNet 0.3 falling mixer_lr x 4',
+                                                  'FitNet 1 falling']
 
 
 def test_runs_differ_in_their_variant_alone(tmp_path):
