@@ -101,7 +101,7 @@ def test_an_option_file_without_a_teacher_has_none_to_compare_with():
     assert teacher_options(found, 'width', found.methods['scratch']) is None
 
 
-def test_each_method_with_weights_of_its_own_has_as_many_trials_twice_where_its_parts_learn():
+def test_each_method_with_weights_of_its_own_has_as_many_trials_and_fitnet_at_two_rates():
     methods = asked(preset='small').methods
     assert {len(method.trials) for method in methods.values()} == {1, 3, 3 * 2}
     assert list(methods['FitNet'].trials)[:3] == ['FitNet 0.3 falling', 'FitNet 0.3 falling mixer_lr x 4',
