@@ -129,8 +129,7 @@ def _method(name: str, block: Mapping[str, Any]) -> Method:
     """Of its block: what it changes in ``train``; ``grid``, weights of a loss and rates; ``opt``, ``kinds``."""
     trials = {name: block.get('train') or {}}
     for option, values in (block.get('grid') or {}).items():
-        trials = {made: changed for trial, change in trials.items() for value in values
-                  for made, changed in [_trial(trial, change, option, value)]}
+        trials = dict(_trial(trial, change, option, value) for trial, change in trials.items() for value in values)
     kinds = block.get('kinds')
     return Method(trials, block.get('opt'), None if kinds is None else frozenset(kinds))
 

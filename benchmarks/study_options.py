@@ -54,7 +54,7 @@ def options_of(study: Study, run: Run, job: Job) -> tuple[Options, Options]:
     method = study.method_of(run.kind, run.variant)
     opt = kind_options(study, run.kind, method)
     train = merged(merged(opt['train'], study.base), method.trials[run.variant])
-    if isinstance(rate := train.get('mixer_lr'), str):
+    if str(rate := train.get('mixer_lr')).startswith('x'):  # 8e-3 is text to YAML as well: the check of options has it
         train['mixer_lr'] = _times(rate) * train['optim_g']['lr']
     train['total_iter'] = run.iters
     train['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [run.iters + 1], 'restart_weights': [1],

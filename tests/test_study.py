@@ -86,6 +86,9 @@ def test_a_rate_of_the_losses_may_be_a_multiple_of_the_students(tmp_path):
     assert rates == {'width': (2e-3, 8e-3), 'depth': (2e-3, 8e-3), 'compound': (6e-3, 2.4e-2)}
     (tmp_path / 'x.yml').write_text('variants: {fast: {mixer_lr: x four}}')
     assert "'x four' is neither" in refusal(lambda: list(written(asked(tmp_path / 'x.yml'), tmp_path)), kind=UserError)
+    (tmp_path / 'x.yml').write_text('variants: {text: {mixer_lr: 8e-3}}')  # to YAML that is no number
+    (_, training, _), = written(asked(tmp_path / 'x.yml'), tmp_path)
+    assert "train.mixer_lr: '8e-3' is not a number" in refusal(check_options, training, is_train=True, kind=UserError)
 
 
 @pytest.mark.parametrize('text, message', [
