@@ -159,9 +159,11 @@ def ordering_table(study: Study, results: Results) -> str:
     sets = [*study.test, *([study.chosen_by] if study.chosen_by not in study.test else [])]
     rows = [['what is published', 'better - worse', 'seeds', *sets]]
     for entry in study.orderings:
-        pair = [of_runs(study, kind, variant, length, results) for variant in (entry.better, entry.worse)]
-        if all(pair):
-            rows.append([entry.statement, f'{entry.better} - {entry.worse}', str(min(map(len, pair))),
+        found = [of_runs(study, kind, variant, length, results) for variant in (entry.better, entry.worse)]
+        seeds = set.intersection(*({record['seed'] for record in records} for records in found))
+        if seeds:  # those of both, so that what differs is the variant alone
+            pair = [[record for record in records if record['seed'] in seeds] for records in found]
+            rows.append([entry.statement, f'{entry.better} - {entry.worse}', str(len(seeds)),
                          *(_verdict_cell(pair, name) for name in sets)])
     return markdown(without_empty_columns(rows)) if len(rows) > 1 else ''
 

@@ -60,6 +60,14 @@ def test_orderings_have_a_row_where_both_variants_have_records():
                                      '+0.95 ± 0.14 confirmed |')
 
 
+def test_an_ordering_compares_the_seeds_that_both_variants_have():
+    judged = replace(STUDY, test={'Set5': ''}, orderings=(Ordering('one over the other', 'B', 'scratch'), ))
+    text, _ = report(judged, results(*RECORDS, record('B', 1, 31.)))
+    assert text.splitlines()[-1] == '| one over the other | B - scratch | 1 | +0.80 undecided | +0.80 undecided |'
+    text, _ = report(judged, results(record('B', 1, 31.), record('scratch', 0, 30.)))
+    assert 'one over the other' not in text
+
+
 def test_iterations_and_time_to_the_end_of_logits_kd_are_where_the_curve_crosses_it():
     base = replace(STUDY, methods={'logits-KD': STUDY.methods['B'], 'scratch': STUDY.methods['scratch'],
                                    'A': STUDY.methods['A']})
