@@ -1,8 +1,9 @@
 """What a study trains: a pure function of the study and of the records that there are.
 
 All methods train for the first length: every trial of each with the first seed, then the best trial with the other
-seeds. Some methods train for the second length as well, among them the best rivals of the first. What is best follows
-from a set that is held out of the training photographs, at the end of the training, never from a test set.
+seeds. Some methods train for the second length as well, among them the best rivals of the first. Where another trial
+has been trained for that, too, and ends higher, it is the one that goes on there. What is best follows from a set that
+is held out of the training photographs, at the end of the training, never from a test set.
 """
 import statistics
 from collections.abc import Mapping
@@ -52,7 +53,8 @@ def plan(study: Study, records: Mapping[Run, Record]) -> list[Planned]:
             names += best_rivals(study, kind, records)
             for seed in study.seeds:
                 for place, entry in enumerate(names):
-                    add('long', kind, entry or f'rival {place}', entry and best[entry], length, seed)
+                    trial = entry and best_for(study, kind, methods[entry], length, records)
+                    add('long', kind, entry or f'rival {place}', trial, length, seed)
     for seed in study.seeds:
         for name in study.ablations:
             add('ablations', next(iter(study.kinds)), name, name, first, seed)
@@ -74,14 +76,26 @@ def needed(study: Study, run: Run) -> list[Run]:
     return [run._replace(kind=start.pair.name)] if start and start.pair.name in study.kinds else []
 
 
-def best_trial(study: Study, kind: str, method: Method, records: Mapping[Run, Record], so_far: bool = False
-               ) -> str | None:
-    """The trial of a method that ends highest on what is held out; None before all are done, or any if ``so_far``."""
+def best_trial(study: Study, kind: str, method: Method, records: Mapping[Run, Record], so_far: bool = False,
+               length: int | None = None) -> str | None:
+    """The trial of a method that ends highest on what is held out; None before all are done, or any if ``so_far``.
+
+    Args:
+        length: of the trainings that are compared; None: the first.
+    """
     if len(method.trials) == 1:
         return next(iter(method.trials))
+    length = length or study.lengths[0]
     ends = {trial: end for trial in method.trials
-            if (end := mean_end(study, Run(kind, trial, study.lengths[0], study.seeds[0]), records, study.seeds[:1]))}
+            if (end := mean_end(study, Run(kind, trial, length, study.seeds[0]), records, study.seeds[:1]))}
     return max(ends, key=ends.__getitem__) if ends and (so_far or len(ends) == len(method.trials)) else None
+
+
+def best_for(study: Study, kind: str, method: Method, length: int, records: Mapping[Run, Record],
+             so_far: bool = False) -> str | None:
+    """The best trial of the first length, unless another was trained for this one, too, and ends higher there."""
+    longer = None if length == study.lengths[0] else best_trial(study, kind, method, records, True, length)
+    return longer or best_trial(study, kind, method, records, so_far)
 
 
 def best_rivals(study: Study, kind: str, records: Mapping[Run, Record]) -> list[str | None]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from study_file import Study
-from study_plan import TEACHER, best_trial
+from study_plan import TEACHER, best_for
 from study_records import Record, Results, Run, at_end
 from study_table import markdown, without_empty_columns
 from study_time import seconds_at
@@ -24,7 +24,7 @@ def by_method(study: Study, kind: str, length: int, results: Results) -> dict[st
     """By method its best trial, so far as trials are done, and the records of it at a length; without those of none."""
     found = {}
     for name, method in study.methods_of(kind).items():
-        trial = best_trial(study, kind, method, results.runs, so_far=True)
+        trial = best_for(study, kind, method, length, results.runs, so_far=True)
         if trial and (records := of_runs(study, kind, trial, length, results)):
             found[name] = trial, records
     return found

@@ -45,6 +45,12 @@ def test_the_best_rivals_by_the_mean_over_all_seeds_train_for_the_second_length(
     assert best_rivals(STUDY, 'width', records) == [None]
 
 
+def test_a_trial_that_ends_higher_at_the_second_length_goes_on_there():
+    records = done(('A 1', 25), ('A 3', 24), ('B', 24.5)) | done(('A 1', 26), ('A 3', 27), seeds=[0], iters=30)
+    assert Run('width', 'A 3', 30, 1) in due(STUDY, records)
+    assert not any(run.variant == 'A 1' for run in due(STUDY, records))
+
+
 def test_a_plan_has_as_many_runs_whatever_is_known():
     records = done(('A 1', 25), ('A 3', 24), ('B', 24.5), ('scratch', 1), ('ours', 30))
     assert len(plan(STUDY, {})) == len(plan(STUDY, records)) == 5 + 4 + 6

@@ -22,6 +22,14 @@ def test_figures_are_of_the_second_length_with_those_of_the_first_beside_the_kin
                                      'A': {'psnr': 31., 'sd': None, 'seeds': 1}}}}}
 
 
+def test_a_method_stands_with_the_trial_that_is_best_at_the_length():
+    longer = [record('A 1', 0, 32., 27, iters=30), record('A 3', 0, 33., 28, iters=30)]
+    found = results(*RECORDS, *longer)
+    assert [by_method(STUDY, 'width', length, found)['A'][0] for length in STUDY.lengths] == ['A 1', 'A 3']
+    found = results(*RECORDS, record('A 1', 1, 32., iters=30))
+    assert by_method(STUDY, 'width', 30, found)['A'][0] == 'A 1'
+
+
 def test_tables_have_psnr_ssim_seeds_and_what_is_known_of_teacher_and_time():
     found = results(*RECORDS, *STEPS, record('teacher', 0, 35., iters=0))
     found.runs[next(iter(found.runs))]['psnr_teacher'] = {'Set5': 34.}
