@@ -51,9 +51,9 @@ def plan(study: Study, records: Mapping[Run, Record]) -> list[Planned]:
         for length in longer:
             names: list[str | None] = [name for name in study.longer if name in methods]
             names += best_rivals(study, kind, records)
+            trials = [name and best_for(study, kind, methods[name], length, records) for name in names]
             for seed in study.seeds:
-                for place, entry in enumerate(names):
-                    trial = entry and best_for(study, kind, methods[entry], length, records)
+                for place, (entry, trial) in enumerate(zip(names, trials, strict=True)):
                     add('long', kind, entry or f'rival {place}', trial, length, seed)
     for seed in study.seeds:
         for name in study.ablations:
@@ -94,8 +94,10 @@ def best_trial(study: Study, kind: str, method: Method, records: Mapping[Run, Re
 def best_for(study: Study, kind: str, method: Method, length: int, records: Mapping[Run, Record],
              so_far: bool = False) -> str | None:
     """The best trial of the first length, unless another was trained for this one, too, and ends higher there."""
-    longer = None if length == study.lengths[0] else best_trial(study, kind, method, records, True, length)
-    return longer or best_trial(study, kind, method, records, so_far)
+    best = best_trial(study, kind, method, records, so_far)
+    if best is None or Run(kind, best, length, study.seeds[0]) not in records:
+        return best
+    return best_trial(study, kind, method, records, so_far=True, length=length)
 
 
 def best_rivals(study: Study, kind: str, records: Mapping[Run, Record]) -> list[str | None]:

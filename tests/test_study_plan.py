@@ -49,6 +49,9 @@ def test_a_trial_that_ends_higher_at_the_second_length_goes_on_there():
     records = done(('A 1', 25), ('A 3', 24), ('B', 24.5)) | done(('A 1', 26), ('A 3', 27), seeds=[0], iters=30)
     assert Run('width', 'A 3', 30, 1) in due(STUDY, records)
     assert not any(run.variant == 'A 1' for run in due(STUDY, records))
+    del records[Run('width', 'A 1', 30, 0)]  # the best of the first length has not been trained for it
+    assert not any(run.variant == 'A 3' for run in due(STUDY, records)) and Run('width', 'A 1', 30, 0) in due(
+        STUDY, records)
 
 
 def test_a_plan_has_as_many_runs_whatever_is_known():
