@@ -163,7 +163,8 @@ def main() -> int:
     add('--opt', default='options/demo/train_MiPKD_x4.yml', metavar='FILE',
         help='option file that a FILE changes (default: %(default)s)')
     add('--kinds', nargs='+', metavar='NAME', help='of a preset (default: all)')
-    add('--variants', nargs='+', metavar='NAME', help='variants of a FILE, methods of a preset (default: all)')
+    add('--variants', nargs='+', metavar='NAME', help='variants of a FILE, methods and ablations of a preset '
+        '(default: all)')
     add('--data', metavar='DIR', help="packed photographs to train on (default: the file's, or datasets/demo_teacher)")
     add('--watch', nargs='*', type=sets, action=AsDict, metavar='NAME=DIR', help='validated on while training')
     add('--watch-freq', type=int, help="iterations between (default: the file's, or 500)")

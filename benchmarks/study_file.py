@@ -72,14 +72,15 @@ class Study:
                     if variant in method.trials)
 
     def only(self, kinds: Sequence[str] | None, methods: Sequence[str] | None) -> 'Study':
-        """The part of these kinds and methods; raises UserError where there is none of that name."""
-        for option, asked, known in (('--kinds', kinds, self.kinds), ('--variants', methods, self.methods)):
+        """The part of these kinds, methods and ablations; raises UserError where there is none of that name."""
+        variants = {**self.methods, **self.ablations}
+        for option, asked, known in (('--kinds', kinds, self.kinds), ('--variants', methods, variants)):
             for name in asked or ():
                 one_of(option, name, known)
-        has_first = not kinds or next(iter(self.kinds)) in kinds
+        ablations = self.ablations if not kinds or next(iter(self.kinds)) in kinds else {}
         return replace(self, kinds={name: kind for name, kind in self.kinds.items() if not kinds or name in kinds},
                        methods={name: known for name, known in self.methods.items() if not methods or name in methods},
-                       ablations=self.ablations if has_first and not methods else {})
+                       ablations={name: known for name, known in ablations.items() if not methods or name in methods})
 
 
 def read_study(args: argparse.Namespace) -> Study:

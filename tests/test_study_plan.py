@@ -70,6 +70,13 @@ def test_a_method_is_of_its_kinds_alone_and_ablations_are_of_the_first():
     assert not any(one.stage == 'ablations' for one in plan(two.only(['depth'], None), {}))
 
 
+def test_an_ablation_can_be_asked_for_by_its_name():
+    two = replace(STUDY, kinds={'width': {}, 'depth': {}}, ablations={'C': Method({'C': {}}), 'D': Method({'D': {}})})
+    assert names(plan(two.only(None, ['D']), {})) == [('ablations', 'D', 10, 0), ('ablations', 'D', 10, 1)]
+    assert not plan(two.only(['depth'], ['D']), {})
+    assert {one.method for one in plan(two.only(None, ['B', 'D']), {})} == {'B', 'D', 'rival 0'}
+
+
 def test_records_of_the_width_pair_that_name_no_kind_are_used():
     assert Run('width', 'scratch', 10, 0) not in due(STUDY, results(record('scratch', 0, 30)).runs)
     assert Run('width', 'scratch', 10, 0) in due(STUDY, results(record('scratch', 0, 30, kind='depth')).runs)
