@@ -93,11 +93,14 @@ def best_trial(study: Study, kind: str, method: Method, records: Mapping[Run, Re
 
 def best_for(study: Study, kind: str, method: Method, length: int, records: Mapping[Run, Record],
              so_far: bool = False) -> str | None:
-    """The best trial of the first length, unless another was trained for this one, too, and ends higher there."""
+    """The best trial of the first length, unless another was trained for this one, too, and ends higher there.
+
+    With ``so_far``, as long as the best of the first length has not been trained for this one, the best that has.
+    """
     best = best_trial(study, kind, method, records, so_far)
-    if best is None or Run(kind, best, length, study.seeds[0]) not in records:
+    if best is None or not so_far and Run(kind, best, length, study.seeds[0]) not in records:
         return best
-    return best_trial(study, kind, method, records, so_far=True, length=length)
+    return best_trial(study, kind, method, records, so_far=True, length=length) or best
 
 
 def best_rivals(study: Study, kind: str, records: Mapping[Run, Record]) -> list[str | None]:

@@ -28,6 +28,8 @@ def test_a_method_stands_with_the_trial_that_is_best_at_the_length():
     assert [by_method(STUDY, 'width', length, found)['A'][0] for length in STUDY.lengths] == ['A 1', 'A 3']
     found = results(*RECORDS, record('A 1', 1, 32., iters=30))
     assert by_method(STUDY, 'width', 30, found)['A'][0] == 'A 1'
+    found = results(*RECORDS, longer[1])  # the best of the first length is still to come
+    assert by_method(STUDY, 'width', 30, found)['A'][0] == 'A 3'
 
 
 def test_tables_have_psnr_ssim_seeds_and_what_is_known_of_teacher_and_time():
