@@ -3,12 +3,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
 from mipkd_arch.base.errors import UserError, one_of, reason_of
 
+T = TypeVar('T')
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'benchmarks/studies'
 KIND = 'width'
@@ -71,16 +72,20 @@ class Study:
         return next(method for method in [*self.methods_of(kind).values(), *self.ablations.values()]
                     if variant in method.trials)
 
-    def only(self, kinds: Sequence[str] | None, methods: Sequence[str] | None) -> 'Study':
+    def only(self, kinds: Sequence[str] | None, variants: Sequence[str] | None) -> 'Study':
         """The part of these kinds, methods and ablations; raises UserError where there is none of that name."""
-        variants = {**self.methods, **self.ablations}
-        for option, asked, known in (('--kinds', kinds, self.kinds), ('--variants', methods, variants)):
+        for option, asked, known in (('--kinds', kinds, self.kinds),
+                                     ('--variants', variants, {**self.methods, **self.ablations})):
             for name in asked or ():
                 one_of(option, name, known)
-        ablations = self.ablations if not kinds or next(iter(self.kinds)) in kinds else {}
-        return replace(self, kinds={name: kind for name, kind in self.kinds.items() if not kinds or name in kinds},
-                       methods={name: known for name, known in self.methods.items() if not methods or name in methods},
-                       ablations={name: known for name, known in ablations.items() if not methods or name in methods})
+        has_first = not kinds or next(iter(self.kinds)) in kinds
+        return replace(self, kinds=_named(self.kinds, kinds), methods=_named(self.methods, variants),
+                       ablations=_named(self.ablations, variants) if has_first else {})
+
+
+def _named(known: dict[str, T], asked: Sequence[str] | None) -> dict[str, T]:
+    """The entries that are asked for; all where none is."""
+    return {name: value for name, value in known.items() if not asked or name in asked}
 
 
 def read_study(args: argparse.Namespace) -> Study:

@@ -105,10 +105,10 @@ def test_an_option_file_without_a_teacher_has_none_to_compare_with():
 
 
 def test_each_method_with_weights_of_its_own_has_three_of_them_and_fitnet_and_mipkd_at_two_rates():
-    trials = {name: len(method.trials) for name, method in asked(preset='small').methods.items()}
+    methods = asked(preset='small').methods
+    trials = {name: len(method.trials) for name, method in methods.items()}
     assert trials['FitNet'] == trials['MiPKD'] == 3 * 2 and trials['block alone'] == 2  # has its rate alone
     assert {trials[name] for name in trials.keys() - {'FitNet', 'MiPKD', 'block alone'}} == {1, 3}
-    methods = asked(preset='small').methods
     assert list(methods['FitNet'].trials)[:3] == ['FitNet 0.3 falling', 'FitNet 0.3 falling mixer_lr x 4',
                                                   'FitNet 1 falling']
 
