@@ -79,7 +79,8 @@ def test_the_table_of_the_readme_is_of_the_records_of_the_study():
     ends = json.loads(report.splitlines()[-1])['width']
     table = re.search(r'\|  \|( Set5 .*?)\n\n', (runs.ROOT / 'README.md').read_text(), re.S)[1]
     sets, _, *rows = [[cell.strip() for cell in line.strip(' |').split('|')] for line in table.splitlines()]
-    names = {'without a teacher': 'scratch'}
+    names = {'without a teacher': 'scratch',
+             "MiPKD's feature prior, from the teacher's weights": 'feature+Weight-selection'}
     for method, *values in rows[:-1]:
         assert values == [f'{ends[name][names.get(method, method)]["psnr"]:.2f}' for name in sets]
     assert {names.get(method, method) for method, *_ in rows} == {*ends['Set5'], 'teacher'}
