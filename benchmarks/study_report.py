@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from study_file import Study
-from study_plan import TEACHER, best_for
+from study_plan import TEACHER, best_for, best_trial, mean_end
 from study_records import Record, Results, Run, at_end
 from study_table import markdown, without_empty_columns
 from study_time import seconds_at
@@ -61,8 +61,11 @@ def report(study: Study, results: Results) -> tuple[str, dict[str, Any]]:
         for length in study.lengths:
             if found := by_method(study, kind, length, results):
                 parts.append(f'### {kind}, {length:,} iterations\n\n{kind_table(study, kind, length, found, results)}')
-    if study.orderings and (rows := ordering_table(study, results)):
-        parts.append(f'### What is published of the parts of MiPKD, {study.lengths[0]:,} iterations\n\n{rows}')
+        if rows := ordering_table(study, kind, results):
+            parts.append(f'### {kind}, what is published of the parts of MiPKD, {study.lengths[0]:,} iterations\n\n'
+                         f'{rows}')
+    if rows := trial_table(study, results):
+        parts.append(f'### Trials, {study.lengths[0]:,} iterations, PSNR on {study.chosen_by}\n\n{rows}')
     last: dict[str, Any] = dict(figures(study, results, study.lengths[-1]))
     if len(study.lengths) > 1:
         last['short'] = figures(study, results, study.lengths[0])
@@ -153,9 +156,9 @@ def verdict(better: Sequence[float], worse: Sequence[float]) -> tuple[float, flo
     return difference, spread, says
 
 
-def ordering_table(study: Study, results: Results) -> str:
+def ordering_table(study: Study, kind: str, results: Results) -> str:
     """One row for each ordering whose two variants have records: differences of PSNR by set, and the verdicts."""
-    kind, length = next(iter(study.kinds)), study.lengths[0]
+    length = study.lengths[0]
     sets = [*study.test, *([study.chosen_by] if study.chosen_by not in study.test else [])]
     rows = [['what is published', 'better - worse', 'seeds', *sets]]
     for entry in study.orderings:
@@ -174,6 +177,24 @@ def _verdict_cell(pair: Sequence[Sequence[Record]], name: str) -> str:
         return ''
     difference, spread, says = verdict(better, worse)
     return f'{difference:+.2f}' + ('' if spread is None else f' ± {spread:.2f}') + f' {says}'
+
+
+def trial_table(study: Study, results: Results) -> str:
+    """One row for each trial of the methods that have several, by kind what it is chosen by; the best are bold."""
+    length, seed = study.lengths[0], study.seeds[0]
+    rows = [['trial', *study.kinds]]
+    for name, method in study.methods.items():
+        if len(method.trials) == 1:
+            continue
+        best = {kind: best_trial(study, kind, method, results.runs, so_far=True) for kind in study.kinds}
+        for trial in method.trials:
+            ends = {kind: mean_end(study, Run(kind, trial, length, seed), results.runs, (seed, ))
+                    for kind in study.kinds if name in study.methods_of(kind)}
+            cells = {kind: f'{end:.3f}' for kind, end in ends.items() if end is not None}
+            if cells:
+                rows.append([trial, *(f'**{cells[kind]}**' if trial == best[kind] else cells.get(kind, '')
+                                      for kind in study.kinds)])
+    return markdown(rows) if len(rows) > 1 else ''
 
 
 def variant_table(study: Study, results: Results) -> tuple[str, dict[str, dict[str, dict[str, float]]]]:

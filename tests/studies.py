@@ -18,7 +18,8 @@ STUDY = Study(
 """Of two rivals, of which A has two trials, a method of ours, and two lengths."""
 STEPS = [{'kind': 'width', 'method': name, 'seconds': seconds, 'threads': 2, 'device': 'x'}
          for name, seconds in (('scratch', [1, 1]), ('A', [3, 1]), ('B', [2, 2]))]
-METHODS = runs.ROOT / 'benchmarks/studies/methods.yml'
+WEIGHTS = runs.ROOT / 'benchmarks/studies/weights.yml'
+"""The file of a study of one option file."""
 
 
 def asked(file=None, **changed):

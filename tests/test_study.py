@@ -11,7 +11,7 @@ import pytest
 import runs
 import yaml
 from refusals import refusal
-from studies import METHODS, asked, record, results
+from studies import WEIGHTS, asked, record, results
 
 # isort: split
 import study
@@ -100,8 +100,8 @@ def test_a_file_that_is_no_study_is_refused(tmp_path, text, message):
 
 
 def test_an_option_file_without_a_teacher_has_none_to_compare_with():
-    found = asked(METHODS, opt='options/demo/train_Scratch_x4.yml')
-    assert teacher_options(found, 'width', found.methods['scratch']) is None
+    found = asked(WEIGHTS, opt='options/demo/train_Scratch_x4.yml')
+    assert teacher_options(found, 'width', found.methods['FitNet 1']) is None
 
 
 def test_each_method_with_weights_of_its_own_has_three_of_them_and_fitnet_and_mipkd_at_two_rates():
@@ -114,19 +114,19 @@ def test_each_method_with_weights_of_its_own_has_three_of_them_and_fitnet_and_mi
 
 
 def test_runs_differ_in_their_variant_alone(tmp_path):
-    found = asked(METHODS, variants=['scratch', 'FitNet 1 falling'], lengths=[10], seeds=[1])
-    scratch, fitnet = (training for _, training, _ in written(found, tmp_path))
-    losses = [{name for name in opt['train'] if name.endswith('_opt')} for opt in (scratch, fitnet)]
-    assert losses == [{'pixel_opt'}, {'pixel_opt', 'kd_opt', 'fitnet_opt'}]
-    for opt in (scratch, fitnet):
+    found = asked(WEIGHTS, variants=['FitNet 1', 'FAKD 1'], lengths=[10], seeds=[1])
+    fitnet, fakd = (training for _, training, _ in written(found, tmp_path))
+    losses = [{name for name in opt['train'] if name.endswith('_opt')} for opt in (fitnet, fakd)]
+    assert losses == [{'pixel_opt', 'kd_opt', 'fitnet_opt'}, {'pixel_opt', 'kd_opt', 'fakd_opt'}]
+    for opt in (fitnet, fakd):
         assert opt['train']['total_iter'] == 10 and opt['manual_seed'] == 1
         opt['train'] = {name: value for name, value in opt['train'].items() if not name.endswith('_opt')}
         assert opt.pop('table')['method'] in found.methods
-    assert scratch == fitnet
+    assert fitnet == fakd
 
 
 def test_files_of_weights_are_found_from_the_folder_of_a_run(tmp_path):
-    found = asked(METHODS, opt='options/demo/train_MiPKD_DAT_light_SPAN_x4.yml', variants=['scratch'])
+    found = asked(WEIGHTS, opt='options/demo/train_MiPKD_DAT_light_SPAN_x4.yml', variants=['FitNet 1'])
     (_, opt, _), = written(found, tmp_path)
     assert opt['network_t']['file'] == str(runs.ROOT / 'experiments/pretrained_models/DAT_light_x4.pth')
     csd = next(opt for run, opt, _ in written(asked(preset='small', kinds=['width']), tmp_path)
@@ -162,7 +162,7 @@ def test_what_is_not_there_is_known_before_anything_starts(tmp_path, monkeypatch
 @pytest.mark.parametrize('changed, message', [
     ({'variants': ['FitNet 2']}, "--variants: 'FitNet 2' is not"), ({'kinds': ['widht']}, "--kinds: 'widht' is not")])
 def test_a_name_that_is_not_there_is_refused(changed, message):
-    assert refusal(asked, METHODS, kind=UserError, **changed).startswith(message)
+    assert refusal(asked, WEIGHTS, kind=UserError, **changed).startswith(message)
 
 
 def test_records_are_kept_in_one_file_with_a_line_for_each_run(tmp_path):
