@@ -1,4 +1,4 @@
-"""The figure of a study: PSNR against the time of training, a column for each kind and a row for each length."""
+"""The figure of a study: PSNR against the time of training, a row for each kind and a column for each length."""
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def draw_study(study: Study, results: Results, out: Path) -> Path:
     """Draw and save the figure; returns its path.
 
     A line goes through the means over seeds on what is held out, a method has the same color and dash in all panels,
-    and the legend of each has the methods in the order in which they end. The early part, far below, is cut off.
+    and the legend beside each has the methods in the order in which they end. The early part, far below, is cut off.
 
     Raises:
         UserError: there is no kind with records and measured steps.
@@ -44,13 +44,13 @@ def draw_study(study: Study, results: Results, out: Path) -> Path:
         looks[name] = {'color': COLORS[place % len(COLORS)], 'linestyle': DASHES[place // len(COLORS)], 'linewidth': 1}
     looks[OURS] = {'color': 'black', 'linewidth': 1.8}
     with style():
-        rows = len(study.lengths)
-        figure = Figure((WIDTH, 3 * rows), dpi=300, layout='constrained')
-        for row, length in enumerate(study.lengths):
-            for column, kind in enumerate(kinds):
+        columns = len(study.lengths)
+        figure = Figure((WIDTH, 2.4 * len(kinds)), dpi=300, layout='constrained')
+        for row, kind in enumerate(kinds):
+            for column, length in enumerate(study.lengths):
                 if (kind, length) not in panels:
                     continue
-                axes = figure.add_subplot(rows, len(kinds), row * len(kinds) + column + 1)
+                axes = figure.add_subplot(len(kinds), columns, row * columns + column + 1)
                 _draw(axes, panels[kind, length], study.longer, looks)
                 axes.set_title(f'{kind}, {length:,} iterations')
                 axes.set_xlabel('minutes of training')
@@ -80,9 +80,8 @@ def _draw(axes: Axes, lines: Lines, longer: Sequence[str], looks: dict) -> None:
     low = min(min(ends), statistics.median(psnr[len(psnr) // 3] for psnr in (lines[name][1] for name in shown)))
     margin = max(0.02, 0.06 * (max(ends) - low))
     axes.set_ylim(low - margin, max(ends) + margin)
-    # Below the panel, where it hides no line; to be read column by column.
-    axes.legend(frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.2), ncol=3, handlelength=2.2,
-                columnspacing=1, labelspacing=0.2)
+    # Beside the panel, where it hides no line.
+    axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5), handlelength=2, labelspacing=0.25)
     axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.grid(linewidth=0.3, alpha=0.5)
     axes.spines[['top', 'right']].set_visible(False)
