@@ -45,7 +45,7 @@ def draw_study(study: Study, results: Results, out: Path) -> Path:
     looks[OURS] = {'color': 'black', 'linewidth': 1.8}
     with style():
         columns = len(study.lengths)
-        figure = Figure((WIDTH, 2.4 * len(kinds)), dpi=300, layout='constrained')
+        figure = Figure((WIDTH, 2.4 * len(kinds)), dpi=200, layout='constrained')
         for row, kind in enumerate(kinds):
             for column, length in enumerate(study.lengths):
                 if (kind, length) not in panels:
