@@ -183,17 +183,18 @@ def trial_table(study: Study, results: Results) -> str:
     """One row for each trial of the methods that have several, by kind what it is chosen by; the best are bold."""
     length, seed = study.lengths[0], study.seeds[0]
     rows = [['trial', *study.kinds]]
-    for name, method in study.methods.items():
+    for method in study.methods.values():
         if len(method.trials) == 1:
             continue
         best = {kind: best_trial(study, kind, method, results.runs, so_far=True) for kind in study.kinds}
         for trial in method.trials:
-            ends = {kind: mean_end(study, Run(kind, trial, length, seed), results.runs, (seed, ))
-                    for kind in study.kinds if name in study.methods_of(kind)}
-            cells = {kind: f'{end:.3f}' for kind, end in ends.items() if end is not None}
-            if cells:
-                rows.append([trial, *(f'**{cells[kind]}**' if trial == best[kind] else cells.get(kind, '')
-                                      for kind in study.kinds)])
+            cells = []
+            for kind in study.kinds:
+                end = mean_end(study, Run(kind, trial, length, seed), results.runs, (seed, ))
+                text = '' if end is None else f'{end:.3f}'
+                cells.append(f'**{text}**' if trial == best[kind] else text)
+            if any(cells):
+                rows.append([trial, *cells])
     return markdown(rows) if len(rows) > 1 else ''
 
 
